@@ -1,0 +1,115 @@
+"""What the environment says, parsed once into one typed object.
+
+Every variable that the site reads is a field of :class:`Environment`; ``.env.example`` lists them with their defaults.
+A value that cannot be read raises :class:`django.core.exceptions.ImproperlyConfigured` naming every wrong variable.
+"""
+
+import contextlib
+import hashlib
+import os
+import secrets
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlparse
+
+from django.core.exceptions import ImproperlyConfigured
+from environs import Env, EnvValidationError
+from marshmallow import validate
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+DATABASE_ENGINES = {"django.db.backends.sqlite3", "django.db.backends.postgresql"}
+REDIS_SCHEMES = ("redis", "rediss", "redis+socket")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The settings of one installation."""
+
+    data_dir: Path
+    secret_key: str
+    debug: bool
+    allowed_hosts: list[str]
+    csrf_trusted_origins: list[str]
+    database: dict[str, object]
+    redis_url: str
+    language_code: str
+    worker_concurrency: int
+    log_level: str
+
+    @property
+    def broker_is_embedded(self) -> bool:
+        """Whether the site's own broker, on a socket that only its user can open, serves instead of a Redis."""
+        return self.redis_url == embedded_broker_url(self.data_dir)
+
+
+def embedded_broker_socket(data_dir: Path) -> Path:
+    """Where the embedded broker of the installation in ``data_dir`` listens.
+
+    A Unix socket's path holds at most 107 bytes, so the name is a digest in the system's temporary folder.
+    """
+    digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"couponsite-{os.getuid()}-{digest}" / "broker.sock"
+
+
+def embedded_broker_url(data_dir: Path) -> str:
+    return f"redis+socket://{embedded_broker_socket(data_dir)}"
+
+
+def read_environment(base_dir: Path = BASE_DIR) -> Environment:
+    """Read the process's environment, and ``.env`` in ``base_dir`` for what it lacks.
+
+    Raises:
+        ImproperlyConfigured: a variable cannot be read; the message names each, its value and what was expected.
+    """
+    env = Env(eager=False)
+    env.read_env(base_dir / ".env", recurse=False)
+    data_dir = (base_dir / (env.str("DATA_DIR", "data") or "data")).resolve()
+    debug = env.bool("DEBUG", False)
+    allowed_hosts = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+    csrf_trusted_origins = env.list("CSRF_TRUSTED_ORIGINS", [])
+    database = env.dj_db_url("DATABASE_URL", f"sqlite:///{data_dir}/couponsite.sqlite3", conn_max_age=60)
+    redis_url = env.str("REDIS_URL", "")
+    language_code = env.str("LANGUAGE_CODE", "en", validate=validate.OneOf(["en", "zh-hans"]))
+    worker_concurrency = env.int("WORKER_CONCURRENCY", 2, validate=validate.Range(min=1))
+    log_level = env.str(
+        "LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"])
+    )
+    secret_key = env.str("SECRET_KEY", "")
+    try:
+        env.seal()
+    except EnvValidationError as error:
+        wrong = "; ".join(f"{name}: {' '.join(map(str, messages))}" for name, messages in error.error_messages.items())
+        raise ImproperlyConfigured(f"The environment cannot be read. {wrong}") from error
+
+    if database["ENGINE"] not in DATABASE_ENGINES:
+        raise ImproperlyConfigured("DATABASE_URL: expected an address that starts with postgres:// or sqlite://.")
+    if redis_url and urlparse(redis_url).scheme not in REDIS_SCHEMES:
+        expected = ", ".join(f"{scheme}://" for scheme in REDIS_SCHEMES)
+        raise ImproperlyConfigured(f"REDIS_URL: expected an address that starts with one of {expected}.")
+    data_dir.mkdir(parents=True, exist_ok=True)
+    return Environment(
+        data_dir=data_dir,
+        secret_key=secret_key or _installation_secret(data_dir),
+        debug=debug,
+        allowed_hosts=allowed_hosts,
+        csrf_trusted_origins=csrf_trusted_origins,
+        database=dict(database),
+        redis_url=redis_url or embedded_broker_url(data_dir),
+        language_code=language_code,
+        worker_concurrency=worker_concurrency,
+        log_level=log_level,
+    )
+
+
+def _installation_secret(data_dir: Path) -> str:
+    """The secret of an installation that was given none: made once, readable by its user alone."""
+    path = data_dir / "secret-key"
+    if not path.exists():
+        with tempfile.NamedTemporaryFile("w", dir=data_dir, prefix="secret-key-") as file:  # made with mode 0600
+            file.write(secrets.token_urlsafe(50))
+            file.flush()
+            with contextlib.suppress(FileExistsError):  # another process was first: its secret counts
+                os.link(file.name, path)
+    return path.read_text()

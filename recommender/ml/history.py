@@ -1,0 +1,175 @@
+"""A snapshot on disk, and the view of it as of a moment.
+
+Nothing else in the model layer opens a snapshot's files, and nothing dated at or after the moment passes the view.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+
+from recommender.ml import columns as c
+
+TIME = pl.Datetime("us", "UTC")
+
+#: The tables of a snapshot and the types of their columns. ``services.snapshot`` writes exactly these.
+SCHEMAS: dict[str, dict[str, pl.DataType | type[pl.DataType]]] = {
+    "shoppers": {c.SHOPPER: pl.UInt32, c.SHOPPER_ID: pl.String, c.JOINED_AT: TIME, c.OPTED_OUT: pl.Boolean},
+    "shopper_attributes": {c.SHOPPER: pl.UInt32, c.ATTRIBUTE: pl.String, c.VALUE: pl.String},
+    "categories": {c.CATEGORY: pl.UInt32, c.PATH: pl.String, c.PARENT: pl.UInt32},
+    "products": {
+        c.PRODUCT: pl.UInt32,
+        c.PRODUCT_ID: pl.String,
+        c.NAME: pl.String,
+        c.CATEGORY: pl.UInt32,
+        c.BRAND: pl.String,
+        c.PRICE: pl.Float64,
+        c.COST: pl.Float64,
+        c.RATING: pl.Float64,
+        c.SELLER_ID: pl.String,
+        c.ACTIVE: pl.Boolean,
+    },
+    "product_attributes": {c.PRODUCT: pl.UInt32, c.ATTRIBUTE: pl.String, c.VALUE: pl.String},
+    "orders": {
+        c.ORDER: pl.UInt32,
+        c.SHOPPER: pl.UInt32,
+        c.ORDERED_AT: TIME,
+        c.CHANNEL: pl.String,
+        c.STORE_ID: pl.String,
+    },
+    "order_lines": {
+        c.ORDER: pl.UInt32,
+        c.SHOPPER: pl.UInt32,
+        c.ORDERED_AT: TIME,
+        c.PRODUCT: pl.UInt32,
+        c.QUANTITY: pl.Float64,
+        c.AMOUNT: pl.Float64,
+        c.DISCOUNT: pl.Float64,
+        c.COUPON_DISCOUNT: pl.Float64,
+        c.COUPON: pl.UInt32,
+    },
+    "coupons": {
+        c.COUPON: pl.UInt32,
+        c.COUPON_ID: pl.String,
+        c.OFFER_ID: pl.String,
+        c.TITLE: pl.String,
+        c.DISCOUNT_TYPE: pl.String,
+        c.DISCOUNT_VALUE: pl.Float64,
+        c.MIN_SPEND: pl.Float64,
+        c.MAX_DISCOUNT: pl.Float64,
+        c.WHOLE_SHOP: pl.Boolean,
+    },
+    # targets by product, category (with everything below it) and brand, spelled out as products
+    "coupon_products": {c.COUPON: pl.UInt32, c.PRODUCT: pl.UInt32},
+    "campaigns": {
+        c.CAMPAIGN: pl.UInt32,
+        c.CAMPAIGN_ID: pl.String,
+        c.NAME: pl.String,
+        c.KIND: pl.String,
+        c.STARTS_AT: TIME,
+        c.ENDS_AT: TIME,
+        c.BUDGET: pl.Float64,
+    },
+    "campaign_coupons": {c.CAMPAIGN: pl.UInt32, c.COUPON: pl.UInt32},
+    "campaign_shoppers": {c.CAMPAIGN: pl.UInt32, c.SHOPPER: pl.UInt32, c.IS_CONTROL: pl.Boolean},
+    "redemptions": {
+        c.SHOPPER: pl.UInt32,
+        c.COUPON: pl.UInt32,
+        c.CAMPAIGN: pl.UInt32,
+        c.REDEEMED_AT: TIME,
+        c.ORDER: pl.UInt32,
+        c.DISCOUNT_AMOUNT: pl.Float64,
+    },
+    "events": {
+        c.SHOPPER: pl.UInt32,
+        c.KIND: pl.String,
+        c.OCCURRED_AT: TIME,
+        c.COUPON: pl.UInt32,
+        c.PRODUCT: pl.UInt32,
+        c.CAMPAIGN: pl.UInt32,
+        c.VALUE: pl.Float64,
+    },
+    # what published runs offered
+    "offers": {
+        c.CAMPAIGN: pl.UInt32,
+        c.SHOPPER: pl.UInt32,
+        c.COUPON: pl.UInt32,
+        c.RANK: pl.UInt16,
+        c.OFFERED_AT: TIME,
+    },
+}
+
+#: The column that dates a table's rows. A table without one holds what is true at any time.
+DATED_BY: Mapping[str, str] = {
+    "orders": c.ORDERED_AT,
+    "order_lines": c.ORDERED_AT,
+    "campaigns": c.STARTS_AT,
+    "redemptions": c.REDEEMED_AT,
+    "events": c.OCCURRED_AT,
+    "offers": c.OFFERED_AT,
+}
+OF_A_CAMPAIGN = ("campaign_coupons", "campaign_shoppers")
+
+
+class SnapshotUnreadable(Exception):
+    """A snapshot's folder lacks a table, or a table is not what its schema says."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The folder of one snapshot: a Parquet file for each table of :data:`SCHEMAS`."""
+
+    folder: Path
+
+    @property
+    def fingerprint(self) -> str:
+        return self.folder.name
+
+    def scan(self, table: str) -> pl.LazyFrame:
+        """The whole of a table, later rows included. For plans and labels; features use :meth:`before`.
+
+        Raises:
+            SnapshotUnreadable: the file is missing.
+        """
+        path = self.folder / f"{table}.parquet"
+        if not path.is_file():
+            raise SnapshotUnreadable(f"Snapshot {self.fingerprint} has no table {table!r}; expected the file {path}.")
+        return pl.scan_parquet(path)
+
+    def before(self, moment: datetime) -> "History":
+        """What was known strictly before ``moment`` (aware)."""
+        if moment.tzinfo is None:
+            raise ValueError(f"moment {moment.isoformat()} has no time zone.")
+        return History(self, moment)
+
+
+@dataclass(frozen=True)
+class History:
+    """What was known strictly before a moment."""
+
+    snapshot: Snapshot
+    moment: datetime
+
+    def scan(self, table: str) -> pl.LazyFrame:
+        """The rows of a table dated before the moment; all rows of a table that has no date.
+
+        Campaigns that start at or after the moment are left out together with their coupons and shoppers, and a
+        ``joined_at`` that is not yet reached is null.
+        """
+        frame = self.snapshot.scan(table)
+        if table in DATED_BY:
+            return frame.filter(pl.col(DATED_BY[table]) < self.moment)
+        if table in OF_A_CAMPAIGN:
+            return frame.join(self.scan("campaigns").select(c.CAMPAIGN), on=c.CAMPAIGN, how="semi")
+        if table == "shoppers":
+            joined = pl.when(pl.col(c.JOINED_AT) < self.moment).then(c.JOINED_AT)
+            return frame.with_columns(joined.alias(c.JOINED_AT))
+        return frame
+
+    @cached_property
+    def order_lines(self) -> pl.DataFrame:
+        """The order lines, collected once, since almost everything starts from them."""
+        return self.scan("order_lines").collect()

@@ -1,0 +1,41 @@
+"""The nouns: what the shop knows, and what was learned and done with it."""
+
+from recommender.models.access import ApiKey
+from recommender.models.campaigns import Campaign, CampaignCoupon, CampaignShopper
+from recommender.models.catalogue import CATEGORY_SEPARATOR, Category, Product
+from recommender.models.coupons import Coupon, CouponTarget
+from recommender.models.feedback import Event, Redemption
+from recommender.models.jobs import Job
+from recommender.models.learning import Evaluation, ModelVersion, Promotion, Snapshot
+from recommender.models.orders import Order, OrderLine
+from recommender.models.runs import Publication, Recommendation, Run, RunShard
+from recommender.models.shop import Shop, User
+from recommender.models.shoppers import Shopper
+
+__all__ = [
+    "CATEGORY_SEPARATOR",
+    "ApiKey",
+    "Campaign",
+    "CampaignCoupon",
+    "CampaignShopper",
+    "Category",
+    "Coupon",
+    "CouponTarget",
+    "Evaluation",
+    "Event",
+    "Job",
+    "ModelVersion",
+    "Order",
+    "OrderLine",
+    "Product",
+    "Promotion",
+    "Publication",
+    "Recommendation",
+    "Redemption",
+    "Run",
+    "RunShard",
+    "Shop",
+    "Shopper",
+    "Snapshot",
+    "User",
+]

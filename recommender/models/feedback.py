@@ -1,0 +1,95 @@
+"""What shoppers did with what they were offered."""
+
+from django.db import models
+from django.db.models import F, Q, Value
+from django.db.models.functions import Coalesce
+from django.utils.translation import gettext_lazy as _
+
+from recommender.models.campaigns import Campaign
+from recommender.models.catalogue import Product
+from recommender.models.coupons import Coupon
+from recommender.models.fields import MoneyField
+from recommender.models.orders import Order
+from recommender.models.shoppers import Shopper
+
+
+class Redemption(models.Model):
+    """A use of an offer. It is the same use when shopper, coupon, campaign, time and order are the same."""
+
+    shopper = models.ForeignKey(Shopper, verbose_name=_("shopper"), on_delete=models.PROTECT, related_name="redemptions")
+    coupon = models.ForeignKey(Coupon, verbose_name=_("coupon"), on_delete=models.PROTECT, related_name="redemptions")
+    redeemed_at = models.DateTimeField(_("redeemed"), db_index=True)
+    campaign = models.ForeignKey(
+        Campaign,
+        verbose_name=_("campaign"),
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="redemptions",
+    )
+    order = models.ForeignKey(
+        Order, verbose_name=_("order"), null=True, blank=True, on_delete=models.PROTECT, related_name="redemptions"
+    )
+    discount_amount = MoneyField(_("discount amount"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("redemption")
+        verbose_name_plural = _("redemptions")
+        constraints = [
+            # Expressions, because SQLite takes two NULLs for two different values.
+            models.UniqueConstraint(
+                F("shopper"),
+                F("coupon"),
+                F("redeemed_at"),
+                Coalesce("campaign", Value(0)),
+                Coalesce("order", Value(0)),
+                name="redemption_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(discount_amount__isnull=True) | Q(discount_amount__gte=0),
+                name="redemption_discount_not_negative",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.shopper} · {self.coupon}"
+
+
+class Event(models.Model):
+    """Something a shopper did. ``event_key`` is the shop's event id, or a digest of the row where it gave none."""
+
+    class Kind(models.TextChoices):
+        VIEW = "view", _("saw a product")
+        IMPRESSION = "impression", _("saw a coupon")
+        CLICK = "click", _("clicked a coupon")
+        CLAIM = "claim", _("claimed a coupon")
+        DISMISS = "dismiss", _("dismissed a coupon")
+        USAGE = "usage", _("used a product")
+
+    event_key = models.CharField(_("event key"), max_length=80, unique=True)
+    shopper = models.ForeignKey(Shopper, verbose_name=_("shopper"), on_delete=models.PROTECT, related_name="events")
+    kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
+    occurred_at = models.DateTimeField(_("occurred"), db_index=True)
+    coupon = models.ForeignKey(
+        Coupon, verbose_name=_("coupon"), null=True, blank=True, on_delete=models.PROTECT, related_name="events"
+    )
+    product = models.ForeignKey(
+        Product, verbose_name=_("product"), null=True, blank=True, on_delete=models.PROTECT, related_name="events"
+    )
+    campaign = models.ForeignKey(
+        Campaign, verbose_name=_("campaign"), null=True, blank=True, on_delete=models.PROTECT, related_name="events"
+    )
+    value = models.FloatField(_("value"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("event")
+        verbose_name_plural = _("events")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(kind__in=["view", "impression", "click", "claim", "dismiss", "usage"]),
+                name="event_kind_known",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.shopper} · {self.get_kind_display()}"

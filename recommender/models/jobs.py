@@ -1,0 +1,109 @@
+"""The row that staff see for any long work."""
+
+import uuid
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+
+class JobQuerySet(models.QuerySet["Job"]):
+    def unfinished(self) -> "JobQuerySet":
+        return self.filter(state__in=Job.UNFINISHED)
+
+    def silent_since(self, moment: datetime) -> "JobQuerySet":
+        """Running jobs whose worker gave no sign of life since ``moment``."""
+        return self.filter(state=Job.State.RUNNING, heartbeat_at__lt=moment)
+
+
+class Job(models.Model):
+    """One piece of long work.
+
+    ``queued`` → ``running`` → ``succeeded``, ``failed`` or ``cancelled``. A worker claims a queued job by a conditional
+    update that writes its ``claim`` token, and every later write asks for that token: a job that was taken from a dead
+    worker and given to another cannot be finished by the first. ``key`` names what goes in, and two unfinished jobs
+    never share one.
+    """
+
+    class Kind(models.TextChoices):
+        LOAD = "load", _("load history")
+        TRAIN = "train", _("compare and train")
+        RECOMMEND = "recommend", _("recommend")
+        PUBLISH = "publish", _("publish")
+
+    class State(models.TextChoices):
+        QUEUED = "queued", _("waiting")
+        RUNNING = "running", _("running")
+        SUCCEEDED = "succeeded", _("done")
+        FAILED = "failed", _("failed")
+        CANCELLED = "cancelled", _("cancelled")
+
+    UNFINISHED = (State.QUEUED, State.RUNNING)
+    HEARTBEAT_EXPIRES = timedelta(minutes=5)
+
+    kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
+    key = models.CharField(_("key"), max_length=200)
+    arguments = models.JSONField(_("arguments"), default=dict, encoder=DjangoJSONEncoder)
+    state = models.CharField(_("state"), max_length=16, choices=State.choices, default=State.QUEUED)
+    not_before = models.DateTimeField(_("not before"), null=True, blank=True)
+    started_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("started by"),
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="jobs",
+    )
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    started_at = models.DateTimeField(_("started"), null=True, blank=True)
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+    heartbeat_at = models.DateTimeField(_("last sign of life"), null=True, blank=True)
+    claim = models.UUIDField(_("claim"), null=True, blank=True, editable=False)
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    cancel_requested = models.BooleanField(_("cancel requested"), default=False)
+    done = models.PositiveBigIntegerField(_("done"), default=0)
+    total = models.PositiveBigIntegerField(_("total"), null=True, blank=True)
+    message = models.CharField(_("doing"), max_length=300, blank=True)
+    log = models.TextField(_("log"), blank=True)
+    error = models.TextField(_("error"), blank=True)
+    result = models.JSONField(_("result"), null=True, blank=True, encoder=DjangoJSONEncoder)
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("job")
+        verbose_name_plural = _("jobs")
+        ordering = ["-pk"]
+        indexes = [models.Index(fields=["state", "heartbeat_at"], name="job_state_heartbeat")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["key"], condition=Q(state__in=["queued", "running"]), name="job_unfinished_key_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=["queued", "running"], finished_at__isnull=True)
+                | Q(state__in=["succeeded", "failed", "cancelled"], finished_at__isnull=False),
+                name="job_finished_has_time",
+            ),
+        ]
+        permissions = [("start_job", "Can start long work"), ("cancel_job", "Can cancel long work")]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.pk}"
+
+    @staticmethod
+    def new_claim() -> uuid.UUID:
+        return uuid.uuid4()
+
+    @property
+    def is_finished(self) -> bool:
+        return self.state not in self.UNFINISHED
+
+    @property
+    def percent(self) -> int | None:
+        """How much is done, 0 to 100; None while that is not known."""
+        if self.state == self.State.SUCCEEDED:
+            return 100
+        return None if not self.total else min(100, int(100 * self.done / self.total))

@@ -1,0 +1,117 @@
+"""What was learned, from what, and how good it is."""
+
+from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from recommender.models.jobs import Job
+
+
+class Snapshot(models.Model):
+    """An immutable columnar copy of the tables, in the folder of the data directory that its fingerprint names."""
+
+    fingerprint = models.CharField(_("fingerprint"), max_length=64, unique=True)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    history_until = models.DateTimeField(
+        _("history until"), null=True, blank=True, help_text=_("When the last thing in it happened.")
+    )
+    row_counts = models.JSONField(_("rows"), default=dict)
+    size = models.PositiveBigIntegerField(_("size"), default=0, help_text=_("Bytes."))
+
+    class Meta:
+        verbose_name = _("snapshot")
+        verbose_name_plural = _("snapshots")
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return self.fingerprint[:12]
+
+
+class ModelVersion(models.Model):
+    """One algorithm, fitted once. The champion is the version that ``Shop.champion`` points to."""
+
+    algorithm = models.CharField(_("algorithm"), max_length=64)
+    snapshot = models.ForeignKey(
+        Snapshot, verbose_name=_("snapshot"), on_delete=models.PROTECT, related_name="model_versions"
+    )
+    learned_until = models.DateTimeField(
+        _("learned until"), help_text=_("Nothing dated at or after this moment was learned from.")
+    )
+    key = models.CharField(_("key"), max_length=64, unique=True, editable=False)
+    parameters = models.JSONField(_("parameters"), default=dict, encoder=DjangoJSONEncoder)
+    library_versions = models.JSONField(_("library versions"), default=dict)
+    artifact = models.CharField(_("artifact"), max_length=200, help_text=_("Its file under the data directory."))
+    artifact_digest = models.CharField(_("artifact digest"), max_length=64)
+    training_rows = models.PositiveBigIntegerField(_("training rows"))
+    training_positives = models.PositiveBigIntegerField(_("redeemed among them"))
+    fit_seconds = models.FloatField(_("seconds to fit"))
+    threshold = models.FloatField(
+        _("threshold"), help_text=_("Probability from which a pair counts as redeemed; chosen on the validation period.")
+    )
+    figure = models.CharField(_("figure"), max_length=200, blank=True, help_text=_("Its file under the data directory."))
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    job = models.ForeignKey(
+        Job, verbose_name=_("job"), null=True, blank=True, on_delete=models.SET_NULL, related_name="model_versions"
+    )
+
+    class Meta:
+        verbose_name = _("model version")
+        verbose_name_plural = _("model versions")
+        ordering = ["-pk"]
+        permissions = [("promote_modelversion", "Can make a model version the champion")]
+
+    def __str__(self) -> str:
+        return f"{self.algorithm} {self.pk}"
+
+
+class Evaluation(models.Model):
+    """One figure of a model version, with its 95 % bootstrap interval over shoppers where it has one."""
+
+    model_version = models.ForeignKey(
+        ModelVersion, verbose_name=_("model version"), on_delete=models.CASCADE, related_name="evaluations"
+    )
+    metric = models.CharField(_("metric"), max_length=64)
+    value = models.FloatField(_("value"), null=True)
+    low = models.FloatField(_("low"), null=True)
+    high = models.FloatField(_("high"), null=True)
+
+    class Meta:
+        verbose_name = _("evaluation figure")
+        verbose_name_plural = _("evaluation figures")
+        constraints = [
+            models.UniqueConstraint(fields=["model_version", "metric"], name="evaluation_metric_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.value}"
+
+
+class Promotion(models.Model):
+    """A change of champion: from whom to whom, by whom and why."""
+
+    model_version = models.ForeignKey(
+        ModelVersion, verbose_name=_("model version"), on_delete=models.PROTECT, related_name="promotions"
+    )
+    previous = models.ForeignKey(
+        ModelVersion, verbose_name=_("previous champion"), null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    promoted_at = models.DateTimeField(_("promoted"), auto_now_add=True)
+    promoted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("promoted by"),
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        help_text=_("Empty where the gate decided."),
+    )
+    reason = models.CharField(_("reason"), max_length=500)
+
+    class Meta:
+        verbose_name = _("promotion")
+        verbose_name_plural = _("promotions")
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.model_version}: {self.reason}"

@@ -1,0 +1,195 @@
+"""Computed recommendations, and which of them are live."""
+
+from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+from recommender.models.campaigns import Campaign
+from recommender.models.coupons import Coupon
+from recommender.models.jobs import Job
+from recommender.models.learning import ModelVersion, Snapshot
+from recommender.models.shoppers import Shopper
+
+
+class Run(models.Model):
+    """One computation of recommendations for one campaign by one model version.
+
+    ``computing`` → ``drafted`` → ``approved`` or ``rejected``; an approved run is ``published``, and later
+    ``superseded`` by another or ``rolled_back``. Only what is drafted or further has all its lists.
+    """
+
+    class State(models.TextChoices):
+        COMPUTING = "computing", _("being computed")
+        DRAFTED = "drafted", _("to review")
+        REJECTED = "rejected", _("rejected")
+        APPROVED = "approved", _("approved")
+        PUBLISHED = "published", _("live")
+        SUPERSEDED = "superseded", _("superseded")
+        ROLLED_BACK = "rolled_back", _("rolled back")
+
+    campaign = models.ForeignKey(Campaign, verbose_name=_("campaign"), on_delete=models.PROTECT, related_name="runs")
+    model_version = models.ForeignKey(
+        ModelVersion, verbose_name=_("model version"), on_delete=models.PROTECT, related_name="runs"
+    )
+    snapshot = models.ForeignKey(Snapshot, verbose_name=_("snapshot"), on_delete=models.PROTECT, related_name="runs")
+    as_of = models.DateTimeField(_("as of"), help_text=_("Nothing dated at or after this moment was used."))
+    top = models.PositiveSmallIntegerField(_("coupons a shopper"))
+    key = models.CharField(_("key"), max_length=64, unique=True, editable=False)
+    state = models.CharField(_("state"), max_length=16, choices=State.choices, default=State.COMPUTING)
+    shopper_count = models.PositiveBigIntegerField(_("shoppers"), default=0)
+    recommendation_count = models.PositiveBigIntegerField(_("recommendations"), default=0)
+    expected_redemptions = models.FloatField(_("expected redemptions"), null=True, blank=True)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("started by"),
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+    )
+    job = models.ForeignKey(
+        Job, verbose_name=_("job"), null=True, blank=True, on_delete=models.SET_NULL, related_name="runs"
+    )
+    reviewed_at = models.DateTimeField(_("reviewed"), null=True, blank=True)
+    reviewed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("reviewed by"),
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+    )
+
+    class Meta:
+        verbose_name = _("run")
+        verbose_name_plural = _("runs")
+        ordering = ["-pk"]
+        permissions = [
+            ("review_run", "Can approve and reject runs"),
+            ("publish_run", "Can publish runs and roll back"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.campaign} · {self.pk}"
+
+
+class RunShard(models.Model):
+    """A part of a run's audience, scored by one task. Written with its recommendations in one transaction."""
+
+    class State(models.TextChoices):
+        PENDING = "pending", _("waiting")
+        SCORED = "scored", _("done")
+
+    run = models.ForeignKey(
+        Run, verbose_name=_("run"), on_delete=models.CASCADE, related_name="shards", db_index=False
+    )
+    number = models.PositiveIntegerField(_("number"))
+    shopper_ids = models.JSONField(_("shopper ids"), help_text=_("The shop's identifiers."))
+    state = models.CharField(_("state"), max_length=16, choices=State.choices, default=State.PENDING)
+    claim = models.UUIDField(_("claim"), null=True, blank=True, editable=False)
+    claimed_at = models.DateTimeField(_("claimed"), null=True, blank=True)
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    error = models.TextField(_("error"), blank=True)
+
+    class Meta:
+        verbose_name = _("shard")
+        verbose_name_plural = _("shards")
+        constraints = [models.UniqueConstraint(fields=["run", "number"], name="run_shard_number_once")]
+
+    def __str__(self) -> str:
+        return f"{self.run_id}/{self.number}"
+
+
+class RecommendationQuerySet(models.QuerySet["Recommendation"]):
+    def offered(self) -> "RecommendationQuerySet":
+        """Those that staff left in."""
+        return self.filter(excluded=False)
+
+    def live(self) -> "RecommendationQuerySet":
+        """Those of the runs that are published now."""
+        return self.offered().filter(run__publications__ended_at__isnull=True, run__publications__isnull=False)
+
+
+class Recommendation(models.Model):
+    """A coupon on a shopper's list. ``reasons`` holds kinds and facts, worded when shown, in the reader's language."""
+
+    run = models.ForeignKey(
+        Run, verbose_name=_("run"), on_delete=models.CASCADE, related_name="recommendations", db_index=False
+    )
+    shopper = models.ForeignKey(
+        Shopper, verbose_name=_("shopper"), on_delete=models.CASCADE, related_name="recommendations"
+    )
+    coupon = models.ForeignKey(
+        Coupon, verbose_name=_("coupon"), on_delete=models.PROTECT, related_name="recommendations"
+    )
+    rank = models.PositiveSmallIntegerField(_("rank"))
+    score = models.FloatField(_("score"), help_text=_("Probability that the shopper uses the coupon."))
+    reasons = models.JSONField(_("reasons"), default=list, encoder=DjangoJSONEncoder)
+    excluded = models.BooleanField(_("taken out"), default=False)
+
+    objects = RecommendationQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("recommendation")
+        verbose_name_plural = _("recommendations")
+        constraints = [
+            models.UniqueConstraint(fields=["run", "shopper", "rank"], name="recommendation_rank_once"),
+            models.UniqueConstraint(fields=["run", "shopper", "coupon"], name="recommendation_coupon_once"),
+            models.CheckConstraint(condition=Q(rank__gte=1), name="recommendation_rank_from_1"),
+            models.CheckConstraint(condition=Q(score__gte=0, score__lte=1), name="recommendation_score_is_probability"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.shopper} · {self.coupon}"
+
+
+class PublicationQuerySet(models.QuerySet["Publication"]):
+    def live(self) -> "PublicationQuerySet":
+        return self.filter(ended_at__isnull=True)
+
+
+class Publication(models.Model):
+    """A run's time on show, and so the record of who was offered what, and when.
+
+    A campaign has at most one live publication. ``replaces`` is what rolling it back returns to.
+    """
+
+    campaign = models.ForeignKey(
+        Campaign, verbose_name=_("campaign"), on_delete=models.PROTECT, related_name="publications"
+    )
+    run = models.ForeignKey(Run, verbose_name=_("run"), on_delete=models.PROTECT, related_name="publications")
+    replaces = models.ForeignKey(
+        "self", verbose_name=_("replaces"), null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    published_at = models.DateTimeField(_("published"))
+    published_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("published by"),
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+    )
+    ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
+
+    objects = PublicationQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("publication")
+        verbose_name_plural = _("publications")
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["campaign"], condition=Q(ended_at__isnull=True), name="publication_one_live_a_campaign"
+            ),
+            models.CheckConstraint(
+                condition=Q(ended_at__isnull=True) | Q(ended_at__gte=F("published_at")),
+                name="publication_ends_after_start",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.campaign} · {self.run_id}"

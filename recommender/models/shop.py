@@ -1,0 +1,69 @@
+"""The shop that this installation serves, and the people who work for it."""
+
+from zoneinfo import ZoneInfo, available_timezones
+
+from django.contrib.auth.models import AbstractUser
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+
+class User(AbstractUser):
+    """A member of staff."""
+
+    class Meta(AbstractUser.Meta):
+        verbose_name = _("member of staff")
+        verbose_name_plural = _("staff")
+
+
+def validate_time_zone(name: str) -> None:
+    if name not in available_timezones():
+        raise ValidationError(
+            _("%(name)s is not a time zone. Expected a name such as Europe/Berlin."), params={"name": name}
+        )
+
+
+class Shop(models.Model):
+    """The settings of the shop: one row, because one installation is one shop."""
+
+    name = models.CharField(_("name"), max_length=200, default="Shop")
+    time_zone = models.CharField(
+        _("time zone"),
+        max_length=64,
+        default="UTC",
+        validators=[validate_time_zone],
+        help_text=_("A day begins and ends by this clock, and times without an offset are read in it."),
+    )
+    currency = models.CharField(_("currency"), max_length=3, default="USD", help_text=_("ISO 4217, such as USD."))
+    champion = models.ForeignKey(
+        "recommender.ModelVersion",
+        verbose_name=_("champion"),
+        null=True,
+        blank=True,
+        editable=False,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text=_("The model that recommends. It changes by promotion only."),
+    )
+
+    class Meta:
+        verbose_name = _("shop")
+        verbose_name_plural = _("shop")
+        constraints = [models.CheckConstraint(condition=Q(pk=1), name="shop_is_one_row")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def save(self, *args: object, **kwargs: object) -> None:
+        self.pk = 1
+        super().save(*args, **kwargs)  # type: ignore[arg-type]
+
+    @classmethod
+    def current(cls) -> "Shop":
+        """The one row, made with its defaults if it is not there yet."""
+        return cls.objects.get_or_create(pk=1)[0]
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
