@@ -73,9 +73,7 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:
     redis_url = env.str("REDIS_URL", "")
     language_code = env.str("LANGUAGE_CODE", "en", validate=validate.OneOf(["en", "zh-hans"]))
     worker_concurrency = env.int("WORKER_CONCURRENCY", 2, validate=validate.Range(min=1))
-    log_level = env.str(
-        "LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"])
-    )
+    log_level = env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]))
     secret_key = env.str("SECRET_KEY", "")
     try:
         env.seal()

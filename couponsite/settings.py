@@ -5,6 +5,7 @@ from pathlib import Path
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
+from kombu import Queue
 
 from couponsite.environment import BASE_DIR, read_environment
 
@@ -133,7 +134,16 @@ SPECTACULAR_SETTINGS = {
 # Background work. A message may come twice and a worker may die: the Job row, not the broker, remembers what is to do.
 
 CELERY_BROKER_URL = ENVIRONMENT.redis_url
+# Two queues, so that what is due soon does not wait until hours of training are over. A worker takes from both unless
+# its --queues says otherwise.
+CELERY_TASK_QUEUES = [Queue("short", routing_key="short"), Queue("long", routing_key="long")]
+CELERY_TASK_DEFAULT_QUEUE = "short"
+CELERY_TASK_ROUTES = {
+    "recommender.tasks.run_job": {"queue": "long"},
+    "recommender.tasks.score_shard": {"queue": "long"},
+}
 CELERY_TASK_IGNORE_RESULT = True
+CELERY_RESULT_EXPIRES = None  # the scheduler would clear results away, and there are none
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -160,4 +170,6 @@ UNFOLD = {
     "SITE_SYMBOL": "confirmation_number",
     "STYLES": [lambda request: static("recommender/admin.css")],
     "SHOW_LANGUAGES": True,
+    "DASHBOARD_CALLBACK": "recommender.admin.home.describe_shop",
+    "SIDEBAR": {"navigation": "recommender.admin.navigation.list_pages"},
 }

@@ -11,7 +11,8 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
 
 
 class ApiKey(models.Model):
-    """A key of a shop's system. Only the SHA-256 digest of its 256 random bits is kept, so it can be shown only once."""
+    """A key of a shop's system. Only the SHA-256 digest of its 256 random bits is kept, so it can be shown only
+    once."""
 
     name = models.CharField(_("name"), max_length=100)
     prefix = models.CharField(_("begins with"), max_length=16)

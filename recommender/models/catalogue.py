@@ -56,7 +56,9 @@ class Product(models.Model):
         verbose_name_plural = _("products")
         indexes = [models.Index(fields=["brand"], name="product_brand")]
         constraints = [
-            models.CheckConstraint(condition=Q(price__isnull=True) | Q(price__gte=0), name="product_price_not_negative"),
+            models.CheckConstraint(
+                condition=Q(price__isnull=True) | Q(price__gte=0), name="product_price_not_negative"
+            ),
             models.CheckConstraint(condition=Q(cost__isnull=True) | Q(cost__gte=0), name="product_cost_not_negative"),
         ]
 

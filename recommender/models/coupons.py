@@ -42,7 +42,9 @@ class Coupon(models.Model):
     total_limit = models.PositiveIntegerField(_("total limit"), null=True, blank=True)
     per_shopper_limit = models.PositiveIntegerField(_("limit per shopper"), null=True, blank=True)
     starts_at = models.DateTimeField(_("starts"), null=True, blank=True)
-    ends_at = models.DateTimeField(_("ends"), null=True, blank=True, help_text=_("The first moment it no longer holds."))
+    ends_at = models.DateTimeField(
+        _("ends"), null=True, blank=True, help_text=_("The first moment it no longer holds.")
+    )
     stackable = models.BooleanField(_("stackable"), default=False)
     budget = MoneyField(_("budget"), null=True, blank=True)
     funded_by = ShopIdentifierField(
@@ -82,7 +84,12 @@ class CouponTarget(models.Model):
         Product, verbose_name=_("product"), null=True, blank=True, on_delete=models.CASCADE, related_name="targeted_by"
     )
     category = models.ForeignKey(
-        Category, verbose_name=_("category"), null=True, blank=True, on_delete=models.CASCADE, related_name="targeted_by"
+        Category,
+        verbose_name=_("category"),
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="targeted_by",
     )
     brand = models.CharField(_("brand"), max_length=200, blank=True)
 

@@ -16,7 +16,9 @@ from recommender.models.shoppers import Shopper
 class Redemption(models.Model):
     """A use of an offer. It is the same use when shopper, coupon, campaign, time and order are the same."""
 
-    shopper = models.ForeignKey(Shopper, verbose_name=_("shopper"), on_delete=models.PROTECT, related_name="redemptions")
+    shopper = models.ForeignKey(
+        Shopper, verbose_name=_("shopper"), on_delete=models.PROTECT, related_name="redemptions"
+    )
     coupon = models.ForeignKey(Coupon, verbose_name=_("coupon"), on_delete=models.PROTECT, related_name="redemptions")
     redeemed_at = models.DateTimeField(_("redeemed"), db_index=True)
     campaign = models.ForeignKey(

@@ -47,9 +47,12 @@ class ModelVersion(models.Model):
     training_positives = models.PositiveBigIntegerField(_("redeemed among them"))
     fit_seconds = models.FloatField(_("seconds to fit"))
     threshold = models.FloatField(
-        _("threshold"), help_text=_("Probability from which a pair counts as redeemed; chosen on the validation period.")
+        _("threshold"),
+        help_text=_("Probability from which a pair counts as redeemed; chosen on the validation period."),
     )
-    figure = models.CharField(_("figure"), max_length=200, blank=True, help_text=_("Its file under the data directory."))
+    figure = models.CharField(
+        _("figure"), max_length=200, blank=True, help_text=_("Its file under the data directory.")
+    )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     job = models.ForeignKey(
         Job, verbose_name=_("job"), null=True, blank=True, on_delete=models.SET_NULL, related_name="model_versions"
@@ -94,7 +97,12 @@ class Promotion(models.Model):
         ModelVersion, verbose_name=_("model version"), on_delete=models.PROTECT, related_name="promotions"
     )
     previous = models.ForeignKey(
-        ModelVersion, verbose_name=_("previous champion"), null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+        ModelVersion,
+        verbose_name=_("previous champion"),
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
     )
     promoted_at = models.DateTimeField(_("promoted"), auto_now_add=True)
     promoted_by = models.ForeignKey(

@@ -83,9 +83,7 @@ class RunShard(models.Model):
         PENDING = "pending", _("waiting")
         SCORED = "scored", _("done")
 
-    run = models.ForeignKey(
-        Run, verbose_name=_("run"), on_delete=models.CASCADE, related_name="shards", db_index=False
-    )
+    run = models.ForeignKey(Run, verbose_name=_("run"), on_delete=models.CASCADE, related_name="shards", db_index=False)
     number = models.PositiveIntegerField(_("number"))
     shopper_ids = models.JSONField(_("shopper ids"), help_text=_("The shop's identifiers."))
     state = models.CharField(_("state"), max_length=16, choices=State.choices, default=State.PENDING)

@@ -1,0 +1,44 @@
+"""The algorithms by name, in the order in which tables show them."""
+
+from collections.abc import Iterable
+
+from recommender.ml.algorithms.base import Algorithm
+from recommender.ml.algorithms.gradient_boosting import GradientBoosting
+from recommender.ml.algorithms.neighbours import ItemBasedFiltering, UserBasedFiltering
+from recommender.ml.algorithms.popularity import Popularity
+from recommender.ml.algorithms.support_vector_machine import SupportVectorMachine
+from recommender.ml.algorithms.trees import DecisionTree, RandomForest
+
+ALGORITHMS: dict[str, type[Algorithm]] = {
+    algorithm.name: algorithm
+    for algorithm in (
+        Popularity,
+        UserBasedFiltering,
+        ItemBasedFiltering,
+        DecisionTree,
+        RandomForest,
+        SupportVectorMachine,
+        GradientBoosting,
+    )
+}
+#: What scores while no campaign has taught anything: it falls back on the behaviour model P(u, c).
+UNTAUGHT = GradientBoosting.name
+
+
+class UnknownAlgorithm(ValueError):
+    """A name that no algorithm has."""
+
+
+def algorithms_named(names: Iterable[str] | None) -> list[type[Algorithm]]:
+    """The algorithms of these names, in the order of the tables; all of them for None.
+
+    Raises:
+        UnknownAlgorithm: the message lists the names there are.
+    """
+    wanted = set(ALGORITHMS if names is None else names)
+    if unknown := sorted(wanted - set(ALGORITHMS)):
+        raise UnknownAlgorithm(f"No algorithm is named {', '.join(unknown)}. There are: {', '.join(ALGORITHMS)}.")
+    return [algorithm for name, algorithm in ALGORITHMS.items() if name in wanted]
+
+
+__all__ = ["ALGORITHMS", "UNTAUGHT", "Algorithm", "UnknownAlgorithm", "algorithms_named"]

@@ -1,0 +1,71 @@
+# Couponsite: see `make help`. Needs Python 3.11 or later and nothing else.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+BIND ?= 127.0.0.1:8000
+DATABASE ?= both
+ARGUMENTS ?=
+
+.PHONY: help
+help:  ## List the targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+	  || sed -nE 's/^([a-z]+):.*## (.*)/  make \1  \2/p' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(VENV)/.installed  ## The whole loop on the sample shop, then the site (BIND=HOST:PORT; SERVE=0 stops before it)
+	@$(BIN)/python manage.py migrate --verbosity 0
+	@$(BIN)/python manage.py collectstatic --no-input --verbosity 0
+	@$(BIN)/python manage.py demo --bind $(BIND)
+ifneq ($(SERVE),0)
+	@$(BIN)/python manage.py up --bind $(BIND)
+endif
+
+.PHONY: test
+test: $(VENV)/.installed-dev  ## All tests, on SQLite and on PostgreSQL (DATABASE=sqlite or postgres: on one; ARGUMENTS=...: to pytest)
+ifneq ($(DATABASE),postgres)
+	$(BIN)/python -m pytest $(ARGUMENTS)
+endif
+ifneq ($(DATABASE),sqlite)
+	$(BIN)/python -m tests.servers $(BIN)/python -m pytest $(ARGUMENTS)
+endif
+
+.PHONY: prove
+prove: $(VENV)/.installed-dev  ## The proofs that take minutes
+	COUPONSITE_PROVE=1 $(BIN)/python -m pytest -m prove $(ARGUMENTS)
+
+.PHONY: lint
+lint: $(VENV)/.installed-dev  ## Style, types and the layers of ARCHITECTURE.md
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: requirements
+requirements: $(VENV)/.installed-dev  ## Compile requirements*.txt from requirements*.in
+	@for name in requirements requirements-dev; do \
+	  $(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --no-header --no-annotate --no-emit-index-url \
+	    --no-emit-find-links --no-emit-trusted-host --no-emit-options --output-file $$name.txt $$name.in; \
+	done
+
+$(VENV)/.installed: requirements.txt
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or later is needed (make PYTHON=/path/to/python)." >&2; exit 1; }
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	@$(call install,requirements.txt)
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+	@$(call install,requirements.txt -r requirements-dev.txt)
+	@touch $@
+
+# pip shows a line for each package that it fetches, and what went wrong.
+define install
+echo "Installing $(1) into $(VENV)" && \
+$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -r $(1) | awk '/^Collecting/ {print "  " $$2; fflush()}'
+endef

@@ -1,0 +1,91 @@
+"""What the admin classes of all areas share."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib.admin.checks import ModelAdminChecks
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, Q, QuerySet
+from django.http import Http404, HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from unfold.admin import ModelAdmin
+
+
+class TableAdmin(ModelAdmin):
+    """An admin class for a table that may be large."""
+
+    checks_class = ModelAdminChecks  # unfold's own look for permissions in a database that may not be migrated yet
+    show_full_result_count = False  # counts the table a second time
+    list_per_page = 50
+    warn_unsaved_form = True
+
+    def get_viewable(self, request: HttpRequest, object_id: str) -> Any:
+        """The object that a page is about.
+
+        Raises:
+            Http404: there is none.
+            PermissionDenied: the member of staff may not see it.
+        """
+        obj = self.get_object(request, object_id)
+        if obj is None:
+            raise Http404(_("There is no %(name)s %(key)s.") % {"name": self.opts.verbose_name, "key": object_id})
+        if not self.has_view_permission(request, obj):
+            raise PermissionDenied
+        return obj
+
+
+class ReadOnlyMixin:
+    """Rows that the machine writes: staff look at them and change them by actions alone."""
+
+    warn_unsaved_form = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class IdentifierSearchMixin:
+    """Search of a very large table by whole identifiers.
+
+    ``search_fields`` name fields of the model, or of a related one as ``relation__field``. The related rows are looked
+    up first: an OR over joined tables would read all of this one, an OR over its own indexed columns does not.
+    """
+
+    search_fields: tuple[str, ...]
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        identifier = search_term.strip()
+        if not identifier:
+            return queryset, False
+        match = Q()
+        for name in self.search_fields:
+            relation, _separator, field = name.rpartition("__")
+            if relation:
+                related = queryset.model._meta.get_field(relation).related_model
+                keys = related._default_manager.filter(**{field: identifier}).values_list("pk", flat=True)
+                match |= Q(**{f"{relation}__in": list(keys)})
+            else:
+                match |= Q(**{field: identifier})
+        return queryset.filter(match), False
+
+
+def change_url(obj: Model) -> str:
+    """Where the page of ``obj`` is."""
+    return reverse(f"admin:{obj._meta.app_label}_{obj._meta.model_name}_change", args=[obj.pk])
+
+
+def changelist_url(model: type[Model], query: Mapping[str, object] | None = None) -> str:
+    """Where the list of a model is, filtered by ``query``."""
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist", query=query)
+
+
+def link_to(obj: Model | None, text: object = None) -> str | None:
+    """A link to the page of ``obj``, or None without one."""
+    return None if obj is None else format_html('<a class="text-link" href="{}">{}</a>', change_url(obj), text or obj)

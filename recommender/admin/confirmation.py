@@ -1,0 +1,79 @@
+"""A page that asks before something is done, and does it on the answer."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+
+from recommender.admin.base import TableAdmin, change_url, changelist_url
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What the page says.
+
+    Attributes:
+        title: what is to be done.
+        text: what will change by it.
+        button: the answer that does it.
+        facts: names and values that help to decide.
+        dangerous: whether the button warns.
+    """
+
+    title: str
+    text: str
+    button: str
+    facts: Sequence[tuple[str, object]] = ()
+    dangerous: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done, and the page to go on with if it is not the one that the action was started from."""
+
+    message: str
+    url: str | None = None
+
+
+def confirm_and_do(
+    *,
+    model_admin: TableAdmin,
+    request: HttpRequest,
+    confirmation: Confirmation,
+    act: Callable[[Mapping[str, Any]], Outcome],
+    obj: Model | None = None,
+    form_class: type[forms.Form] = forms.Form,
+    initial: dict[str, Any] | None = None,
+) -> HttpResponse:
+    """Ask on a GET; on a POST with a valid form call ``act`` with its cleaned data, say what came of it, and go on.
+
+    A ``ValueError`` of ``act`` is a refusal: its text is shown, and nothing was done.
+    """
+    form = form_class(request.POST if request.method == "POST" else None, initial=initial)
+    back = changelist_url(model_admin.model) if obj is None else change_url(obj)
+    if request.method == "POST" and form.is_valid():
+        try:
+            outcome = act(form.cleaned_data)
+        except ValueError as error:
+            messages.error(request, str(error))
+            return redirect(back)
+        if obj is not None:
+            model_admin.log_change(request, obj, outcome.message)
+        messages.success(request, outcome.message)
+        return redirect(outcome.url or back)
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": confirmation.title,
+        "opts": model_admin.opts,
+        "original": obj,
+        "confirmation": confirmation,
+        "form": form,
+        "back": back,
+    }
+    return TemplateResponse(request, "admin/recommender/confirm.html", context)

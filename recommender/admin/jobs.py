@@ -1,0 +1,129 @@
+"""Long work: watched and cancelled."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+
+from recommender.admin.base import ReadOnlyMixin, TableAdmin, link_to
+from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
+from recommender.models import Job
+
+STATE_LABELS = {
+    Job.State.QUEUED: "default",
+    Job.State.RUNNING: "info",
+    Job.State.SUCCEEDED: "success",
+    Job.State.FAILED: "danger",
+    Job.State.CANCELLED: "warning",
+}
+
+
+@admin.register(Job)
+class JobAdmin(ReadOnlyMixin, TableAdmin):
+    list_display = ("__str__", "state_label", "percent_done", "message", "started_by", "created_at", "finished_at")
+    list_select_related = ("started_by",)
+    list_filter = ("state", "kind", "created_at")
+    search_fields = ("key", "message", "error", "started_by__username")
+    change_form_outer_before_template = "admin/recommender/job_progress.html"
+    fieldsets = (
+        (None, {"fields": ("kind", "arguments", "result", "started_by", "attempts")}),
+        (
+            gettext_lazy("Times"),
+            {"fields": ("created_at", "not_before", "started_at", "heartbeat_at", "finished_at")},
+        ),
+    )
+    actions_detail = ("cancel",)
+
+    class Media:
+        js = ("recommender/job_progress.js",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
+        jobs = super().get_queryset(request)
+        listed = request.resolver_match and request.resolver_match.url_name == "recommender_job_changelist"
+        return jobs.defer("log", "error", "arguments", "result") if listed else jobs
+
+    @display(description=gettext_lazy("state"), ordering="state", label=STATE_LABELS)
+    def state_label(self, job: Job) -> tuple[str, str]:
+        return job.state, job.get_state_display()
+
+    @display(description=gettext_lazy("progress"))
+    def percent_done(self, job: Job) -> str:
+        return "" if job.percent is None else f"{job.percent} %"
+
+    def get_urls(self) -> list[URLPattern]:
+        progress = path(
+            "<int:job_id>/progress/", self.admin_site.admin_view(self.progress), name="recommender_job_progress"
+        )
+        return [progress, *super().get_urls()]
+
+    def progress(self, request: HttpRequest, job_id: int) -> JsonResponse:
+        """How far a job is, for the page that shows it."""
+        return JsonResponse(_describe(self.get_viewable(request, str(job_id))))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        job = self.get_object(request, object_id)
+        if job is not None and self.has_view_permission(request, job):
+            extra_context = {
+                **(extra_context or {}),
+                "job": job,
+                "state_variant": STATE_LABELS[Job.State(job.state)],
+                "progress_url": reverse("admin:recommender_job_progress", args=[job.pk]),
+                "made": [link_to(row) for row in (*job.runs.select_related("campaign"), *job.model_versions.all())],
+            }
+        return super().change_view(request, object_id, form_url, extra_context)
+
+    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
+        unfinished = Job.objects.unfinished().filter(pk=object_id, cancel_requested=False).exists()
+        return super().get_actions_detail(request, object_id) if unfinished else []
+
+    @action(
+        description=gettext_lazy("Cancel the job"),
+        permissions=["recommender.cancel_job"],
+        icon="cancel",
+        variant=ActionVariant.DANGER,
+    )
+    def cancel(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        job = self.get_viewable(request, object_id)
+
+        def act(data: object) -> Outcome:
+            from recommender.jobs import cancel_job
+
+            now = cancel_job(job=job, by=request.user)  # type: ignore[arg-type]
+            if now.state == Job.State.CANCELLED:
+                return Outcome(_("The job is cancelled."))
+            if now.is_finished:
+                raise ValueError(_("The job was finished already: %(state)s.") % {"state": now.get_state_display()})
+            return Outcome(_("The job stops at its next step."))
+
+        confirmation = Confirmation(
+            title=_("Cancel this job"),
+            text=_(
+                "Work that waits does not begin; work that runs stops at its next step and leaves nothing half-done."
+            ),
+            button=_("Cancel the job"),
+            facts=[(_("Job"), job), (_("State"), job.get_state_display()), (_("Doing"), job.message or "–")],
+            dangerous=True,
+        )
+        return confirm_and_do(model_admin=self, request=request, obj=job, confirmation=confirmation, act=act)
+
+
+def _describe(job: Job) -> dict[str, object]:
+    return {
+        "state": job.state,
+        "state_label": job.get_state_display(),
+        "percent": job.percent,
+        "done": job.done,
+        "total": job.total,
+        "message": job.message,
+        "log": job.log,
+        "error": job.error,
+        "finished": job.is_finished,
+    }

@@ -1,0 +1,308 @@
+"""What was learned: compared, looked at, and made the champion."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin, messages
+from django.db.models import Exists, OuterRef, Prefetch, QuerySet
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.defaultfilters import filesizeformat
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from unfold.admin import TabularInline
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from recommender.admin import metrics
+from recommender.admin.base import ReadOnlyMixin, TableAdmin, change_url, link_to
+from recommender.admin.comparison import compare_versions
+from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
+from recommender.models import Evaluation, Job, ModelVersion, Promotion, Shop, Snapshot
+
+
+class PromoteForm(forms.Form):
+    reason = forms.CharField(
+        label=gettext_lazy("Reason"),
+        help_text=gettext_lazy("Kept with the promotion for whoever asks later."),
+        max_length=500,
+        widget=UnfoldAdminTextInputWidget(),
+    )
+
+
+@admin.register(Snapshot)
+class SnapshotAdmin(ReadOnlyMixin, TableAdmin):
+    list_display = ("__str__", "created_at", "history_until", "rows", "size_on_disk")
+    list_filter = ("created_at",)
+    search_fields = ("fingerprint__startswith",)
+    fields = ("fingerprint", "created_at", "history_until", "row_counts_in_words", "size_on_disk")
+    readonly_fields = ("row_counts_in_words", "size_on_disk")
+
+    @display(description=gettext_lazy("rows"))
+    def rows(self, snapshot: Snapshot) -> str:
+        return f"{sum(snapshot.row_counts.values()):,}"
+
+    @display(description=gettext_lazy("rows"))
+    def row_counts_in_words(self, snapshot: Snapshot) -> SafeString:
+        counts = ((name.replace("_", " "), f"{count:,}") for name, count in snapshot.row_counts.items())
+        return format_html_join("", '<span class="fact">{} <b>{}</b></span>', counts)
+
+    @display(description=gettext_lazy("size"), ordering="size")
+    def size_on_disk(self, snapshot: Snapshot) -> str:
+        return filesizeformat(snapshot.size)
+
+
+class EvaluationInline(ReadOnlyMixin, TabularInline):
+    model = Evaluation
+    fields = ("title", "figure", "interval")
+    readonly_fields = ("title", "figure", "interval")
+    ordering = ("pk",)
+    extra = 0
+    hide_title = True
+
+    @display(description=gettext_lazy("metric"))
+    def title(self, evaluation: Evaluation) -> str:
+        return str(metrics.title_of(evaluation.metric))
+
+    @display(description=gettext_lazy("value"))
+    def figure(self, evaluation: Evaluation) -> str:
+        return metrics.value_of(evaluation)
+
+    @display(description=gettext_lazy("95 % interval"))
+    def interval(self, evaluation: Evaluation) -> str:
+        return metrics.interval_of(evaluation)
+
+
+@admin.register(ModelVersion)
+class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
+    list_display = (
+        "__str__",
+        "is_champion",
+        "learned_until",
+        *metrics.MAIN,
+        "training_rows",
+        "snapshot",
+        "created_at",
+    )
+    list_select_related = ("snapshot",)
+    list_filter = ("algorithm", "created_at")
+    search_fields = ("id__exact", "algorithm__startswith", "snapshot__fingerprint__startswith")
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    ("algorithm", "is_champion"),
+                    ("learned_until", "created_at"),
+                    ("snapshot", "job"),
+                    ("training_rows", "training_positives"),
+                    ("fit_seconds", "threshold"),
+                )
+            },
+        ),
+        (
+            gettext_lazy("How it can be made again"),
+            {"classes": ("collapse",), "fields": ("parameters", "library_versions", "artifact", "artifact_digest")},
+        ),
+    )
+    readonly_fields = ("is_champion",)
+    inlines = (EvaluationInline,)
+    actions_list = ("train", "compare_latest")
+    actions_detail = ("promote", "compare")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ModelVersion]:
+        main = Evaluation.objects.filter(metric__in=metrics.MAIN)
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(champion=Exists(Shop.objects.filter(champion=OuterRef("pk"))))
+            .prefetch_related(Prefetch("evaluations", queryset=main, to_attr="main_evaluations"))
+        )
+
+    @display(description=gettext_lazy("champion"), label={"champion": "success"})
+    def is_champion(self, version: ModelVersion) -> tuple[str, str] | None:
+        return ("champion", _("champion")) if version.champion else None  # type: ignore[attr-defined]
+
+    @display(description=metrics.COLUMNS["roc_auc"].title)
+    def roc_auc(self, version: ModelVersion) -> str:
+        return _main_figure(version, "roc_auc")
+
+    @display(description=metrics.COLUMNS["pr_auc"].title)
+    def pr_auc(self, version: ModelVersion) -> str:
+        return _main_figure(version, "pr_auc")
+
+    @display(description=metrics.COLUMNS["ndcg_at_10"].title)
+    def ndcg_at_10(self, version: ModelVersion) -> str:
+        return _main_figure(version, "ndcg_at_10")
+
+    @display(description=metrics.COLUMNS["recall_at_10"].title)
+    def recall_at_10(self, version: ModelVersion) -> str:
+        return _main_figure(version, "recall_at_10")
+
+    def get_urls(self) -> list[URLPattern]:
+        figure = path(
+            "<int:version_id>/figure/", self.admin_site.admin_view(self.figure), name="recommender_modelversion_figure"
+        )
+        return [figure, *super().get_urls()]
+
+    def figure(self, request: HttpRequest, version_id: int) -> FileResponse:
+        """The figure that was drawn when the version was compared."""
+        version = self.get_viewable(request, str(version_id))
+        folder = settings.DATA_DIR.resolve()
+        file = (folder / version.figure).resolve()
+        if not file.is_relative_to(folder) or file.suffix != ".png" or not file.is_file():
+            raise Http404(_("Model version %(version)s has no figure.") % {"version": version})
+        return FileResponse(file.open("rb"), content_type="image/png")
+
+    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
+        actions = super().get_actions_detail(request, object_id)
+        if str(Shop.current().champion_id) != object_id:
+            return actions
+        return [action for action in actions if action.action_name != "recommender_modelversion_promote"]
+
+    @action(
+        description=gettext_lazy("Compare and train"),
+        permissions=["recommender.start_job"],
+        icon="model_training",
+        variant=ActionVariant.PRIMARY,
+    )
+    def train(self, request: HttpRequest) -> HttpResponse:
+        def act(data: object) -> Outcome:
+            from recommender.jobs import start_job
+
+            job = start_job(
+                kind=Job.Kind.TRAIN,
+                key="train",
+                arguments={},
+                started_by=request.user,  # type: ignore[arg-type]
+            )
+            return Outcome(_("The algorithms are being compared and trained."), url=change_url(job))
+
+        confirmation = Confirmation(
+            title=_("Compare and train"),
+            text=_(
+                "Every algorithm is compared on the latest campaigns and learned anew. One that is clearly better "
+                "becomes the champion. Shoppers see nothing of it before a run is published."
+            ),
+            button=_("Compare and train"),
+            facts=[(_("Champion now"), Shop.current().champion or _("none"))],
+        )
+        return confirm_and_do(model_admin=self, request=request, confirmation=confirmation, act=act)
+
+    @action(description=gettext_lazy("Latest comparison"), permissions=["view"], icon="bar_chart")
+    def compare_latest(self, request: HttpRequest) -> HttpResponse:
+        newest = ModelVersion.objects.order_by("-learned_until", "-pk").first()
+        if newest is None:
+            messages.info(request, _("Nothing was trained yet."))
+            return redirect("admin:recommender_modelversion_changelist")
+        return redirect("admin:recommender_modelversion_compare", newest.pk)
+
+    @action(description=gettext_lazy("Compare"), permissions=["view"], icon="bar_chart")
+    def compare(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The versions of one training side by side."""
+        version = self.get_viewable(request, object_id)
+        versions = self.get_queryset(request).filter(snapshot=version.snapshot_id, learned_until=version.learned_until)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Comparison of the models"),
+            "opts": self.opts,
+            "original": version,
+            "version": version,
+            "snapshot_link": link_to(version.snapshot),
+            "comparison": compare_versions(versions),
+            "figure_url": version.figure and reverse("admin:recommender_modelversion_figure", args=[version.pk]),
+        }
+        return TemplateResponse(request, "admin/recommender/comparison.html", context)
+
+    @action(
+        description=gettext_lazy("Promote"),
+        permissions=["recommender.promote_modelversion"],
+        icon="trophy",
+        variant=ActionVariant.PRIMARY,
+    )
+    def promote(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        version = self.get_viewable(request, object_id)
+        champion = Shop.current().champion
+
+        def act(data: Mapping[str, Any]) -> Outcome:
+            from recommender.services.training import promote
+
+            promote(
+                model_version=version,
+                reason=data["reason"],
+                promoted_by=request.user,  # type: ignore[arg-type]
+            )
+            return Outcome(_("%(version)s is the champion.") % {"version": version})
+
+        confirmation = Confirmation(
+            title=_("Make it the champion"),
+            text=_("It computes the runs from now on. What is live stays as it is."),
+            button=_("Promote"),
+            facts=[
+                (_("Model version"), _describe(version)),
+                (_("Champion now"), _describe(champion and self.get_queryset(request).get(pk=champion.pk))),
+            ],
+        )
+        return confirm_and_do(
+            model_admin=self,
+            request=request,
+            obj=version,
+            confirmation=confirmation,
+            act=act,
+            form_class=PromoteForm,
+        )
+
+
+@admin.register(Evaluation)
+class EvaluationAdmin(ReadOnlyMixin, TableAdmin):
+    list_display = ("model_version", "title", "figure", "interval")
+    list_select_related = ("model_version",)
+    list_filter = ("metric",)
+    search_fields = ("model_version__id__exact", "model_version__algorithm__startswith", "metric__startswith")
+    ordering = ("-model_version", "pk")
+    fields = ("version_link", "title", "figure", "interval")
+    readonly_fields = fields
+
+    @display(description=gettext_lazy("model version"))
+    def version_link(self, evaluation: Evaluation) -> str | None:
+        return link_to(evaluation.model_version)
+
+    @display(description=gettext_lazy("metric"), ordering="metric")
+    def title(self, evaluation: Evaluation) -> str:
+        return str(metrics.title_of(evaluation.metric))
+
+    @display(description=gettext_lazy("value"), ordering="value")
+    def figure(self, evaluation: Evaluation) -> str:
+        return metrics.value_of(evaluation)
+
+    @display(description=gettext_lazy("95 % interval"))
+    def interval(self, evaluation: Evaluation) -> str:
+        return metrics.interval_of(evaluation)
+
+
+@admin.register(Promotion)
+class PromotionAdmin(ReadOnlyMixin, TableAdmin):
+    list_display = ("model_version", "previous", "promoted_at", "promoted_by", "reason")
+    list_select_related = ("model_version", "previous", "promoted_by")
+    list_filter = ("promoted_at",)
+    search_fields = ("model_version__id__exact", "model_version__algorithm__startswith", "reason")
+
+
+def _main_figure(version: ModelVersion, metric: str) -> str:
+    figures = {figure.metric: figure for figure in version.main_evaluations}  # type: ignore[attr-defined]
+    return metrics.value_of(figures[metric]) if metric in figures else metrics.UNDEFINED
+
+
+def _describe(version: ModelVersion | None) -> str:
+    """The version with its main figures."""
+    if version is None:
+        return _("none")
+    figures = ", ".join(f"{metrics.title_of(metric)} {_main_figure(version, metric)}" for metric in metrics.MAIN)
+    return f"{version}: {figures}"

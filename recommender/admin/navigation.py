@@ -1,0 +1,77 @@
+"""The sidebar, in the order of the work."""
+
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+Page = tuple[str, str, str]  #: title, icon, and the model whose list it is
+
+
+def list_pages(request: HttpRequest) -> list[dict[str, object]]:
+    """The groups of pages that the reader may see."""
+    home = {"title": _("Home"), "icon": "home", "link": reverse("admin:index")}
+    groups: list[dict[str, object]] = [{"items": [home]}]
+    for title, pages in _groups():
+        items = [
+            {"title": name, "icon": icon, "link": reverse(f"admin:{model.replace('.', '_')}_changelist")}
+            for name, icon, model in pages
+            if _may_view(request, model)
+        ]
+        if items:
+            groups.append({"title": title, "separator": True, "items": items})
+    return groups
+
+
+def _may_view(request: HttpRequest, model: str) -> bool:
+    app, name = model.split(".")
+    return request.user.has_perm(f"{app}.view_{name}") or request.user.has_perm(f"{app}.change_{name}")
+
+
+def _groups() -> list[tuple[str, list[Page]]]:
+    return [
+        (
+            _("Data"),
+            [
+                (_("Shoppers"), "group", "recommender.shopper"),
+                (_("Products"), "inventory_2", "recommender.product"),
+                (_("Categories"), "account_tree", "recommender.category"),
+                (_("Orders"), "receipt_long", "recommender.order"),
+                (_("Events"), "ads_click", "recommender.event"),
+                (_("Redemptions"), "redeem", "recommender.redemption"),
+            ],
+        ),
+        (
+            _("Coupons and campaigns"),
+            [
+                (_("Coupons"), "confirmation_number", "recommender.coupon"),
+                (_("Campaigns"), "campaign", "recommender.campaign"),
+            ],
+        ),
+        (
+            _("Compute"),
+            [
+                (_("Jobs"), "hourglass_top", "recommender.job"),
+                (_("Runs"), "play_circle", "recommender.run"),
+                (_("Recommendations"), "recommend", "recommender.recommendation"),
+                (_("Publications"), "publish", "recommender.publication"),
+            ],
+        ),
+        (
+            _("Models"),
+            [
+                (_("Model versions"), "model_training", "recommender.modelversion"),
+                (_("Promotions"), "trophy", "recommender.promotion"),
+                (_("Snapshots"), "photo_camera", "recommender.snapshot"),
+            ],
+        ),
+        (
+            _("Settings"),
+            [
+                (_("Shop"), "storefront", "recommender.shop"),
+                (_("Staff"), "badge", "recommender.user"),
+                (_("Groups"), "groups", "auth.group"),
+                (_("API keys"), "key", "recommender.apikey"),
+                (_("Schedule"), "schedule", "django_celery_beat.periodictask"),
+            ],
+        ),
+    ]

@@ -1,0 +1,37 @@
+"""What was bought."""
+
+from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
+from unfold.admin import TabularInline
+
+from recommender.admin.base import IdentifierSearchMixin, ReadOnlyMixin, TableAdmin
+from recommender.models import Order, OrderLine
+
+
+class OrderLineInline(ReadOnlyMixin, TabularInline):
+    model = OrderLine
+    fields = ("position", "product", "quantity", "amount", "discount", "coupon_discount", "coupon")
+    ordering = ("position",)
+    extra = 0
+    per_page = 50
+
+    def get_queryset(self, request):  # type: ignore[no-untyped-def]
+        return super().get_queryset(request).select_related("product", "coupon")
+
+
+@admin.register(Order)
+class OrderAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
+    list_display = ("order_id", "shopper", "ordered_at", "channel", "store_id")
+    list_select_related = ("shopper",)
+    list_filter = ("ordered_at",)
+    search_fields = ("order_id", "shopper__shopper_id")
+    search_help_text = _("A whole order id or shopper id.")
+    inlines = (OrderLineInline,)
+
+
+@admin.register(OrderLine)
+class OrderLineAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
+    list_display = ("order", "position", "product", "quantity", "amount", "discount", "coupon_discount", "coupon")
+    list_select_related = ("order", "product", "coupon")
+    search_fields = ("order__order_id", "product__product_id", "coupon__coupon_id")
+    search_help_text = _("A whole order id, product id or coupon id.")

@@ -1,0 +1,99 @@
+"""The lists of the runs, shopper by shopper."""
+
+from collections.abc import Callable, Sequence
+
+from django.contrib import admin, messages
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy, ngettext
+from unfold.decorators import action, display
+
+from recommender.admin.base import IdentifierSearchMixin, ReadOnlyMixin, TableAdmin
+from recommender.models import Recommendation, Run
+from recommender.reasons import in_words
+
+
+class RunFilter(admin.SimpleListFilter):
+    """The newest runs to choose from, and whichever the address names."""
+
+    title = gettext_lazy("run")
+    parameter_name = "run"
+    newest = 15
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        runs = list(Run.objects.select_related("campaign")[: self.newest])
+        named = request.GET.get(self.parameter_name, "")
+        if named.isdecimal() and int(named) not in {run.pk for run in runs}:
+            runs += Run.objects.select_related("campaign").filter(pk=named)
+        return [(str(run.pk), f"{run} · {run.get_state_display()}") for run in runs]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet | None:
+        run = self.value()
+        if run is None:
+            return None
+        return queryset.filter(run=run) if run.isdecimal() else queryset.none()
+
+
+@admin.register(Recommendation)
+class RecommendationAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
+    list_display = ("shopper", "rank", "coupon", "chance", "why", "run", "is_offered")
+    list_select_related = ("shopper", "coupon", "run__campaign")
+    list_filter = (RunFilter, "excluded")
+    list_disable_select_all = True  # a run may hold millions
+    search_fields = ("shopper__shopper_id", "coupon__coupon_id")
+    search_help_text = gettext_lazy("A whole shopper id or coupon id.")
+    fields = ("run", "shopper", "coupon", "rank", "chance", "why", "excluded")
+    readonly_fields = ("chance", "why")
+    actions = ("take_out", "put_back")
+
+    def get_ordering(self, request: HttpRequest) -> Sequence[str]:
+        # Within a run by list, which an index serves; over all runs by key, as sorting them would read every row.
+        return ("shopper", "rank") if RunFilter.parameter_name in request.GET else ("-pk",)
+
+    @display(description=gettext_lazy("chance of use"), ordering="score")
+    def chance(self, recommendation: Recommendation) -> str:
+        return f"{100 * recommendation.score:.2f} %"
+
+    @display(description=gettext_lazy("why"))
+    def why(self, recommendation: Recommendation) -> SafeString:
+        sentences = ((sentence,) for sentence in in_words(recommendation.reasons))
+        return format_html_join("", '<span class="reason">{}</span>', sentences)
+
+    @display(description=gettext_lazy("offered"), boolean=True)
+    def is_offered(self, recommendation: Recommendation) -> bool:
+        return not recommendation.excluded
+
+    def has_review_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("recommender.review_run")
+
+    @action(description=gettext_lazy("Take out of the lists"), permissions=["review"])
+    def take_out(self, request: HttpRequest, queryset: QuerySet[Recommendation]) -> None:
+        from recommender.services.runs import exclude_recommendation
+
+        if changed := self._change(request, queryset, exclude_recommendation):
+            text = ngettext(
+                "%(count)d recommendation is taken out.", "%(count)d recommendations are taken out.", changed
+            )
+            messages.success(request, text % {"count": changed})
+
+    @action(description=gettext_lazy("Put back into the lists"), permissions=["review"])
+    def put_back(self, request: HttpRequest, queryset: QuerySet[Recommendation]) -> None:
+        from recommender.services.runs import include_recommendation
+
+        if changed := self._change(request, queryset, include_recommendation):
+            text = ngettext("%(count)d recommendation is put back.", "%(count)d recommendations are put back.", changed)
+            messages.success(request, text % {"count": changed})
+
+    def _change(
+        self, request: HttpRequest, queryset: QuerySet[Recommendation], change: Callable[..., Recommendation]
+    ) -> int:
+        """Change all that were chosen, or none and say why. How many."""
+        try:
+            with transaction.atomic():
+                return len([change(recommendation=recommendation) for recommendation in queryset])
+        except ValueError as error:
+            messages.error(request, str(error))
+            return 0

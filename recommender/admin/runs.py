@@ -1,0 +1,311 @@
+"""Runs: looked at, approved or rejected, published."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Avg, Count, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from recommender.admin.base import ReadOnlyMixin, TableAdmin, change_url, changelist_url, link_to
+from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
+from recommender.models import Coupon, Job, Publication, Recommendation, Run, RunShard, Shop
+
+COUPONS_SHOWN = 20
+
+STATE_LABELS = {
+    Run.State.COMPUTING: "info",
+    Run.State.DRAFTED: "warning",
+    Run.State.REJECTED: "danger",
+    Run.State.APPROVED: "primary",
+    Run.State.PUBLISHED: "success",
+    Run.State.SUPERSEDED: "default",
+    Run.State.ROLLED_BACK: "default",
+}
+
+#: What can be done with a run in each state.
+ACTIONS = {
+    Run.State.DRAFTED: ("approve", "reject"),
+    Run.State.APPROVED: ("publish", "publish_later", "reject"),
+}
+
+
+class PublishLaterForm(forms.Form):
+    publish_at = forms.DateTimeField(
+        label=gettext_lazy("Publish at"), widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"})
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.zone = Shop.current().zone
+        self.fields["publish_at"].help_text = _("By the shop's clock (%(zone)s).") % {"zone": self.zone.key}
+
+    def clean_publish_at(self) -> datetime:
+        moment: datetime = timezone.make_naive(self.cleaned_data["publish_at"]).replace(tzinfo=self.zone)
+        if moment <= timezone.now():
+            raise forms.ValidationError(_("This moment is past."))
+        return moment
+
+
+@admin.register(Run)
+class RunAdmin(ReadOnlyMixin, TableAdmin):
+    list_display = (
+        "__str__",
+        "state_label",
+        "model_version",
+        "as_of",
+        "shopper_count",
+        "recommendation_count",
+        "expected_uses",
+        "created_at",
+        "created_by",
+    )
+    list_select_related = ("campaign", "model_version", "created_by")
+    list_filter = ("state", "created_at")
+    search_fields = ("id__exact", "campaign__campaign_id__exact", "campaign__name")
+    change_form_outer_before_template = "admin/recommender/run_lists.html"
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    ("campaign", "state_label"),
+                    ("model_version", "snapshot"),
+                    ("as_of", "top"),
+                    ("shopper_count", "recommendation_count"),
+                    ("expected_uses", "job"),
+                    ("created_at", "created_by"),
+                    ("reviewed_at", "reviewed_by"),
+                )
+            },
+        ),
+    )
+    readonly_fields = ("state_label", "expected_uses")
+    actions_detail = ("approve", "publish", "publish_later", "reject")
+
+    @display(description=gettext_lazy("state"), ordering="state", label=STATE_LABELS)
+    def state_label(self, run: Run) -> tuple[str, str]:
+        return run.state, run.get_state_display()
+
+    @display(description=gettext_lazy("expected redemptions"), ordering="expected_redemptions")
+    def expected_uses(self, run: Run) -> str | None:
+        return None if run.expected_redemptions is None else f"{run.expected_redemptions:,.1f}"
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        run = self.get_object(request, object_id)
+        if run is not None and self.has_view_permission(request, run):
+            extra_context = {
+                **(extra_context or {}),
+                "coupons": _count_by_coupon(run),
+                "coupons_shown": COUPONS_SHOWN,
+                "lists_url": changelist_url(Recommendation, {"run": run.pk}),
+                "campaign_url": change_url(run.campaign),
+                "run": run,
+            }
+        return super().change_view(request, object_id, form_url, extra_context)
+
+    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
+        state = Run.objects.filter(pk=object_id).values_list("state", flat=True).first()
+        names = {f"recommender_run_{name}" for name in ACTIONS.get(state, ())}  # type: ignore[call-overload]
+        return [action for action in super().get_actions_detail(request, object_id) if action.action_name in names]
+
+    @action(
+        description=gettext_lazy("Approve"),
+        permissions=["recommender.review_run"],
+        icon="check",
+        variant=ActionVariant.PRIMARY,
+    )
+    def approve(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        run = self.get_viewable(request, object_id)
+
+        def act(data: object) -> Outcome:
+            from recommender.services.runs import approve_run
+
+            approve_run(run=run, reviewed_by=request.user)  # type: ignore[arg-type]
+            return Outcome(_("Run %(run)s is approved and can be published.") % {"run": run.pk})
+
+        confirmation = Confirmation(
+            title=_("Approve this run"),
+            text=_("It can be published then. Shoppers see nothing of it yet."),
+            button=_("Approve"),
+            facts=_facts(run),
+        )
+        return confirm_and_do(model_admin=self, request=request, obj=run, confirmation=confirmation, act=act)
+
+    @action(
+        description=gettext_lazy("Reject"),
+        permissions=["recommender.review_run"],
+        icon="close",
+        variant=ActionVariant.DANGER,
+    )
+    def reject(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        run = self.get_viewable(request, object_id)
+
+        def act(data: object) -> Outcome:
+            from recommender.services.runs import reject_run
+
+            reject_run(run=run, reviewed_by=request.user)  # type: ignore[arg-type]
+            return Outcome(_("Run %(run)s is rejected.") % {"run": run.pk})
+
+        confirmation = Confirmation(
+            title=_("Reject this run"),
+            text=_("It can never be published. Its lists stay on record."),
+            button=_("Reject"),
+            facts=_facts(run),
+            dangerous=True,
+        )
+        return confirm_and_do(model_admin=self, request=request, obj=run, confirmation=confirmation, act=act)
+
+    @action(
+        description=gettext_lazy("Publish"),
+        permissions=["recommender.publish_run"],
+        icon="campaign",
+        variant=ActionVariant.PRIMARY,
+    )
+    def publish(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        run = self.get_viewable(request, object_id)
+
+        def act(data: object) -> Outcome:
+            from recommender.services.publishing import publish
+
+            publish(run=run, published_by=request.user)  # type: ignore[arg-type]
+            return Outcome(_("Run %(run)s is live.") % {"run": run.pk})
+
+        confirmation = Confirmation(
+            title=_("Publish this run"),
+            text=_("Shoppers of the campaign are shown these lists at once. It can be rolled back."),
+            button=_("Publish"),
+            facts=[*_facts(run), *_compare_with_live(run)],
+        )
+        return confirm_and_do(model_admin=self, request=request, obj=run, confirmation=confirmation, act=act)
+
+    @action(
+        description=gettext_lazy("Publish at a set time"),
+        permissions=["recommender.publish_run"],
+        icon="schedule",
+    )
+    def publish_later(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        run = self.get_viewable(request, object_id)
+
+        def act(data: Mapping[str, Any]) -> Outcome:
+            from recommender.jobs import start_job
+
+            if run.state != Run.State.APPROVED:
+                raise ValueError(
+                    _("Run %(run)s is not approved: %(state)s.") % {"run": run.pk, "state": run.get_state_display()}
+                )
+            job = start_job(
+                kind=Job.Kind.PUBLISH,
+                key=f"publish:{run.pk}",
+                arguments={"run": run.pk},
+                started_by=request.user,  # type: ignore[arg-type]
+                not_before=data["publish_at"],
+            )
+            return Outcome(
+                _("Run %(run)s goes live at %(moment)s.")
+                % {
+                    "run": run.pk,
+                    "moment": f"{timezone.localtime(job.not_before, Shop.current().zone):%Y-%m-%d %H:%M}",
+                },
+                url=change_url(job),
+            )
+
+        confirmation = Confirmation(
+            title=_("Publish this run at a set time"),
+            text=_("Until then its job waits, and cancelling the job calls it off."),
+            button=_("Publish then"),
+            facts=[*_facts(run), *_compare_with_live(run)],
+        )
+        return confirm_and_do(
+            model_admin=self,
+            request=request,
+            obj=run,
+            confirmation=confirmation,
+            act=act,
+            form_class=PublishLaterForm,
+        )
+
+
+@admin.register(RunShard)
+class RunShardAdmin(ReadOnlyMixin, TableAdmin):
+    list_display = ("run", "number", "state", "attempts", "claimed_at", "error")
+    list_select_related = ("run__campaign",)
+    list_filter = ("state",)
+    search_fields = ("run__id__exact", "error")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[RunShard]:
+        shards = super().get_queryset(request)
+        listed = request.resolver_match and request.resolver_match.url_name == "recommender_runshard_changelist"
+        return shards.defer("shopper_ids") if listed else shards
+
+
+def tabulate_runs(runs: Iterable[Run]) -> list[dict[str, object]]:
+    """Runs as ``runs_table.html`` shows them."""
+    return [
+        {
+            "run": run,
+            "link": link_to(run),
+            "variant": STATE_LABELS[Run.State(run.state)],
+            "shoppers": f"{run.shopper_count:,}",
+            "expected": "" if run.expected_redemptions is None else f"{run.expected_redemptions:,.1f}",
+        }
+        for run in runs
+    ]
+
+
+def _facts(run: Run) -> list[tuple[str, object]]:
+    return [
+        (_("Run"), run),
+        (_("Model version"), run.model_version),
+        (_("Shoppers"), f"{run.shopper_count:,}"),
+        (_("Recommendations"), f"{run.recommendation_count:,}"),
+    ]
+
+
+def _compare_with_live(run: Run) -> list[tuple[str, object]]:
+    """What changes for how many shoppers when the run goes live."""
+    live = Publication.objects.live().filter(campaign=run.campaign_id).select_related("run").first()
+    new = Recommendation.objects.offered().filter(run=run)
+    shoppers = new.aggregate(shoppers=Count("shopper", distinct=True))["shoppers"]
+    if live is None:
+        return [(_("Live now"), _("nothing")), (_("Shoppers who get a list"), f"{shoppers:,}")]
+    old = Recommendation.objects.offered().filter(run=live.run_id)
+    old_shoppers = old.aggregate(shoppers=Count("shopper", distinct=True))["shoppers"]
+    stay = new.filter(shopper__in=old.values("shopper")).aggregate(shoppers=Count("shopper", distinct=True))["shoppers"]
+    return [
+        (_("Live now"), live.run),
+        (_("Shoppers whose list is replaced"), f"{stay:,}"),
+        (_("Shoppers who get a list and have none now"), f"{shoppers - stay:,}"),
+        (_("Shoppers who have a list and lose it"), f"{old_shoppers - stay:,}"),
+    ]
+
+
+def _count_by_coupon(run: Run) -> list[dict[str, Any]]:
+    """The coupons that are offered most often, as the run's page shows them."""
+    counts = list(
+        Recommendation.objects.offered()
+        .filter(run=run)
+        .values("coupon")
+        .annotate(shoppers=Count("pk"), score=Avg("score"), rank=Avg("rank"))
+        .order_by("-shoppers", "coupon")[:COUPONS_SHOWN]
+    )
+    coupons = Coupon.objects.in_bulk([count["coupon"] for count in counts])
+    return [
+        {
+            "link": link_to(coupons[count["coupon"]]),
+            "shoppers": f"{count['shoppers']:,}",
+            "rank": f"{count['rank']:.1f}",
+            "chance": f"{100 * count['score']:.2f} %",
+        }
+        for count in counts
+    ]

@@ -1,0 +1,56 @@
+"""The shop's settings and its staff."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.translation import gettext_lazy as _
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from recommender.admin.base import change_url, link_to
+from recommender.models import Shop, User
+
+admin.site.unregister(Group)
+
+
+@admin.register(Shop)
+class ShopAdmin(ModelAdmin):
+    """One row: its page stands for the list, and it is neither added nor deleted."""
+
+    fields = ("name", "time_zone", "currency", "champion_link")
+    readonly_fields = ("champion_link",)
+    search_fields = ("name",)
+    warn_unsaved_form = True
+
+    @display(description=_("champion"))
+    def champion_link(self, shop: Shop) -> str | None:
+        return link_to(shop.champion)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Shop | None = None) -> bool:
+        return False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return redirect(change_url(Shop.current()))
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin, ModelAdmin):
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    show_full_result_count = False
+    list_display = ("username", "first_name", "last_name", "email", "is_staff", "is_active", "last_login")
+
+
+@admin.register(Group)
+class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
+    show_full_result_count = False

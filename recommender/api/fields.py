@@ -1,0 +1,49 @@
+"""Fields that several requests share."""
+
+import math
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from rest_framework import serializers
+
+#: How far a caller's clock may be ahead of ours.
+CLOCK_TOLERANCE = timedelta(minutes=5)
+
+
+class IdentifierField(serializers.CharField):
+    """An identifier of the shop's: a string of 1 to 64 characters."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=64, **kwargs)
+
+
+class PastTimeField(serializers.DateTimeField):
+    """A time in ISO 8601 with its offset, no later than now."""
+
+    default_error_messages = {
+        "no_offset": _("Expected an offset from UTC, as in 2026-01-31T12:00:00Z."),
+        "future": _("Expected a time that is not in the future."),
+    }
+
+    def enforce_timezone(self, value: datetime) -> datetime:
+        if timezone.is_naive(value):
+            self.fail("no_offset")
+        return super().enforce_timezone(value)
+
+    def to_internal_value(self, value: Any) -> datetime:
+        moment = super().to_internal_value(value)
+        if moment > timezone.now() + CLOCK_TOLERANCE:
+            self.fail("future")
+        return moment
+
+
+class FiniteFloatField(serializers.FloatField):
+    default_error_messages = {"not_finite": _("Expected a finite number.")}
+
+    def to_internal_value(self, value: Any) -> float:
+        number = super().to_internal_value(value)
+        if not math.isfinite(number):
+            self.fail("not_finite")
+        return number

@@ -1,0 +1,77 @@
+"""One shape for every error: problem details (RFC 9457)."""
+
+from http import HTTPStatus
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.utils.translation import gettext as _
+from rest_framework import serializers, status
+from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
+from rest_framework.response import Response
+from rest_framework.views import exception_handler
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class MessagesField(serializers.DictField):
+    """Messages by field."""
+
+    child = serializers.ListField(child=serializers.CharField())
+
+
+class Problem(serializers.Serializer):
+    """What went wrong. ``code`` is for machines and stays; ``detail`` is for people, in the request's language."""
+
+    type = serializers.CharField(help_text="about:blank: the status and the code say which problem it is.")
+    title = serializers.CharField(help_text="The name of the status.")
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    code = serializers.CharField()
+    errors = MessagesField(help_text="Messages by field; may be empty.")  # type: ignore[assignment]
+
+
+class Conflict(APIException):
+    """The request is well formed, and what it asks for cannot be done as things are."""
+
+    status_code = status.HTTP_409_CONFLICT
+
+
+class ContentTooLarge(APIException):
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_code = "too_large"
+
+
+def problem_response(exception: Exception, context: dict[str, Any]) -> Response | None:
+    """REST framework's exception handler. None for what is a fault of ours, which goes on as an exception."""
+    if isinstance(exception, RequestDataTooBig):
+        exception = ContentTooLarge(
+            _("The body is longer than %(bytes)d bytes.") % {"bytes": settings.DATA_UPLOAD_MAX_MEMORY_SIZE}
+        )
+    response = exception_handler(exception, context)
+    if response is None:
+        return None
+    code, errors = getattr(exception, "default_code", "not_found"), {}
+    if isinstance(exception, ValidationError):
+        detail, errors = _("The request is not valid; see the errors."), field_errors(exception)
+    else:
+        detail = response.data["detail"]
+        code = detail.code if isinstance(detail, ErrorDetail) else code
+    response.data = {
+        "type": "about:blank",
+        "title": HTTPStatus(response.status_code).phrase,
+        "status": response.status_code,
+        "detail": detail,
+        "code": code,
+        "errors": errors,
+    }
+    response.content_type = MEDIA_TYPE
+    return response
+
+
+def field_errors(exception: ValidationError) -> dict[str, list[str]]:
+    """Messages by field. What is wrong with the whole is under ``non_field_errors``."""
+    detail = exception.detail
+    if isinstance(detail, dict):
+        return {str(name): [str(message) for message in messages] for name, messages in detail.items()}
+    return {"non_field_errors": [str(message) for message in detail]}

@@ -1,0 +1,25 @@
+"""Arguments that several commands share."""
+
+from argparse import ArgumentTypeError
+from datetime import datetime
+
+from recommender.models import Shop
+
+
+def parse_moment(text: str) -> datetime:
+    """An ISO 8601 date or date-time. A date is the start of that day, and a time without an offset is the shop's."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ArgumentTypeError(
+            f"{text!r} is not a date. Expected YYYY-MM-DD or YYYY-MM-DDTHH:MM, with an offset if not the shop's time."
+        ) from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=Shop.current().zone)
+
+
+def parse_names(text: str) -> list[str]:
+    """Names separated by commas, at least one."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise ArgumentTypeError(f"{text!r} names nothing. Expected names separated by commas.")
+    return names

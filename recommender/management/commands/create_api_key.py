@@ -1,0 +1,26 @@
+"""``manage.py create_api_key NAME``."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from recommender.services.access import NAME_LENGTH, create_api_key
+
+
+class Command(BaseCommand):
+    help = (
+        "Make an API key for one of the shop's systems and print it, alone, on the last line. "
+        "It is shown only this once: the site keeps no more than a digest of it."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("name", metavar="NAME", help="What the key is for, such as the name of the system.")
+
+    def handle(self, *args: Any, name: str, **options: Any) -> None:
+        name = name.strip()
+        if not 1 <= len(name) <= NAME_LENGTH:
+            raise CommandError(f"NAME: expected 1 to {NAME_LENGTH} characters, got {len(name)}.")
+        row, key = create_api_key(name=name)
+        self.stderr.write(f"Key {row.pk}, {row.name}: keep it now, it is not shown again.", style_func=str)
+        self.stdout.write(key)

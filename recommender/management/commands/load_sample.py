@@ -1,0 +1,74 @@
+"""Load a sample shop."""
+
+import shutil
+from argparse import ArgumentParser, ArgumentTypeError
+from datetime import date
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+
+from recommender.management.commands.load_shop import report_lines
+from recommender.models import Order, Shop
+from recommender.presets import SAMPLES, Sample
+from recommender.progress import ConsoleProgress, Progress
+
+
+def day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not a date. Expected one such as 2024-03-01.") from None
+
+
+class Command(BaseCommand):
+    help = (
+        "Loads a sample shop into an empty installation: writes it as a shop export under the data directory, sets the "
+        "shop's name, time zone and currency, and loads the export like any other. Where the sample is loaded already, "
+        "nothing is done and its dates stay as they are."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("sample", metavar="NAME", choices=sorted(SAMPLES), help=f"one of {', '.join(SAMPLES)}")
+        parser.add_argument(
+            "--shift-to",
+            metavar="DATE",
+            type=day,
+            help="move all times by whole days so that the last order falls on this day (default: dates stay)",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        sample = SAMPLES[options["sample"]]
+        last_order = Order.objects.filter(order_id=sample.last_order_id).first()
+        if last_order:
+            last_day = last_order.ordered_at.astimezone(Shop.current().zone).date()
+            self.stdout.write(f"The sample {options['sample']} is loaded already. Its last order is of {last_day}.")
+            return
+        if Order.objects.exists():
+            raise CommandError("This shop has orders of its own. A sample is loaded into an empty installation only.")
+        progress = ConsoleProgress()
+        try:
+            lines = load_sample(options["sample"], sample, options["shift_to"], progress)
+        finally:
+            progress.close()
+        self.stdout.write("\n".join(lines))
+
+
+def load_sample(name: str, sample: Sample, shift_to: date | None, progress: Progress) -> list[str]:
+    """Write and load the sample's export; return what is to be told of it."""
+    from recommender.services.ingest import LoadRefused, load_export
+
+    folder = settings.DATA_DIR / "samples" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    facts = sample.write_export(folder=folder, shift_to=shift_to, progress=progress)
+    with transaction.atomic():  # the export's days are read in the shop's time zone
+        shop = Shop.current()
+        shop.name, shop.time_zone, shop.currency = sample.shop_name, sample.time_zone, sample.currency
+        shop.save()
+        try:
+            report = load_export(folder=folder, progress=progress)
+        except LoadRefused as refusal:
+            raise CommandError(str(refusal)) from refusal
+    return [*report_lines(report), *(f"{count:>12,} {phrase}" for phrase, count in facts.items())]

@@ -1,0 +1,63 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from recommender.management.arguments import parse_moment
+from recommender.models import Campaign
+from recommender.progress import ConsoleProgress
+
+
+class Command(BaseCommand):
+    help = (
+        "Compute which coupons of a campaign to recommend to each of its shoppers, ready for review. "
+        "The run's number stands alone on the last line, for publish and export_recommendations."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--campaign", required=True, metavar="ID", help="the shop's identifier of the campaign")
+        parser.add_argument(
+            "--as-of",
+            type=parse_moment,
+            metavar="DATE",
+            help="use nothing dated at or after this moment (ISO date or date-time; default: now)",
+        )
+        parser.add_argument(
+            "--algorithm", metavar="NAME", help="score with the newest version of this algorithm, not the champion"
+        )
+        parser.add_argument("--top", type=int, default=10, metavar="N", help="coupons a shopper (default: 10)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        from recommender.ml.algorithms import UnknownAlgorithm
+        from recommender.ml.artifact import ArtifactUnreadable
+        from recommender.ml.history import SnapshotUnreadable
+        from recommender.services.runs import CampaignChanged, NothingToRecommend, compute_run, plan_run
+        from recommender.services.training import NothingToLearnFrom
+
+        refusals = (
+            *(NothingToRecommend, NothingToLearnFrom, CampaignChanged),
+            *(UnknownAlgorithm, ArtifactUnreadable, SnapshotUnreadable),
+        )
+
+        campaign = Campaign.objects.filter(campaign_id=options["campaign"]).first()
+        if campaign is None:
+            raise CommandError(f"There is no campaign {options['campaign']!r}.")
+        progress = ConsoleProgress()
+        try:
+            run = plan_run(
+                campaign=campaign,
+                as_of=options["as_of"],
+                algorithm=options["algorithm"],
+                top=options["top"],
+                progress=progress,
+            )
+            run = compute_run(run=run, progress=progress)
+        except refusals as error:
+            raise CommandError(str(error)) from error
+        finally:
+            progress.close()
+        self.stdout.write(f"Campaign {campaign.campaign_id} as of {run.as_of.isoformat()}, by {run.model_version}")
+        self.stdout.write(
+            f"{run.recommendation_count:,} recommendations for {run.shopper_count:,} shoppers; "
+            f"{run.expected_redemptions:.1f} redemptions expected; {run.get_state_display()}"
+        )
+        self.stdout.write(str(run.pk))

@@ -1,0 +1,150 @@
+"""The design's behaviour model P(u, c): how likely shopper u buys of c within the next four weeks.
+
+c is any set of products: a product, a category, or all that a coupon is for. One logistic regression serves them all,
+since what it looks at (how often, how lately, how popular) means the same for each. It is fitted on the four weeks
+before the moment, as they looked from their beginning, and so gives probabilities of the four weeks that follow.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+import numpy as np
+import polars as pl
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from recommender.ml import columns as c
+from recommender.ml.catalogue import category_depth, product_categories
+from recommender.ml.history import History, Snapshot
+from recommender.ml.product_sets import (
+    BUYERS_SHARE,
+    OWN_PRODUCTS,
+    RECENT_BUYERS_SHARE,
+    SET,
+    ProductSets,
+)
+from recommender.ml.purchases import DAYS_SINCE_LAST, FADED_TIMES, RECENT_TIMES, TIMES, purchases
+from recommender.ml.shopper_profile import (
+    DAYS_SINCE_LAST_ORDER,
+    FREQUENCY,
+    NEW_SHOPPER,
+    RECENT_FREQUENCY,
+    shopper_profiles,
+)
+
+HORIZON = timedelta(days=28)
+#: (shopper, set) pairs that it is fitted on; more change the third decimal of nothing.
+MOST_EXAMPLES = 150_000
+#: Single products among the sets that it is fitted on; as many of its sets are categories.
+MOST_PRODUCTS = 400
+
+_OF_THE_SET = [
+    TIMES,
+    FADED_TIMES,
+    RECENT_TIMES,
+    DAYS_SINCE_LAST,
+    OWN_PRODUCTS,
+    BUYERS_SHARE,
+    RECENT_BUYERS_SHARE,
+]
+_OF_THE_SHOPPER = [FREQUENCY, RECENT_FREQUENCY, DAYS_SINCE_LAST_ORDER]
+
+
+@dataclass(frozen=True)
+class BehaviourExamples:
+    """What a history looked like a horizon ago, and what was bought since."""
+
+    inputs: pl.DataFrame
+    bought: np.ndarray
+
+
+def describe_behaviour(sets: ProductSets, profiles: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """What the model looks at, for pairs of ``shopper`` and ``set``."""
+    shoppers = (
+        pairs.select(c.SHOPPER)
+        .join(profiles.select(c.SHOPPER, *_OF_THE_SHOPPER), on=c.SHOPPER, how="left", maintain_order="left")
+        .select(pl.col(column).fill_null(NEW_SHOPPER[column]) for column in _OF_THE_SHOPPER)
+    )
+    return pl.concat([sets.describe(pairs).select(_OF_THE_SET), shoppers], how="horizontal")
+
+
+def behaviour_examples(history: History, seed: int) -> BehaviourExamples | None:
+    """Pairs of shoppers and sets as of a horizon before the history's moment, and whether the horizon saw a purchase.
+
+    Shoppers and sets are drawn from those that had been bought by then. None where nobody had.
+    """
+    then = history.snapshot.before(history.moment - HORIZON)
+    bought_then = purchases(then)
+    if bought_then.is_empty():
+        return None
+    generator = np.random.default_rng(seed)
+    categories = product_categories(then, category_depth(then)).join(bought_then, on=c.PRODUCT, how="semi")
+    by_buyers = bought_then.group_by(c.PRODUCT).len().sort("len", c.PRODUCT, descending=[True, False])
+    products = by_buyers.head(MOST_PRODUCTS)[c.PRODUCT].sort()
+    offset = categories[c.CATEGORY].max() or 0
+    members = pl.concat(
+        [
+            categories.select(pl.col(c.CATEGORY).alias(SET), c.PRODUCT),
+            pl.DataFrame({SET: np.arange(len(products), dtype=np.uint32) + np.uint32(offset + 1), c.PRODUCT: products}),
+        ]
+    )
+    shoppers = bought_then[c.SHOPPER].unique().sort()
+    set_names = members[SET].unique().sort()
+    cells = len(shoppers) * len(set_names)
+    drawn = np.sort(generator.choice(cells, size=min(cells, MOST_EXAMPLES), replace=False))
+    pairs = pl.DataFrame(
+        {c.SHOPPER: shoppers.gather(drawn // len(set_names)), SET: set_names.gather(drawn % len(set_names))}
+    )
+    since = (
+        history.order_lines.lazy()
+        .filter(pl.col(c.ORDERED_AT) >= then.moment)
+        .select(c.SHOPPER, c.PRODUCT)
+        .unique()
+        .join(members.lazy(), on=c.PRODUCT)
+        .select(c.SHOPPER, SET)
+        .unique()
+        .with_columns(pl.lit(True).alias(c.LABEL))
+    )
+    outcome = pairs.lazy().join(since, on=[c.SHOPPER, SET], how="left", maintain_order="left").collect()
+    return BehaviourExamples(
+        inputs=describe_behaviour(ProductSets(then, members), shopper_profiles(then), pairs),
+        bought=outcome[c.LABEL].fill_null(False).to_numpy(),
+    )
+
+
+class BehaviourModel:
+    """P(u, c), calibrated, for the horizon after the moment of the history that it was fitted on."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def fit(self, history: History) -> "BehaviourModel":
+        """Learn from the horizon before the history's moment. With nothing to learn from, P is 0 for everything."""
+        examples = behaviour_examples(history, self.seed)
+        self.model_: Pipeline | None = None
+        if examples is not None and 0 < examples.bought.sum() < len(examples.bought):
+            self.model_ = make_pipeline(FunctionTransformer(np.log1p), StandardScaler(), LogisticRegression(C=1.0))
+            self.model_.fit(examples.inputs.to_numpy(), examples.bought)
+        return self
+
+    def probability(self, inputs: pl.DataFrame) -> np.ndarray:
+        """n probabilities, for the n rows of :func:`describe_behaviour`."""
+        if self.model_ is None or inputs.is_empty():
+            return np.zeros(len(inputs))
+        return self.model_.predict_proba(inputs.to_numpy())[:, 1]
+
+
+def behaviour_model(history: History) -> BehaviourModel:
+    """The model fitted as of the last multiple of the horizon at or before the moment, counted from 1970.
+
+    How often means likely changes slowly: one fit serves all moments of four weeks.
+    """
+    since = datetime(1970, 1, 1, tzinfo=UTC)
+    return _fit_behaviour_model(history.snapshot, since + (history.moment - since) // HORIZON * HORIZON)
+
+
+@lru_cache(maxsize=32)
+def _fit_behaviour_model(snapshot: Snapshot, moment: datetime) -> BehaviourModel:
+    return BehaviourModel().fit(snapshot.before(moment))

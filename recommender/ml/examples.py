@@ -1,0 +1,100 @@
+"""Past campaigns as examples: who was offered what, what was known then, and what they used."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+
+from recommender.ml import columns as c
+from recommender.ml.algorithms.base import Inputs
+from recommender.ml.evaluation.splits import label_pairs, teaching_campaigns
+from recommender.ml.history import Snapshot
+
+
+@dataclass(frozen=True)
+class Examples:
+    """n pairs whose outcome is known, ordered by the start of their campaign.
+
+    ``inputs`` has n rows; ``labels`` n booleans; ``campaigns`` n numbers that grow from 0 with the campaign's start.
+    """
+
+    inputs: pl.DataFrame
+    labels: np.ndarray
+    campaigns: np.ndarray
+
+
+class Casebook:
+    """The campaigns of a snapshot, each described once as of the moment when its offers were decided."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self._pairs: dict[int, pl.DataFrame] = {}
+        self._described: dict[tuple[str, int], pl.DataFrame] = {}
+
+    @cached_property
+    def campaigns(self) -> pl.DataFrame:
+        """Every campaign, the earliest first."""
+        return self.snapshot.scan("campaigns").sort(c.STARTS_AT, c.CAMPAIGN).collect()
+
+    @cached_property
+    def redemptions(self) -> pl.DataFrame:
+        return self.snapshot.scan("redemptions").collect()
+
+    def pairs(self, campaign: int) -> pl.DataFrame:
+        """Who was offered what: what published runs offered, or else every treated shopper × every coupon.
+
+        Columns ``campaign``, ``shopper`` and ``coupon``, sorted.
+        """
+        if campaign not in self._pairs:
+            self._pairs[campaign] = self._read_pairs(campaign)
+        return self._pairs[campaign]
+
+    def _read_pairs(self, campaign: int) -> pl.DataFrame:
+        of_campaign = pl.col(c.CAMPAIGN) == campaign
+        offered = self.snapshot.scan("offers").filter(of_campaign).select(c.CAMPAIGN, c.SHOPPER, c.COUPON).collect()
+        if not offered.is_empty():
+            return offered.sort(c.SHOPPER, c.COUPON)
+        treated = self.snapshot.scan("campaign_shoppers").filter(of_campaign & ~pl.col(c.IS_CONTROL))
+        coupons = self.snapshot.scan("campaign_coupons").filter(of_campaign).select(c.COUPON)
+        return treated.select(c.CAMPAIGN, c.SHOPPER).join(coupons, how="cross").sort(c.SHOPPER, c.COUPON).collect()
+
+    def decided_at(self, campaign: int) -> datetime:
+        """When the offers were decided: the first publication, or else the campaign's start."""
+        first = self.snapshot.scan("offers").filter(pl.col(c.CAMPAIGN) == campaign).select(pl.col(c.OFFERED_AT).min())
+        published: datetime | None = first.collect().item()
+        return published or self.campaigns.filter(pl.col(c.CAMPAIGN) == campaign)[c.STARTS_AT].item()
+
+    def described(self, inputs: Inputs, campaign: int) -> pl.DataFrame:
+        """The campaign's pairs as the inputs see them, as of the moment when they were decided."""
+        key = (inputs.name, campaign)
+        if key not in self._described:
+            pairs = self.pairs(campaign)
+            history = self.snapshot.before(self.decided_at(campaign))
+            self._described[key] = inputs.prepare(history, pairs[c.COUPON].unique()).describe(pairs)
+        return self._described[key]
+
+    def labels(self, campaign: int, before: datetime) -> np.ndarray:
+        """For each of the campaign's pairs, whether the coupon was used strictly before a moment."""
+        return label_pairs(self.pairs(campaign), self.redemptions, before=before)[c.LABEL].to_numpy()
+
+    def teaching(self, moment: datetime) -> list[int]:
+        """The campaigns with anything offered whose windows were over before the moment, the earliest first."""
+        return [
+            campaign
+            for campaign in teaching_campaigns(self.campaigns, moment)[c.CAMPAIGN]
+            if not self.pairs(campaign).is_empty()
+        ]
+
+    def examples(self, inputs: Inputs, moment: datetime) -> Examples | None:
+        """All that the campaigns over before the moment teach. None where there are none."""
+        campaigns = self.teaching(moment)
+        if not campaigns:
+            return None
+        labels = [self.labels(campaign, moment) for campaign in campaigns]
+        return Examples(
+            inputs=pl.concat([self.described(inputs, campaign) for campaign in campaigns], rechunk=True),
+            labels=np.concatenate(labels),
+            campaigns=np.repeat(np.arange(len(campaigns)), [len(each) for each in labels]),
+        )

@@ -1,0 +1,59 @@
+"""What each shopper bought, faded by time: the design's E(u) = Σ_t w_t · f(u, t).
+
+``t`` is the age of a thing in days at the moment, ``w_t = 2 ** (-t / half-life)``, and f(u, t) is what is counted: an
+order, the distinct products of an order, a redemption. Two half-lives tell the lasting from the recent.
+"""
+
+from functools import lru_cache
+
+import polars as pl
+
+from recommender.ml import columns as c
+from recommender.ml.history import History
+
+HALF_LIFE = 90.0  # days
+SHORT_HALF_LIFE = 21.0  # days
+
+AGE = "age"
+TIMES = "times"
+FADED_TIMES = "faded_times"
+RECENT_TIMES = "recent_times"
+FADED_AMOUNT = "faded_amount"
+DAYS_SINCE_LAST = "days_since_last"
+
+#: The age given to what never happened. Longer ago makes no difference to anybody.
+NEVER = 730.0  # days
+
+
+def age_in_days(column: str, history: History) -> pl.Expr:
+    """Days from a time to the moment of the history, above 0."""
+    return (pl.lit(history.moment).cast(pl.Datetime("us", "UTC")) - pl.col(column)).dt.total_seconds() / 86_400
+
+
+def fading_weight(age: pl.Expr, half_life: float = HALF_LIFE) -> pl.Expr:
+    """w_t = 2 ** (-t / half-life) for t in days: 1 at the moment itself, one half a half-life before it."""
+    return pl.lit(2.0).pow(-age / half_life)
+
+
+@lru_cache(maxsize=4)
+def purchases(history: History) -> pl.DataFrame:
+    """A row for each (shopper, product) bought, sorted by both.
+
+    Columns: ``times`` (lines), ``faded_times`` and ``recent_times`` (faded by the long and the short half-life),
+    ``faded_amount`` (money), ``days_since_last``.
+    """
+    age = pl.col(AGE)
+    return (
+        history.order_lines.lazy()
+        .select(c.SHOPPER, c.PRODUCT, c.AMOUNT, age_in_days(c.ORDERED_AT, history).alias(AGE))
+        .group_by(c.SHOPPER, c.PRODUCT, maintain_order=True)  # a sum of floats depends on the order of its terms
+        .agg(
+            pl.len().cast(pl.Float64).alias(TIMES),
+            fading_weight(age).sum().alias(FADED_TIMES),
+            fading_weight(age, SHORT_HALF_LIFE).sum().alias(RECENT_TIMES),
+            (pl.col(c.AMOUNT) * fading_weight(age)).sum().alias(FADED_AMOUNT),
+            age.min().alias(DAYS_SINCE_LAST),
+        )
+        .sort(c.SHOPPER, c.PRODUCT)
+        .collect()
+    )

@@ -1,0 +1,120 @@
+"""E(u) of a shopper: purchase frequency, product variety, coupon-use rate and the like, faded by time."""
+
+import polars as pl
+
+from recommender.ml import columns as c
+from recommender.ml.history import History
+from recommender.ml.purchases import AGE, NEVER, SHORT_HALF_LIFE, age_in_days, fading_weight, purchases
+
+FREQUENCY = "purchase_frequency"
+RECENT_FREQUENCY = "recent_purchase_frequency"
+VARIETY = "product_variety"
+COUPON_USE_RATE = "coupon_use_rate"
+SPEND = "spend"
+DISCOUNT_SHARE = "discount_share"
+COUPON_DISCOUNT_SHARE = "coupon_discount_share"
+DAYS_SINCE_LAST_ORDER = "days_since_last_order"
+DISTINCT_PRODUCTS = "distinct_products"
+REDEMPTIONS = "redemptions"
+FADED_REDEMPTIONS = "faded_redemptions"
+CAMPAIGNS_RECEIVED = "campaigns_received"
+CAMPAIGN_USE_RATE = "campaign_use_rate"
+CLICKS = "clicks"
+
+#: E(u) of somebody who never bought.
+NEW_SHOPPER = {
+    FREQUENCY: 0.0,
+    RECENT_FREQUENCY: 0.0,
+    VARIETY: 0.0,
+    COUPON_USE_RATE: 0.05,
+    SPEND: 0.0,
+    DISCOUNT_SHARE: 0.0,
+    COUPON_DISCOUNT_SHARE: 0.0,
+    DAYS_SINCE_LAST_ORDER: NEVER,
+    DISTINCT_PRODUCTS: 0.0,
+    REDEMPTIONS: 0.0,
+    FADED_REDEMPTIONS: 0.0,
+    CAMPAIGNS_RECEIVED: 0.0,
+    CAMPAIGN_USE_RATE: 0.05,
+    CLICKS: 0.0,
+}
+#: Redemptions, and orders or campaigns, that everybody is credited with, so that one lucky use is not a rate of 1.
+PRIOR_USES, PRIOR_CHANCES = 0.1, 2.0
+
+
+def shopper_profiles(history: History) -> pl.DataFrame:
+    """A row for each shopper who bought, was sent a campaign or redeemed anything before the moment.
+
+    Columns: ``shopper`` and the keys of :data:`NEW_SHOPPER`. Frequency, variety, spend and redemptions are sums of
+    f(u, t) weighted by w_t with t in days (half-life :data:`~recommender.ml.purchases.HALF_LIFE`); ``coupon_use_rate``
+    is faded redemptions over faded orders and ``campaign_use_rate`` campaigns redeemed from over campaigns received,
+    both drawn towards the prior.
+    """
+    weight = fading_weight(pl.col(AGE))
+    baskets = (
+        history.order_lines.lazy()
+        .group_by(c.SHOPPER, c.ORDER, maintain_order=True)
+        .agg(
+            age_in_days(c.ORDERED_AT, history).first().alias(AGE),
+            pl.col(c.PRODUCT).n_unique().alias(VARIETY),
+            pl.col(c.AMOUNT, c.DISCOUNT, c.COUPON_DISCOUNT).sum(),
+        )
+    )
+    gross = (pl.col(c.AMOUNT) + pl.col(c.DISCOUNT) + pl.col(c.COUPON_DISCOUNT)).sum()
+    buying = baskets.group_by(c.SHOPPER, maintain_order=True).agg(
+        weight.sum().alias(FREQUENCY),
+        fading_weight(pl.col(AGE), SHORT_HALF_LIFE).sum().alias(RECENT_FREQUENCY),
+        (weight * pl.col(VARIETY)).sum().alias(VARIETY),
+        (weight * pl.col(c.AMOUNT)).sum().clip(0).alias(SPEND),  # refunds are negative amounts
+        (pl.col(c.DISCOUNT).sum() / pl.max_horizontal(gross, pl.lit(0.01))).clip(0, 1).alias(DISCOUNT_SHARE),
+        (pl.col(c.COUPON_DISCOUNT).sum() / pl.max_horizontal(gross, pl.lit(0.01)))
+        .clip(0, 1)
+        .alias(COUPON_DISCOUNT_SHARE),
+        pl.col(AGE).min().alias(DAYS_SINCE_LAST_ORDER),
+    )
+    variety = purchases(history).lazy().group_by(c.SHOPPER).agg(pl.len().cast(pl.Float64).alias(DISTINCT_PRODUCTS))
+    redeeming = (
+        history.scan("redemptions")
+        .with_columns(age_in_days(c.REDEEMED_AT, history).alias(AGE))
+        .group_by(c.SHOPPER, maintain_order=True)
+        .agg(
+            pl.len().cast(pl.Float64).alias(REDEMPTIONS),
+            weight.sum().alias(FADED_REDEMPTIONS),
+            pl.col(c.CAMPAIGN).drop_nulls().n_unique().cast(pl.Float64).alias("campaigns_used"),
+        )
+    )
+    received = (
+        pl.concat(
+            [
+                history.scan("campaign_shoppers").filter(~pl.col(c.IS_CONTROL)).select(c.SHOPPER, c.CAMPAIGN),
+                history.scan("offers").select(c.SHOPPER, c.CAMPAIGN),
+            ]
+        )
+        .group_by(c.SHOPPER)
+        .agg(pl.col(c.CAMPAIGN).n_unique().cast(pl.Float64).alias(CAMPAIGNS_RECEIVED))
+    )
+    clicking = (
+        history.scan("events")
+        .filter(pl.col(c.KIND).is_in(["click", "claim"]))
+        .with_columns(age_in_days(c.OCCURRED_AT, history).alias(AGE))
+        .group_by(c.SHOPPER, maintain_order=True)
+        .agg(weight.sum().alias(CLICKS))
+    )
+    profile = pl.concat([frame.select(c.SHOPPER) for frame in (buying, redeeming, received, clicking)]).unique()
+    for part in (buying, variety, redeeming, received, clicking):
+        profile = profile.join(part, on=c.SHOPPER, how="left")
+    rates = {
+        COUPON_USE_RATE: (FADED_REDEMPTIONS, FREQUENCY),
+        CAMPAIGN_USE_RATE: ("campaigns_used", CAMPAIGNS_RECEIVED),
+    }
+    return (
+        profile.with_columns(pl.col("campaigns_used").fill_null(0.0))
+        .with_columns(pl.col(column).fill_null(value) for column, value in NEW_SHOPPER.items() if column not in rates)
+        .with_columns(
+            ((pl.col(uses) + PRIOR_USES) / (pl.col(chances) + PRIOR_CHANCES)).alias(rate)
+            for rate, (uses, chances) in rates.items()
+        )
+        .select(c.SHOPPER, *NEW_SHOPPER)
+        .sort(c.SHOPPER)
+        .collect()
+    )

@@ -1,0 +1,123 @@
+"""Each campaign scored by what was known strictly before its start."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from recommender.ml import columns as c
+from recommender.ml.algorithms import Algorithm
+from recommender.ml.evaluation.splits import walk_forward
+from recommender.ml.examples import Casebook
+from recommender.progress import Progress
+
+SCORES_SCHEMA = {
+    c.ALGORITHM: pl.String,
+    c.CAMPAIGN: pl.UInt32,
+    c.SHOPPER: pl.UInt32,
+    c.COUPON: pl.UInt32,
+    c.SCORE: pl.Float64,
+    c.LABEL: pl.Boolean,
+}
+
+#: An algorithm is fitted anew for a campaign when the used offers known by then have grown by more than this share
+#: since it was fitted: what fewer add is less than the noise, and fitting is what costs.
+WORTH_REFITTING = 0.1
+
+
+@dataclass
+class Fit:
+    """An algorithm fitted as of a moment, and what that took."""
+
+    model: Algorithm
+    rows: int
+    positives: int
+    seconds: float
+
+
+@dataclass
+class WalkForward:
+    """The scores of a period (columns of :data:`SCORES_SCHEMA`) and the seconds that each algorithm took to get
+    them."""
+
+    scores: pl.DataFrame
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def fit_as_of(algorithm: type[Algorithm], casebook: Casebook, moment: datetime, seed: int) -> Fit:
+    """Fit a new instance on all that was known strictly before the moment.
+
+    Without a past campaign it is fitted on no examples, and scores by what it knows without.
+    """
+    examples = casebook.examples(algorithm.inputs, moment)
+    started = time.perf_counter()
+    if examples is None:
+        model = algorithm().fit(algorithm.inputs.none(), np.zeros(0, dtype=bool), np.zeros(0, dtype=np.int64), seed)
+        return Fit(model, 0, 0, time.perf_counter() - started)
+    model = algorithm().fit(examples.inputs, examples.labels, examples.campaigns, seed)
+    return Fit(model, len(examples.labels), int(examples.labels.sum()), time.perf_counter() - started)
+
+
+def score_period(
+    casebook: Casebook,
+    algorithms: Sequence[type[Algorithm]],
+    start: datetime,
+    end: datetime,
+    *,
+    labels_before: datetime,
+    seed: int,
+    progress: Progress,
+) -> WalkForward:
+    """Score every pair of every campaign that starts in [start, end), each as of its own start.
+
+    Args:
+        labels_before: only uses strictly before this moment count as such.
+    """
+    campaigns = [
+        (campaign, moment)
+        for campaign, moment in walk_forward(casebook.campaigns, start, end).select(c.CAMPAIGN, c.STARTS_AT).iter_rows()
+        if not casebook.pairs(campaign).is_empty()
+    ]
+    # A campaign by a campaign, so that what its kinds of inputs share of its history is computed once.
+    kinds = {algorithm.inputs.name: algorithm.inputs for algorithm in algorithms}.values()
+    described = sorted({*casebook.teaching(end), *(campaign for campaign, _moment in campaigns)})
+    for number, campaign in enumerate(described):
+        progress.report("Describing past campaigns", number, len(described))
+        for inputs in kinds:
+            casebook.described(inputs, campaign)
+
+    frames: list[pl.DataFrame] = []
+    uses_known = {
+        moment: sum(int(casebook.labels(campaign, moment).sum()) for campaign in casebook.teaching(moment))
+        for _, moment in campaigns
+    }
+    seconds: dict[str, float] = {}
+    for place, algorithm in enumerate(algorithms):
+        known = -1
+        fitted: Fit | None = None
+        for number, (campaign, moment) in enumerate(campaigns):
+            progress.report(
+                f"Scoring past campaigns by {algorithm.name}",
+                place * len(campaigns) + number,
+                len(algorithms) * len(campaigns),
+            )
+            started = time.perf_counter()
+            if fitted is None or uses_known[moment] > (1 + WORTH_REFITTING) * known:
+                known, fitted = uses_known[moment], fit_as_of(algorithm, casebook, moment, seed)
+            scores = fitted.model.score(casebook.described(algorithm.inputs, campaign))
+            seconds[algorithm.name] = seconds.get(algorithm.name, 0.0) + time.perf_counter() - started
+            frames.append(
+                casebook.pairs(campaign).select(
+                    pl.lit(algorithm.name).alias(c.ALGORITHM),
+                    c.CAMPAIGN,
+                    c.SHOPPER,
+                    c.COUPON,
+                    pl.Series(c.SCORE, scores),
+                    pl.Series(c.LABEL, casebook.labels(campaign, labels_before)),
+                )
+            )
+    scores = pl.concat(frames) if frames else pl.DataFrame(schema=SCORES_SCHEMA)
+    return WalkForward(scores.cast(SCORES_SCHEMA), seconds)  # type: ignore[arg-type]

@@ -1,0 +1,114 @@
+"""Who may call the API: keys of the shop's systems, and short-lived tokens of shoppers."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import jwt
+from django.utils.crypto import salted_hmac
+
+from recommender.models import ApiKey, Shopper, User
+
+KEY_BEGINS_WITH = "csk_"
+KEY_BYTES = 32
+VISIBLE_CHARACTERS = 12
+NAME_LENGTH = 100
+
+TOKEN_ALGORITHM = "HS256"  # noqa: S105
+TOKEN_ISSUER = "couponsite"  # noqa: S105
+TOKEN_AUDIENCE = "couponsite-shopper-api"  # noqa: S105
+TOKEN_LIFETIME = timedelta(minutes=15)
+TOKEN_LIFETIME_AT_MOST = timedelta(hours=1)
+
+
+class ShopperUnknown(LookupError):
+    """No shopper has this identifier."""
+
+
+class TokenRefused(ValueError):
+    """A shopper's token that this site did not sign, or that holds no longer."""
+
+
+@dataclass(frozen=True)
+class ShopperToken:
+    token: str
+    expires_at: datetime
+
+
+def create_api_key(*, name: str, created_by: User | None = None) -> tuple[ApiKey, str]:
+    """Make a key for one of the shop's systems.
+
+    Returns the row and the key itself, which is nowhere kept: this is the only time that it can be shown.
+    """
+    key = KEY_BEGINS_WITH + secrets.token_urlsafe(KEY_BYTES)
+    row = ApiKey.objects.create(name=name, prefix=key[:VISIBLE_CHARACTERS], digest=_digest(key), created_by=created_by)
+    return row, key
+
+
+def find_api_key(*, key: str) -> ApiKey | None:
+    """The row of a key that was not revoked."""
+    return ApiKey.objects.usable().filter(digest=_digest(key)).first()
+
+
+def revoke_api_key(*, api_key: ApiKey, at: datetime) -> None:
+    """Refuse the key from now on. A key that was revoked before keeps its first time."""
+    ApiKey.objects.usable().filter(pk=api_key.pk).update(revoked_at=at)
+    api_key.refresh_from_db(fields=["revoked_at"])
+
+
+def issue_shopper_token(*, shopper_id: str, at: datetime, lifetime: timedelta = TOKEN_LIFETIME) -> ShopperToken:
+    """Sign a token with which one shopper's page or app may speak for that shopper alone.
+
+    A shopper who opted out gets one too: their list is empty, and a page need not know why.
+
+    Raises:
+        ShopperUnknown: nobody has this identifier.
+        ValueError: ``lifetime`` is not between a second and an hour.
+    """
+    if not timedelta(seconds=1) <= lifetime <= TOKEN_LIFETIME_AT_MOST:
+        raise ValueError(f"lifetime {lifetime} is not between a second and {TOKEN_LIFETIME_AT_MOST}.")
+    if not Shopper.objects.filter(shopper_id=shopper_id).exists():
+        raise ShopperUnknown(shopper_id)
+    issued_at = at.replace(microsecond=0)  # the token's times are whole seconds
+    claims: dict[str, Any] = {
+        "iss": TOKEN_ISSUER,
+        "aud": TOKEN_AUDIENCE,
+        "sub": shopper_id,
+        "iat": issued_at,
+        "exp": issued_at + lifetime,
+    }
+    return ShopperToken(
+        token=jwt.encode(claims, _signing_key(), algorithm=TOKEN_ALGORITHM), expires_at=issued_at + lifetime
+    )
+
+
+def read_shopper_token(*, token: str) -> str:
+    """The identifier of the shopper for whom this site signed ``token``.
+
+    Raises:
+        TokenRefused: it is expired, forged, unsigned, or meant for something else.
+    """
+    try:
+        claims = jwt.decode(
+            token,
+            _signing_key(),
+            algorithms=[TOKEN_ALGORITHM],
+            audience=TOKEN_AUDIENCE,
+            issuer=TOKEN_ISSUER,
+            options={"require": ["exp", "iat", "aud", "iss", "sub"]},
+        )
+    except jwt.InvalidTokenError as error:
+        raise TokenRefused(str(error)) from error
+    shopper_id: str = claims["sub"]
+    return shopper_id
+
+
+def _digest(key: str) -> str:
+    # A fast digest is enough for 256 random bits: there is nothing to guess from.
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _signing_key() -> bytes:
+    return salted_hmac("recommender.services.access", "shopper token", algorithm="sha256").digest()

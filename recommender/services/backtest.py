@@ -1,0 +1,121 @@
+"""A dress rehearsal on the past: each campaign scored by what was known strictly before its start."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import polars as pl
+from django.utils.translation import gettext as _
+
+from recommender.ml import columns as c
+from recommender.ml.algorithms import algorithms_named
+from recommender.ml.evaluation.comparison import Comparison, compare
+from recommender.ml.evaluation.gate import BASELINE
+from recommender.ml.evaluation.splits import default_validation_start
+from recommender.ml.examples import Casebook
+from recommender.ml.history import Snapshot
+from recommender.ml.selection import RESAMPLES, Selection, select_champion
+from recommender.ml.walk_forward import WalkForward, score_period
+from recommender.progress import Progress
+from recommender.services.snapshot import open_snapshot, take_snapshot
+
+CHAMPION = "champion"
+SEED = 0
+END_OF_TIME = datetime(9999, 12, 31, tzinfo=UTC)
+
+
+class NothingToTest(ValueError):
+    """No campaign with anybody to offer to starts in the period."""
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """What a backtest came to.
+
+    Attributes:
+        scores: columns algorithm, campaign_id, shopper_id, coupon_id, score and label; the champion's scores are there
+            once more under the name ``champion``.
+        comparison: the figures of the test period, at thresholds chosen on the validation period.
+        selection: how the champion was chosen, on the validation period alone.
+        seconds: by algorithm, what fitting and scoring took on the test period.
+    """
+
+    scores: pl.DataFrame
+    comparison: Comparison
+    selection: Selection
+    period: tuple[datetime, datetime]
+    validation_period: tuple[datetime, datetime]
+    seconds: dict[str, float]
+
+
+def backtest(
+    *,
+    start: datetime,
+    end: datetime | None = None,
+    validation_start: datetime | None = None,
+    algorithms: Sequence[str] | None = None,
+    progress: Progress = Progress(),
+) -> Backtest:
+    """Score every treated shopper × campaign coupon of the campaigns that start in [start, end).
+
+    The champion and every threshold are chosen on the campaigns that start in [validation_start, start), whose uses
+    count only until ``start``; the period itself is read once, for the figures.
+
+    Args:
+        end: the end of history if it is not given.
+        validation_start: four months before ``start`` if it is not given.
+        algorithms: their names; all of them if not given. The baseline is compared too.
+
+    Raises:
+        UnknownAlgorithm: there is no such algorithm.
+        NothingToTest: no campaign starts in the period, or it has no used offer, which the figures need.
+        Cancelled: somebody asked the work to stop.
+    """
+    names = [algorithm.name for algorithm in algorithms_named(algorithms)]
+    compared = algorithms_named({*names, BASELINE})
+    validation_start = validation_start or default_validation_start(start)
+    snapshot = open_snapshot(snapshot=take_snapshot(progress=progress))
+    casebook = Casebook(snapshot)
+
+    validation = score_period(
+        casebook, compared, validation_start, start, labels_before=start, seed=SEED, progress=progress
+    )
+    selection = select_champion(validation.scores, names, present=None, seed=SEED, progress=progress)
+    tested = score_period(
+        casebook, compared, start, end or END_OF_TIME, labels_before=END_OF_TIME, seed=SEED, progress=progress
+    )
+    if not tested.scores[c.LABEL].any():
+        raise NothingToTest(
+            _("No campaign that starts between %(start)s and %(end)s has a used offer to be tested on.")
+            % {"start": start.isoformat(), "end": end.isoformat() if end else _("the end of history")}
+        )
+    scores = _with_champion(tested, selection)
+    thresholds = selection.thresholds | {CHAMPION: selection.thresholds[selection.champion]}
+    comparison = compare(scores, thresholds, resamples=RESAMPLES, seed=SEED, progress=progress)
+    starts = casebook.campaigns[c.STARTS_AT]
+    return Backtest(
+        scores=_with_identifiers(scores, snapshot),
+        comparison=comparison,
+        selection=selection,
+        period=(start, end or max(starts)),
+        validation_period=(validation_start, start),
+        seconds=tested.seconds,
+    )
+
+
+def _with_champion(walk: WalkForward, selection: Selection) -> pl.DataFrame:
+    champion = walk.scores.filter(pl.col(c.ALGORITHM) == selection.champion)
+    return pl.concat([walk.scores, champion.with_columns(pl.lit(CHAMPION).alias(c.ALGORITHM))])
+
+
+def _with_identifiers(scores: pl.DataFrame, snapshot: Snapshot) -> pl.DataFrame:
+    """The scores with the shop's own identifiers in place of numbers."""
+    frame = scores
+    for table, number, identifier in (
+        ("campaigns", c.CAMPAIGN, c.CAMPAIGN_ID),
+        ("shoppers", c.SHOPPER, c.SHOPPER_ID),
+        ("coupons", c.COUPON, c.COUPON_ID),
+    ):
+        names = snapshot.scan(table).select(number, identifier).collect()
+        frame = frame.join(names, on=number, how="left", maintain_order="left")
+    return frame.select(c.ALGORITHM, c.CAMPAIGN_ID, c.SHOPPER_ID, c.COUPON_ID, c.SCORE, c.LABEL)

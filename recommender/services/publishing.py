@@ -1,0 +1,87 @@
+"""Publishing: which run's lists a campaign shows, and the way back."""
+
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from recommender.models import Campaign, Publication, Run, User
+from recommender.services.runs import WrongState
+
+
+class NothingLive(ValueError):
+    """A campaign shows no run."""
+
+
+def publish(
+    *, run: Run, published_by: User | None = None, now: datetime | None = None, approve: bool = False
+) -> Publication:
+    """Show a run's lists instead of what its campaign shows now, and record since when.
+
+    Publishing the run that is live changes nothing and returns its publication.
+
+    Args:
+        now: when it goes live, if not at this moment.
+        approve: take the word of whoever publishes for the approval that a drafted run still lacks.
+
+    Raises:
+        WrongState: the run is not approved; with ``approve``, neither drafted nor approved.
+    """
+    publishable = [Run.State.DRAFTED, Run.State.APPROVED] if approve else [Run.State.APPROVED]
+    with transaction.atomic():
+        live = _lock_live(run.campaign_id)
+        if live is not None and live.run_id == run.pk:
+            return live
+        locked = Run.objects.select_for_update().get(pk=run.pk)
+        if locked.state not in publishable:
+            raise WrongState(locked, publishable)
+        now = now or timezone.now()
+        if locked.state == Run.State.DRAFTED:
+            Run.objects.filter(pk=run.pk).update(reviewed_by=published_by, reviewed_at=now)
+        if live is not None:
+            now = _end(live, Run.State.SUPERSEDED, now)
+        publication = _show(run, replaces=live, now=now, published_by=published_by)
+    run.refresh_from_db()
+    return publication
+
+
+def rollback(*, campaign: Campaign, by: User | None = None, now: datetime | None = None) -> Publication | None:
+    """End what a campaign shows and show again what that had replaced.
+
+    Returns:
+        The publication that is live now; None if nothing was shown before.
+
+    Raises:
+        NothingLive: the campaign shows nothing.
+    """
+    with transaction.atomic():
+        live = _lock_live(campaign.pk)
+        if live is None:
+            raise NothingLive(_("Campaign %(campaign)s has nothing published.") % {"campaign": campaign.campaign_id})
+        now = _end(live, Run.State.ROLLED_BACK, now or timezone.now())
+        before = live.replaces
+        if before is None:
+            return None
+        return _show(before.run, replaces=before.replaces, now=now, published_by=by)
+
+
+def _lock_live(campaign_key: int) -> Publication | None:
+    """The live publication of a campaign, which nobody else can change until the transaction ends."""
+    Campaign.objects.select_for_update().get(pk=campaign_key)
+    return Publication.objects.live().filter(campaign=campaign_key).first()
+
+
+def _end(live: Publication, state: Run.State, now: datetime) -> datetime:
+    """End a publication and say when: never before it began, whatever another host's clock says."""
+    now = max(now, live.published_at)
+    Publication.objects.filter(pk=live.pk).update(ended_at=now)
+    Run.objects.filter(pk=live.run_id).update(state=state)
+    return now
+
+
+def _show(run: Run, *, replaces: Publication | None, now: datetime, published_by: User | None) -> Publication:
+    Run.objects.filter(pk=run.pk).update(state=Run.State.PUBLISHED)
+    return Publication.objects.create(
+        campaign_id=run.campaign_id, run=run, replaces=replaces, published_at=now, published_by=published_by
+    )

@@ -1,0 +1,153 @@
+"""The use of a coupon, within its window and its limits."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import models, transaction
+from django.db.models import Q
+from django.utils.translation import gettext as _
+
+from recommender.models import Campaign, Coupon, Order, Publication, Redemption, Shopper
+
+
+class UnknownReference(LookupError):
+    """``field`` names something that the shop does not have. The message is for people."""
+
+    def __init__(self, field: str, model: type[models.Model], identifier: str) -> None:
+        super().__init__(_("There is no %(thing)s %(id)s.") % {"thing": model._meta.verbose_name, "id": identifier})
+        self.field = field
+
+
+class RedemptionRefused(ValueError):
+    """The coupon cannot be used so. ``code`` is for machines, the message for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def redeem_coupon(
+    *,
+    shopper_id: str,
+    coupon_id: str,
+    redeemed_at: datetime,
+    campaign_id: str | None = None,
+    order_id: str | None = None,
+    discount_amount: Decimal | None = None,
+) -> tuple[Redemption, bool]:
+    """Record that a shopper used a coupon, once.
+
+    The same shopper, coupon, time and order (and campaign, where one is given) are the same use: the first is returned
+    with ``False`` and nothing changes, even when the coupon is closed or used up by now. A new use must fall into the
+    coupon's window and into that of a campaign that holds it, and keep the coupon's limits, however many ask at once.
+
+    Without ``campaign_id`` it is the only live campaign that holds the coupon; among several the only one whose
+    publication, on show at that moment, offered it to this shopper; else the use is recorded without a campaign.
+
+    Returns:
+        The redemption, and whether it is new.
+
+    Raises:
+        UnknownReference: no such shopper, coupon, campaign or order.
+        RedemptionRefused: ``order_of_another_shopper``, ``coupon_not_open``, ``no_live_campaign``,
+            ``shopper_limit_reached`` or ``total_limit_reached``.
+    """
+    with transaction.atomic():
+        # Whoever redeems this coupon waits here, so that the counts below still hold when the row is written. On
+        # SQLite the transaction itself, being IMMEDIATE, is the lock.
+        coupon = Coupon.objects.select_for_update(no_key=True).filter(coupon_id=coupon_id).first()
+        if coupon is None:
+            raise UnknownReference("coupon_id", Coupon, coupon_id)
+        shopper = Shopper.objects.filter(shopper_id=shopper_id).first()
+        if shopper is None:
+            raise UnknownReference("shopper_id", Shopper, shopper_id)
+        order = _find_order(order_id, shopper)
+        campaign = _find_campaign(campaign_id)
+
+        same = Redemption.objects.filter(shopper=shopper, coupon=coupon, redeemed_at=redeemed_at, order=order)
+        if campaign is not None:
+            same = same.filter(campaign=campaign)
+        first = same.select_related("shopper", "coupon", "campaign", "order").order_by("pk").first()
+        if first is not None:
+            return first, False
+
+        _check_open(coupon, redeemed_at)
+        campaign = _choose_campaign(campaign, coupon, shopper, redeemed_at)
+        _check_limits(coupon, shopper)
+        return (
+            Redemption.objects.create(
+                shopper=shopper,
+                coupon=coupon,
+                redeemed_at=redeemed_at,
+                campaign=campaign,
+                order=order,
+                discount_amount=discount_amount,
+            ),
+            True,
+        )
+
+
+def _find_order(order_id: str | None, shopper: Shopper) -> Order | None:
+    if order_id is None:
+        return None
+    order = Order.objects.filter(order_id=order_id).first()
+    if order is None:
+        raise UnknownReference("order_id", Order, order_id)
+    if order.shopper_id != shopper.pk:
+        raise RedemptionRefused("order_of_another_shopper", _("Order %(id)s is another shopper's.") % {"id": order_id})
+    return order
+
+
+def _find_campaign(campaign_id: str | None) -> Campaign | None:
+    if campaign_id is None:
+        return None
+    campaign = Campaign.objects.filter(campaign_id=campaign_id).first()
+    if campaign is None:
+        raise UnknownReference("campaign_id", Campaign, campaign_id)
+    return campaign
+
+
+def _check_open(coupon: Coupon, at: datetime) -> None:
+    if not Coupon.objects.open_at(at).filter(pk=coupon.pk).exists():
+        raise RedemptionRefused(
+            "coupon_not_open", _("Coupon %(id)s is not open at that time.") % {"id": coupon.coupon_id}
+        )
+
+
+def _choose_campaign(wanted: Campaign | None, coupon: Coupon, shopper: Shopper, at: datetime) -> Campaign | None:
+    live = Campaign.objects.live_at(at).filter(coupons=coupon)
+    candidates = list(live if wanted is None else live.filter(pk=wanted.pk))
+    if not candidates:
+        message = (
+            _("No campaign with coupon %(coupon)s runs at that time.")
+            if wanted is None
+            else _("Campaign %(campaign)s does not run with coupon %(coupon)s at that time.")
+        )
+        raise RedemptionRefused(
+            "no_live_campaign",
+            message % {"coupon": coupon.coupon_id, "campaign": wanted.campaign_id if wanted else ""},
+        )
+    if len(candidates) > 1:
+        offering = set(
+            Publication.objects.filter(
+                Q(ended_at__isnull=True) | Q(ended_at__gt=at),
+                published_at__lte=at,
+                campaign__in=candidates,
+                run__recommendations__shopper=shopper,
+                run__recommendations__coupon=coupon,
+                run__recommendations__excluded=False,
+            ).values_list("campaign_id", flat=True)
+        )
+        candidates = [candidate for candidate in candidates if candidate.pk in offering]
+    return candidates[0] if len(candidates) == 1 else None
+
+
+def _check_limits(coupon: Coupon, shopper: Shopper) -> None:
+    uses = Redemption.objects.filter(coupon=coupon)
+    if coupon.per_shopper_limit is not None and uses.filter(shopper=shopper).count() >= coupon.per_shopper_limit:
+        raise RedemptionRefused(
+            "shopper_limit_reached",
+            _("The shopper used coupon %(id)s as often as one shopper may.") % {"id": coupon.coupon_id},
+        )
+    if coupon.total_limit is not None and uses.count() >= coupon.total_limit:
+        raise RedemptionRefused("total_limit_reached", _("Coupon %(id)s is used up.") % {"id": coupon.coupon_id})

@@ -1,0 +1,438 @@
+"""Runs: who is to be recommended which coupons in a campaign, computed shard by shard, then reviewed by staff."""
+
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+import polars as pl
+from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import transaction
+from django.db.models import Count, F, Q, QuerySet, Sum
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from recommender import models
+from recommender.bulk import insert_frame
+from recommender.ml import columns as c
+from recommender.ml.algorithms.base import Algorithm, DescribedHistory
+from recommender.models import Recommendation, Run, RunShard
+from recommender.progress import Cancelled, Progress
+from recommender.services.snapshot import open_snapshot, take_snapshot
+
+MOST_COUPONS = 1_000  # on a shopper's list
+SHARD_SHOPPERS = 2_000
+BLOCK_PAIRS = 250_000  # described at once; what bounds the memory
+#: A shard whose worker said nothing for this long may be taken by another.
+CLAIM_EXPIRES = timedelta(minutes=10)
+
+
+class NothingToRecommend(ValueError):
+    """What was asked for comes to no recommendation: no time left, no coupon or no shopper."""
+
+
+class CampaignChanged(ValueError):
+    """The campaign's coupons are not those that the run was planned with."""
+
+
+class WrongState(ValueError):
+    """What was asked cannot be done with a run in its present state."""
+
+    def __init__(self, run: Run, wanted: Sequence[Run.State]) -> None:
+        super().__init__(
+            _("Run %(run)s is in state “%(state)s”; expected %(wanted)s.")
+            % {
+                "run": run.pk,
+                "state": run.get_state_display(),
+                "wanted": " / ".join(f"“{state.label}”" for state in wanted),
+            }
+        )
+
+
+# Planning
+
+
+def plan_run(
+    *,
+    campaign: models.Campaign,
+    as_of: datetime | None = None,
+    algorithm: str | None = None,
+    top: int = 10,
+    created_by: models.User | None = None,
+    job: models.Job | None = None,
+    progress: Progress = Progress(),
+) -> Run:
+    """Decide what a run of a campaign computes, and cut it into shards.
+
+    The champion scores, or the newest version of ``algorithm``. One that learned nothing at or after ``as_of`` is
+    trained first if there is none. Planning the same again returns the run that is there, and so does a job that is
+    taken up again.
+
+    Args:
+        as_of: nothing dated at or after this moment is used; now if it is not given.
+        top: how many coupons a shopper gets at most, from 1 to ``MOST_COUPONS``.
+
+    Raises:
+        NothingToRecommend: the campaign is over, or has no open coupon or no shopper, or ``top`` is out of range.
+        UnknownAlgorithm: there is no such algorithm.
+        ArtifactUnreadable: the file of the model version cannot be used.
+    """
+    if job is not None and (planned := job.runs.first()) is not None:
+        return planned
+    if not 1 <= top <= MOST_COUPONS:
+        raise NothingToRecommend(
+            _("Expected 1 to %(most)s coupons a shopper, not %(top)s.") % {"most": MOST_COUPONS, "top": top}
+        )
+    as_of = as_of or timezone.now()
+    coupon_ids = _find_coupons(campaign, as_of)
+    shopper_ids = _find_audience(campaign)
+    version = _find_version(algorithm, as_of, job, progress)
+    _load_algorithm(version)  # while a person waits for the plan, not when a worker comes to the first shard
+    snapshot = take_snapshot(progress=progress)
+    with transaction.atomic():
+        run, is_new = Run.objects.get_or_create(
+            key=_run_key(
+                version=version,
+                snapshot=snapshot,
+                campaign=campaign,
+                as_of=as_of,
+                top=top,
+                shopper_ids=shopper_ids,
+                coupon_ids=coupon_ids,
+            ),
+            defaults={
+                "campaign": campaign,
+                "model_version": version,
+                "snapshot": snapshot,
+                "as_of": as_of,
+                "top": top,
+                "shopper_count": len(shopper_ids),
+                "created_by": created_by,
+                "job": job,
+            },
+        )
+        if is_new:
+            RunShard.objects.bulk_create(
+                RunShard(run=run, number=number, shopper_ids=shopper_ids[start : start + SHARD_SHOPPERS])
+                for number, start in enumerate(range(0, len(shopper_ids), SHARD_SHOPPERS))
+            )
+    return run
+
+
+def _find_coupons(campaign: models.Campaign, as_of: datetime) -> list[str]:
+    """The campaign's active coupons that hold at some moment of what remains of its window."""
+    opens = max(as_of, campaign.starts_at)
+    if opens >= campaign.ends_at:
+        raise NothingToRecommend(
+            _("Campaign %(campaign)s ended at %(ended)s; at %(as_of)s nothing of it is left.")
+            % {"campaign": campaign.campaign_id, "ended": campaign.ends_at.isoformat(), "as_of": as_of.isoformat()}
+        )
+    coupon_ids = campaign.coupons.filter(
+        Q(starts_at__isnull=True) | Q(starts_at__lt=campaign.ends_at),
+        Q(ends_at__isnull=True) | Q(ends_at__gt=opens),
+        active=True,
+    ).values_list("coupon_id", flat=True)
+    if not coupon_ids:
+        raise NothingToRecommend(
+            _("Campaign %(campaign)s has no active coupon that holds in its window.")
+            % {"campaign": campaign.campaign_id}
+        )
+    return sorted(coupon_ids)
+
+
+def _find_audience(campaign: models.Campaign) -> list[str]:
+    """Its treatment shoppers, or everyone but its control where none are listed; nobody who opted out."""
+    sent = campaign.campaign_shoppers.filter(group=models.CampaignShopper.Group.TREATMENT)
+    held_out = campaign.campaign_shoppers.filter(group=models.CampaignShopper.Group.CONTROL)
+    shoppers = models.Shopper.objects.addressable()
+    if sent.exists():
+        shoppers = shoppers.filter(pk__in=sent.values("shopper"))
+    else:
+        shoppers = shoppers.exclude(pk__in=held_out.values("shopper"))
+    shopper_ids = sorted(shoppers.values_list("shopper_id", flat=True))
+    if not shopper_ids:
+        raise NothingToRecommend(
+            _("Campaign %(campaign)s has no shopper who may be offered anything.") % {"campaign": campaign.campaign_id}
+        )
+    return shopper_ids
+
+
+def _find_version(
+    algorithm: str | None, as_of: datetime, job: models.Job | None, progress: Progress
+) -> models.ModelVersion:
+    from recommender.services.training import train  # costs a second, which review and publishing do without
+
+    if algorithm is None:
+        newest = models.Shop.current().champion
+    else:
+        newest = (
+            models.ModelVersion.objects.filter(algorithm=algorithm, learned_until__lte=as_of)
+            .order_by("-learned_until", "-pk")
+            .first()
+        )
+    if newest is not None and newest.learned_until <= as_of:
+        return newest
+    trained = train(as_of=as_of, algorithms=None if algorithm is None else [algorithm], progress=progress, job=job)
+    # Where no candidate beats the present champion, that is named as the winner though it may know what came later.
+    wanted = algorithm or trained.champion.algorithm
+    return next(version for version in trained.versions if version.algorithm == wanted)
+
+
+def _run_key(
+    *,
+    version: models.ModelVersion,
+    snapshot: models.Snapshot,
+    campaign: models.Campaign,
+    as_of: datetime,
+    top: int,
+    shopper_ids: Sequence[str],
+    coupon_ids: Sequence[str],
+) -> str:
+    """A digest of everything that decides what a run comes to."""
+    moment = as_of.timestamp()
+    decides = [snapshot.fingerprint, version.key, campaign.campaign_id, moment, top, shopper_ids, coupon_ids]
+    return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
+
+
+# Scoring
+
+
+def compute_run(*, run: Run, progress: Progress = Progress()) -> Run:
+    """Score all that is left of a run in this process, and finish it."""
+    while pending := list(_pending_shards(run).values_list("pk", flat=True)):
+        for shard_id in pending:
+            score_shard(shard_id=shard_id, progress=progress)
+        if _pending_shards(run).filter(claim__isnull=False).exists():
+            progress.report(_("Waiting for shards that another process scores"))
+            time.sleep(1)
+    return finish_run(run=run)
+
+
+def score_shard(*, shard_id: int, progress: Progress = Progress()) -> None:
+    """Write the recommendations of a shard's shoppers, all of them or none.
+
+    Does nothing when the shard is scored, is gone, or is being scored by somebody else.
+
+    Raises:
+        CampaignChanged: the campaign's coupons changed since the run was planned.
+        ArtifactUnreadable, SnapshotUnreadable: a file that the run was planned with cannot be used.
+    """
+    claim, now = uuid.uuid4(), timezone.now()
+    free = Q(claim__isnull=True) | Q(claimed_at__lt=now - CLAIM_EXPIRES)
+    RunShard.objects.filter(free, pk=shard_id, state=RunShard.State.PENDING).update(
+        claim=claim, claimed_at=now, attempts=F("attempts") + 1, error=""
+    )
+    ours = RunShard.objects.filter(pk=shard_id, claim=claim)
+    shard = ours.select_related("run").first()
+    if shard is None:
+        return
+    try:
+        recommendations = []
+        for block in _score_blocks(shard, progress):
+            recommendations.append(block)
+            if not ours.update(claimed_at=timezone.now()):
+                return
+        with transaction.atomic():
+            if ours.update(state=RunShard.State.SCORED, claim=None, claimed_at=None):
+                for block in recommendations:
+                    insert_frame(Recommendation, block)
+    except BaseException as error:
+        failed = isinstance(error, Exception) and not isinstance(error, Cancelled)
+        ours.update(claim=None, claimed_at=None, error=f"{type(error).__name__}: {error}" if failed else "")
+        raise
+
+
+def finish_run(*, run: Run) -> Run:
+    """Hand a run to review once all its shards are scored. Does nothing before that, or when it is done."""
+    if not _pending_shards(run).exists():
+        totals = run.recommendations.aggregate(
+            shopper_count=Count("shopper", distinct=True),
+            recommendation_count=Count("pk"),
+            expected_redemptions=Sum("score", default=0.0),
+        )
+        Run.objects.filter(pk=run.pk, state=Run.State.COMPUTING).update(state=Run.State.DRAFTED, **totals)
+    run.refresh_from_db()
+    return run
+
+
+def _pending_shards(run: Run) -> QuerySet[RunShard]:
+    return run.shards.filter(state=RunShard.State.PENDING).order_by("number")
+
+
+@dataclass(frozen=True)
+class _Scorer:
+    """What all shards of a run share."""
+
+    algorithm: Algorithm
+    history: DescribedHistory
+    shoppers: pl.DataFrame  # shopper, shopper_id
+    coupons: pl.DataFrame  # coupon, coupon_id, offer
+
+    def recommend(self, shoppers: pl.DataFrame, top: int) -> pl.DataFrame:
+        """The lists of some shoppers: shopper_id, coupon_id, rank, score and reasons (JSON)."""
+        pairs = shoppers.join(self.coupons, how="cross").with_row_index("pair")
+        inputs = self.history.describe(pairs.select(c.SHOPPER, c.COUPON))
+        # Equal scores are ordered by chance, a new one for each pair: by their identifiers the same coupon would
+        # always win.
+        chance = pl.concat_str(c.SHOPPER_ID, c.COUPON_ID, separator="\0").hash(seed=0)
+        lists = (
+            pairs.with_columns(pl.Series(c.SCORE, self.algorithm.score(inputs)), chance.alias("chance"))
+            .sort(c.SCORE, "chance", descending=[True, False])
+            .unique([c.SHOPPER, "offer"], keep="first", maintain_order=True)
+            .with_columns(pl.int_range(1, pl.len() + 1).over(c.SHOPPER).alias(c.RANK))
+            .filter(pl.col(c.RANK) <= top)
+            .sort(c.SHOPPER, c.RANK)
+        )
+        reasons = [
+            json.dumps(reasons, cls=DjangoJSONEncoder) for reasons in self.algorithm.explain(inputs[lists["pair"]])
+        ]
+        return lists.select(c.SHOPPER_ID, c.COUPON_ID, c.RANK, c.SCORE, pl.Series("reasons", reasons, dtype=pl.String))
+
+
+@lru_cache(maxsize=1)
+def _prepare_scorer(key: str) -> _Scorer:
+    """Prepare a run, which its key names, once in a process."""
+    run = Run.objects.select_related("campaign", "model_version", "snapshot").get(key=key)
+    coupon_ids = _find_coupons(run.campaign, run.as_of)
+    shopper_ids = [
+        name for names in run.shards.order_by("number").values_list("shopper_ids", flat=True) for name in names
+    ]
+    planned = _run_key(
+        version=run.model_version,
+        snapshot=run.snapshot,
+        campaign=run.campaign,
+        as_of=run.as_of,
+        top=run.top,
+        shopper_ids=shopper_ids,
+        coupon_ids=coupon_ids,
+    )
+    if key != planned:
+        raise CampaignChanged(
+            _("The coupons of campaign %(campaign)s changed since run %(run)s was planned. Plan it again.")
+            % {"campaign": run.campaign.campaign_id, "run": run.pk}
+        )
+    algorithm = _load_algorithm(run.model_version)
+    snapshot = open_snapshot(snapshot=run.snapshot)
+    # The same offer in another guise stands once on a list; a coupon without an offer stands for itself.
+    offer = (
+        pl.when(pl.col(c.OFFER_ID) == "")
+        .then(pl.concat_str(pl.lit("coupon "), c.COUPON_ID))
+        .otherwise(pl.concat_str(pl.lit("offer "), c.OFFER_ID))
+    )
+    coupons = (
+        snapshot.scan("coupons")
+        .filter(pl.col(c.COUPON_ID).is_in(coupon_ids))
+        .select(c.COUPON, c.COUPON_ID, offer.alias("offer"))
+        .collect()
+    )
+    return _Scorer(
+        algorithm=algorithm,
+        history=algorithm.inputs.prepare(snapshot.before(run.as_of), coupons[c.COUPON]),
+        shoppers=snapshot.scan("shoppers").select(c.SHOPPER, c.SHOPPER_ID).collect(),
+        coupons=coupons,
+    )
+
+
+def _load_algorithm(version: models.ModelVersion) -> Algorithm:
+    from recommender.ml import artifact  # costs a second, which review and publishing do without
+
+    return artifact.load(settings.DATA_DIR / version.artifact, version.artifact_digest)
+
+
+def _score_blocks(shard: RunShard, progress: Progress) -> Iterator[pl.DataFrame]:
+    """The rows of a shard's recommendations, some shoppers at a time."""
+    scorer = _prepare_scorer(shard.run.key)
+    # Whoever opted out since the run was planned gets nothing.
+    shopper_keys = models.Shopper.objects.addressable().filter(shopper_id__in=shard.shopper_ids)
+    coupon_keys = models.Coupon.objects.filter(coupon_id__in=scorer.coupons[c.COUPON_ID].to_list())
+    shoppers = scorer.shoppers.join(_frame_of_keys(shopper_keys, c.SHOPPER_ID), on=c.SHOPPER_ID)
+    coupons = _frame_of_keys(coupon_keys, c.COUPON_ID)
+    done = shard.number * SHARD_SHOPPERS
+    for block in shoppers.sort(c.SHOPPER).iter_slices(max(1, BLOCK_PAIRS // scorer.coupons.height)):
+        progress.report(_("Scoring shoppers"), done, shard.run.shopper_count)
+        lists = scorer.recommend(block.select(c.SHOPPER, c.SHOPPER_ID), shard.run.top)
+        yield (
+            lists.join(shoppers.select(c.SHOPPER_ID, shopper_key="key"), on=c.SHOPPER_ID, maintain_order="left")
+            .join(coupons.select(c.COUPON_ID, coupon_key="key"), on=c.COUPON_ID, maintain_order="left")
+            .select(
+                pl.lit(shard.run_id).alias("run_id"),
+                pl.col("shopper_key").alias("shopper_id"),
+                pl.col("coupon_key").alias("coupon_id"),
+                c.RANK,
+                c.SCORE,
+                "reasons",
+                pl.lit(False).alias("excluded"),
+            )
+        )
+        done += block.height
+
+
+def _frame_of_keys(queryset: QuerySet, identifier: str) -> pl.DataFrame:
+    return pl.DataFrame(
+        list(queryset.values_list(identifier, "pk")), schema={identifier: pl.String, "key": pl.Int64}, orient="row"
+    )
+
+
+# Review
+
+
+def approve_run(*, run: Run, reviewed_by: models.User | None = None) -> Run:
+    """Let a drafted run be published.
+
+    Raises:
+        WrongState: the run is not drafted.
+    """
+    return _review(run, [Run.State.DRAFTED], Run.State.APPROVED, reviewed_by)
+
+
+def reject_run(*, run: Run, reviewed_by: models.User | None = None) -> Run:
+    """Keep a drafted or approved run from ever being published.
+
+    Raises:
+        WrongState: the run is neither.
+    """
+    return _review(run, [Run.State.DRAFTED, Run.State.APPROVED], Run.State.REJECTED, reviewed_by)
+
+
+def exclude_recommendation(*, recommendation: Recommendation) -> Recommendation:
+    """Take a coupon out of a shopper's list.
+
+    Raises:
+        WrongState: the run is neither drafted nor approved. What was published stays on record as it was.
+    """
+    return _set_excluded(recommendation, True)
+
+
+def include_recommendation(*, recommendation: Recommendation) -> Recommendation:
+    """Put a coupon that was taken out back in its place.
+
+    Raises:
+        WrongState: the run is neither drafted nor approved.
+    """
+    return _set_excluded(recommendation, False)
+
+
+def _review(run: Run, expected: Sequence[Run.State], state: Run.State, reviewed_by: models.User | None) -> Run:
+    changed = Run.objects.filter(pk=run.pk, state__in=expected).update(
+        state=state, reviewed_by=reviewed_by, reviewed_at=timezone.now()
+    )
+    run.refresh_from_db()
+    if not changed:
+        raise WrongState(run, expected)
+    return run
+
+
+def _set_excluded(recommendation: Recommendation, excluded: bool) -> Recommendation:
+    open_states = [Run.State.DRAFTED, Run.State.APPROVED]
+    with transaction.atomic():
+        run = Run.objects.select_for_update().get(pk=recommendation.run_id)  # publishing it waits, or has been
+        if run.state not in open_states:
+            raise WrongState(run, open_states)
+        Recommendation.objects.filter(pk=recommendation.pk).update(excluded=excluded)
+    recommendation.refresh_from_db()
+    return recommendation

@@ -1,0 +1,353 @@
+"""Immutable columnar copies of the tables, which everything that learns or scores reads."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import accumulate
+from pathlib import Path
+
+import polars as pl
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Model
+from django.utils.translation import gettext as _
+from polars._typing import PolarsDataType
+
+from recommender import models
+from recommender.bulk import read_frame
+from recommender.ml import columns as c
+from recommender.ml import history
+from recommender.progress import Progress
+
+_ASIDE_PREFIX = ".writing-"
+
+
+def take_snapshot(*, progress: Progress = Progress()) -> models.Snapshot:
+    """Copy all tables, as of one moment, to ``DATA_DIR/snapshots/<fingerprint>``.
+
+    The files depend on the content alone: neither on the database, nor on its keys, nor on the order of its rows.
+    When a snapshot of the same content is there, it is returned and nothing is added. One snapshot is taken at a time:
+    others wait. Interrupted, it leaves nothing that is taken for a snapshot.
+    """
+    root = _root()
+    root.mkdir(parents=True, exist_ok=True)
+    with _one_at_a_time(root):
+        for leftover in root.glob(f"{_ASIDE_PREFIX}*"):  # of a process that died: whoever lives holds the lock
+            shutil.rmtree(leftover)
+        with _consistent_read():
+            rows = _read_rows(progress)
+            offers = _read_offers()
+        progress.report(_("Numbering shoppers, products, coupons and orders"))
+        tables = _shape_tables(rows, offers)
+        progress.report(_("Writing the snapshot"))
+        aside = root / f"{_ASIDE_PREFIX}{os.getpid()}"
+        aside.mkdir()
+        try:
+            for name, table in tables.items():
+                _write_table(table, aside / f"{name}.parquet")
+            size = sum(path.stat().st_size for path in aside.iterdir())
+            fingerprint = _fingerprint(aside)
+            _put_in_place(aside, root / fingerprint)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        snapshot, _is_new = models.Snapshot.objects.get_or_create(
+            fingerprint=fingerprint,
+            defaults={
+                "history_until": _last_moment(tables),
+                "row_counts": {name: table.height for name, table in tables.items()},
+                "size": size,
+            },
+        )
+    return snapshot
+
+
+def open_snapshot(*, snapshot: models.Snapshot) -> history.Snapshot:
+    """The files of a snapshot, checked against its fingerprint.
+
+    Raises:
+        SnapshotUnreadable: the folder or a file in it is missing, or a file was changed.
+    """
+    folder = _root() / snapshot.fingerprint
+    _check_whole(folder)
+    return history.Snapshot(folder)
+
+
+def _root() -> Path:
+    return settings.DATA_DIR / "snapshots"
+
+
+# Files
+
+
+@contextmanager
+def _one_at_a_time(root: Path) -> Iterator[None]:
+    with (root / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # let go by the system when the process ends, however it ends
+        yield
+
+
+def _write_table(table: pl.DataFrame, path: Path) -> None:
+    table.rechunk().write_parquet(path, compression="zstd", compression_level=3, row_group_size=1 << 18)
+    _sync(path)
+
+
+def _fingerprint(folder: Path) -> str:
+    """SHA-256 over the names of the tables and the digests of their files."""
+    digest = hashlib.sha256()
+    for name in sorted(history.SCHEMAS):
+        with (folder / f"{name}.parquet").open("rb") as file:
+            digest.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _check_whole(folder: Path) -> None:
+    if not folder.is_dir():
+        raise history.SnapshotUnreadable(f"Snapshot {folder.name} is gone: there is no folder {folder}.")
+    if missing := [f"{name}.parquet" for name in history.SCHEMAS if not (folder / f"{name}.parquet").is_file()]:
+        raise history.SnapshotUnreadable(f"Snapshot {folder} is not whole: it lacks {', '.join(missing)}.")
+    if _fingerprint(folder) != folder.name:
+        raise history.SnapshotUnreadable(f"Snapshot {folder} was changed: its files do not match its fingerprint.")
+
+
+def _put_in_place(aside: Path, folder: Path) -> None:
+    """Give a written snapshot its name, unless the same one is there whole."""
+    if folder.exists():
+        try:
+            _check_whole(folder)
+        except history.SnapshotUnreadable:
+            shutil.rmtree(folder)
+        else:
+            return
+    _sync(aside)
+    aside.rename(folder)
+    _sync(folder.parent)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file or a folder's list of files is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# Rows as the tables hold them: columns named after a thing hold our primary keys
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where rows come from. ``keys`` are integers and the attributes that hold them; ``facts`` keep their names."""
+
+    model: type[Model]
+    keys: dict[str, str]
+    facts: list[str] = field(default_factory=list)
+
+
+_SOURCES = {
+    "shoppers": _Source(models.Shopper, {c.SHOPPER: "id"}, [c.SHOPPER_ID, c.JOINED_AT, c.OPTED_OUT, "attributes"]),
+    "categories": _Source(models.Category, {c.CATEGORY: "id", c.PARENT: "parent_id"}, [c.PATH]),
+    "products": _Source(
+        models.Product,
+        {c.PRODUCT: "id", c.CATEGORY: "category_id"},
+        [c.PRODUCT_ID, c.NAME, c.BRAND, c.PRICE, c.COST, c.RATING, c.SELLER_ID, c.ACTIVE, "attributes"],
+    ),
+    "orders": _Source(
+        models.Order, {c.ORDER: "id", c.SHOPPER: "shopper_id"}, ["order_id", c.ORDERED_AT, c.CHANNEL, c.STORE_ID]
+    ),
+    "order_lines": _Source(
+        models.OrderLine,
+        {c.ORDER: "order_id", "position": "position", c.PRODUCT: "product_id", c.COUPON: "coupon_id"},
+        [c.QUANTITY, c.AMOUNT, c.DISCOUNT, c.COUPON_DISCOUNT],
+    ),
+    "coupons": _Source(
+        models.Coupon,
+        {c.COUPON: "id"},
+        [c.COUPON_ID, c.OFFER_ID, c.TITLE, c.DISCOUNT_TYPE, c.DISCOUNT_VALUE, c.MIN_SPEND, c.MAX_DISCOUNT],
+    ),
+    "coupon_products": _Source(
+        models.CouponTarget,
+        {c.COUPON: "coupon_id", c.PRODUCT: "product_id", c.CATEGORY: "category_id"},
+        [c.BRAND],
+    ),
+    "campaigns": _Source(
+        models.Campaign, {c.CAMPAIGN: "id"}, [c.CAMPAIGN_ID, c.NAME, c.KIND, c.STARTS_AT, c.ENDS_AT, c.BUDGET]
+    ),
+    "campaign_coupons": _Source(models.CampaignCoupon, {c.CAMPAIGN: "campaign_id", c.COUPON: "coupon_id"}),
+    "campaign_shoppers": _Source(
+        models.CampaignShopper, {c.CAMPAIGN: "campaign_id", c.SHOPPER: "shopper_id"}, ["group"]
+    ),
+    "redemptions": _Source(
+        models.Redemption,
+        {c.SHOPPER: "shopper_id", c.COUPON: "coupon_id", c.CAMPAIGN: "campaign_id", c.ORDER: "order_id"},
+        [c.REDEEMED_AT, c.DISCOUNT_AMOUNT],
+    ),
+    "events": _Source(
+        models.Event,
+        {c.SHOPPER: "shopper_id", c.COUPON: "coupon_id", c.PRODUCT: "product_id", c.CAMPAIGN: "campaign_id"},
+        [c.KIND, c.OCCURRED_AT, c.VALUE],
+    ),
+}
+
+
+@contextmanager
+def _consistent_read() -> Iterator[None]:
+    """One view of all tables, whatever is written meanwhile, that keeps no writer waiting.
+
+    Inside a transaction of the caller's it is what that transaction sees.
+    """
+    if connection.in_atomic_block:
+        yield
+    elif connection.vendor == "postgresql":
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            yield
+    else:
+        with connection.cursor() as cursor:
+            cursor.execute("BEGIN DEFERRED")  # atomic() begins IMMEDIATE, which takes the only write lock
+            try:
+                yield
+            finally:
+                cursor.execute("ROLLBACK")
+
+
+def _read_rows(progress: Progress) -> dict[str, pl.DataFrame]:
+    rows = {}
+    for name, source in _SOURCES.items():
+        progress.report(_("Reading %(table)s") % {"table": name})
+        integers: dict[str, PolarsDataType] = dict.fromkeys(source.keys, pl.Int64)
+        schema = integers | {fact: history.SCHEMAS[name].get(fact, pl.String) for fact in source.facts}
+        queryset = source.model._default_manager.values_list(*source.keys.values(), *source.facts)
+        rows[name] = read_frame(queryset, schema)
+    return rows
+
+
+def _read_offers() -> pl.DataFrame:
+    """What published runs offered: of several times in a campaign the first, with the rank it had then."""
+    publications = read_frame(
+        models.Publication.objects.values_list("run_id", "campaign_id", "published_at"),
+        {"run": pl.Int64, c.CAMPAIGN: pl.Int64, c.OFFERED_AT: history.TIME},
+    )
+    recommendations = read_frame(
+        models.Recommendation.objects.offered()
+        .filter(run__in=models.Publication.objects.values("run"))
+        .values_list("run_id", "shopper_id", "coupon_id", "rank"),
+        {"run": pl.Int64, c.SHOPPER: pl.Int64, c.COUPON: pl.Int64, c.RANK: pl.UInt16},
+    )
+    return (
+        publications.join(recommendations, on="run")
+        .sort(c.OFFERED_AT, c.RANK)
+        .unique([c.CAMPAIGN, c.SHOPPER, c.COUPON], keep="first", maintain_order=True)
+        .drop("run")
+    )
+
+
+# Tables as the schemas say: the same columns hold the numbers of the things
+
+_IDENTIFIERS = {
+    c.SHOPPER: ("shoppers", c.SHOPPER_ID),
+    c.CATEGORY: ("categories", c.PATH),
+    c.PRODUCT: ("products", c.PRODUCT_ID),
+    c.ORDER: ("orders", "order_id"),
+    c.COUPON: ("coupons", c.COUPON_ID),
+    c.CAMPAIGN: ("campaigns", c.CAMPAIGN_ID),
+}
+
+#: What rows are ordered by first. Then all their columns decide, so that the order is the same from every database.
+_ORDERED_BY = {
+    "orders": [c.ORDERED_AT],
+    "order_lines": [c.ORDERED_AT, c.ORDER, "position"],
+    "redemptions": [c.REDEEMED_AT],
+    "events": [c.OCCURRED_AT],
+    "offers": [c.OFFERED_AT],
+}
+
+
+def _shape_tables(rows: dict[str, pl.DataFrame], offers: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    numbers = {
+        thing: rows[table].sort(identifier).select(thing, pl.int_range(pl.len(), dtype=pl.UInt32).alias("number"))
+        for thing, (table, identifier) in _IDENTIFIERS.items()
+    }
+    tables = {name: _with_numbers(frame, numbers) for name, frame in (rows | {"offers": offers}).items()}
+    tables["categories"] = _with_numbers(
+        tables["categories"], {c.PARENT: numbers[c.CATEGORY].rename({c.CATEGORY: c.PARENT})}
+    )
+    tables["shopper_attributes"] = _spell_out_attributes(tables["shoppers"], c.SHOPPER)
+    tables["product_attributes"] = _spell_out_attributes(tables["products"], c.PRODUCT)
+    tables["order_lines"] = tables["order_lines"].join(
+        tables["orders"].select(c.ORDER, c.SHOPPER, c.ORDERED_AT), on=c.ORDER
+    )
+    targets = tables["coupon_products"]
+    tables["coupon_products"] = _spell_out_targets(targets, tables["products"], tables["categories"])
+    tables["coupons"] = tables["coupons"].with_columns(
+        pl.col(c.COUPON).is_in(targets[c.COUPON].unique().implode()).not_().alias(c.WHOLE_SHOP)
+    )
+    tables["campaign_shoppers"] = tables["campaign_shoppers"].with_columns(
+        (pl.col("group") == models.CampaignShopper.Group.CONTROL).alias(c.IS_CONTROL)
+    )
+    return {
+        name: tables[name]
+        .sort(list(dict.fromkeys([*_ORDERED_BY.get(name, []), *schema])), nulls_last=True)
+        .select(*schema)
+        .cast(pl.Schema(schema))
+        for name, schema in history.SCHEMAS.items()
+    }
+
+
+def _with_numbers(frame: pl.DataFrame, numbers: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    for thing in numbers.keys() & set(frame.columns):
+        frame = frame.join(numbers[thing], on=thing, how="left").drop(thing).rename({"number": thing})
+    return frame
+
+
+def _spell_out_attributes(frame: pl.DataFrame, thing: str) -> pl.DataFrame:
+    """A row for each attribute that has a value: text as it is, anything else as JSON."""
+    spelled_out = [
+        (number, attribute, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True))
+        for number, attributes in frame.select(thing, "attributes").iter_rows()
+        for attribute, value in json.loads(attributes).items()
+        if value is not None
+    ]
+    return pl.DataFrame(
+        spelled_out, schema={thing: pl.UInt32, c.ATTRIBUTE: pl.String, c.VALUE: pl.String}, orient="row"
+    )
+
+
+def _spell_out_targets(targets: pl.DataFrame, products: pl.DataFrame, categories: pl.DataFrame) -> pl.DataFrame:
+    """The products that each coupon is for by product, by category with everything below it, or by brand."""
+    number_of = dict(categories.select(c.PATH, c.CATEGORY).iter_rows())
+    within = pl.DataFrame(
+        [
+            (number_of[above], number)
+            for path, number in number_of.items()
+            for above in accumulate(
+                path.split(models.CATEGORY_SEPARATOR), lambda *levels: models.CATEGORY_SEPARATOR.join(levels)
+            )
+            if above in number_of
+        ],
+        schema={c.CATEGORY: pl.UInt32, "below": pl.UInt32},
+        orient="row",
+    )
+    in_category = within.join(products.select(c.PRODUCT, below=c.CATEGORY), on="below").select(c.CATEGORY, c.PRODUCT)
+    by_product = targets.select(c.COUPON, c.PRODUCT).drop_nulls()
+    by_category = targets.select(c.COUPON, c.CATEGORY).join(in_category, on=c.CATEGORY).select(c.COUPON, c.PRODUCT)
+    by_brand = (
+        targets.filter(pl.col(c.BRAND) != "")
+        .select(c.COUPON, c.BRAND)
+        .join(products.select(c.PRODUCT, c.BRAND), on=c.BRAND)
+        .select(c.COUPON, c.PRODUCT)
+    )
+    return pl.concat([by_product, by_category, by_brand]).unique()
+
+
+def _last_moment(tables: dict[str, pl.DataFrame]) -> datetime | None:
+    """When the last purchase, redemption or event happened."""
+    happened = [tables["orders"][c.ORDERED_AT], tables["redemptions"][c.REDEEMED_AT], tables["events"][c.OCCURRED_AT]]
+    return pl.concat(moments.rename("moment") for moments in happened).max()  # type: ignore[return-value]

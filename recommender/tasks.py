@@ -1,0 +1,170 @@
+"""Celery's way in. A task takes ids, finds the row gone or not its own and leaves; what to do is a service's business.
+
+Services are imported inside the functions: a web process names these tasks without loading a numeric library, and the
+parent of a worker's processes stays free of polars, whose threads do not survive a fork.
+"""
+
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from billiard import current_process  # type: ignore[import-untyped]
+from celery import current_app, shared_task
+from celery.signals import worker_process_init
+from django.db import transaction
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext as _
+
+from couponsite.processes import die_with_parent
+from recommender import jobs
+from recommender.models import Campaign, Job, Run, RunShard, Shop
+from recommender.progress import Progress
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS", "LOKY_MAX_CPU_COUNT")
+
+
+@worker_process_init.connect
+def prepare_worker_process(**kwargs: Any) -> None:
+    """Give a worker's process its share of the cores, and have it end with the worker.
+
+    Libraries read these variables when they are first imported, which is in the process's first job.
+    """
+    threads = max(1, (os.cpu_count() or 1) // current_app.conf.worker_concurrency)
+    for name in THREAD_VARIABLES:
+        os.environ.setdefault(name, str(threads))
+    if current_process().daemon:  # a pool without processes works in the worker itself
+        die_with_parent()
+
+
+@shared_task
+def run_job(job_id: int) -> None:
+    """Do a queued job. Its kind says what, and its arguments with what:
+
+    - ``load``: ``folder``; ``dry_run`` and ``max_bad_share`` if they are not the service's defaults
+    - ``train``: ``as_of`` (ISO 8601) and ``algorithms`` (names), both optional
+    - ``recommend``: ``campaign`` (primary key); ``as_of``, ``algorithm`` and ``top``, all optional
+    - ``publish``: ``run`` (primary key)
+    """
+    job = jobs.claim_job(job_id=job_id)
+    if job is not None:
+        jobs.carry_out(job=job, work=_WORK[Job.Kind(job.kind)], progress=jobs.JobProgress(job))
+
+
+@shared_task
+def score_shard(job_id: int, shard_id: int) -> None:
+    """Score one shard of the run that a recommend job computes; whoever scores the last one finishes run and job."""
+    job = Job.objects.filter(pk=job_id, state=Job.State.RUNNING).first()
+    shard = RunShard.objects.select_related("run").filter(pk=shard_id).first()
+    if job is None or shard is None:
+        return
+    run = shard.run
+
+    def score(job: Job, progress: Progress) -> Mapping[str, Any] | None:
+        from recommender.services import runs
+
+        runs.score_shard(shard_id=shard_id, progress=progress)
+        done, total = _count_shards(run)
+        jobs.show_parts_done(job=job, done=done, total=total)
+        return _finish(run) if done == total else None
+
+    jobs.carry_out(job=job, work=score, progress=jobs.JobHeartbeat(job))
+
+
+@shared_task
+def sweep() -> None:
+    """Take up what dead workers left, begin what is due, and clear away the runs of jobs that were cancelled."""
+    jobs.resume_silent_jobs()
+    for run in Run.objects.filter(state=Run.State.COMPUTING, job__state=Job.State.CANCELLED):
+        with transaction.atomic():
+            # The shards first: a worker that is writing one is waited for, and one that would write later finds none.
+            run.shards.all().delete()
+            run.delete()
+
+
+@shared_task
+def retrain() -> None:
+    """Start the day's training. The day is the shop's."""
+    today = timezone.localdate(timezone=Shop.current().zone)
+    jobs.start_job(kind=Job.Kind.TRAIN, key=f"train:{today}", arguments={})
+
+
+def _load(job: Job, progress: Progress) -> Mapping[str, Any]:
+    from dataclasses import asdict
+
+    from recommender.services.ingest import load_export
+
+    return asdict(load_export(**{**job.arguments, "folder": Path(job.arguments["folder"])}, progress=progress))
+
+
+def _train(job: Job, progress: Progress) -> Mapping[str, Any]:
+    from recommender.services.training import train
+
+    report = train(**{**job.arguments, "as_of": _as_of(job)}, progress=progress, job=job)
+    return {"champion": report.champion.pk, "versions": [version.pk for version in report.versions]}
+
+
+def _recommend(job: Job, progress: Progress) -> Mapping[str, Any] | None:
+    """Plan the run and hand its shards to whoever is free.
+
+    A job that is taken up again goes on with its run. While the run is ``computing`` nobody can review or publish it;
+    if the job is cancelled midway, the next sweep deletes it.
+    """
+    from recommender.services.runs import plan_run
+
+    campaign = Campaign.objects.filter(pk=job.arguments["campaign"]).first()
+    if campaign is None:
+        raise ValueError(_("The campaign is gone."))
+    options = {name: value for name, value in job.arguments.items() if name != "campaign"}
+    run = plan_run(
+        **{**options, "as_of": _as_of(job)},
+        campaign=campaign,
+        created_by=job.started_by,
+        job=job,
+        progress=progress,
+    )
+    Run.objects.filter(pk=run.pk, state=Run.State.COMPUTING).update(job=job)  # planned before by another job
+    pending = run.shards.filter(state=RunShard.State.PENDING)
+    # Whoever held a shard for an earlier attempt is dead, or the job would not have been silent.
+    pending.update(claim=None, claimed_at=None)
+    for shard_id in pending.order_by("number").values_list("pk", flat=True):
+        score_shard.delay(job.pk, shard_id)
+    done, total = _count_shards(run)
+    progress.report(_("Scoring shoppers"), done, total)
+    return _finish(run) if done == total else None
+
+
+def _count_shards(run: Run) -> tuple[int, int]:
+    """How many shards are scored, of how many."""
+    return run.shards.filter(state=RunShard.State.SCORED).count(), run.shards.count()
+
+
+def _finish(run: Run) -> Mapping[str, Any]:
+    from recommender.services.runs import finish_run
+
+    run = finish_run(run=run)
+    return {"run": run.pk, "recommendations": run.recommendation_count}
+
+
+def _publish(job: Job, progress: Progress) -> Mapping[str, Any]:
+    from recommender.services.publishing import publish
+
+    run = Run.objects.filter(pk=job.arguments["run"]).first()
+    if run is None:
+        raise ValueError(_("The run is gone."))
+    return {"publication": publish(run=run, published_by=job.started_by).pk}
+
+
+_WORK: dict[Job.Kind, jobs.Work] = {
+    Job.Kind.LOAD: _load,
+    Job.Kind.TRAIN: _train,
+    Job.Kind.RECOMMEND: _recommend,
+    Job.Kind.PUBLISH: _publish,
+}
+
+
+def _as_of(job: Job) -> datetime | None:
+    text = job.arguments.get("as_of")
+    return parse_datetime(text) if text else None

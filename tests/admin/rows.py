@@ -1,0 +1,92 @@
+"""Rows of every kind that the admin shows."""
+
+from datetime import UTC, datetime, timedelta
+
+from django.contrib.auth.models import Group
+from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
+
+from recommender import models
+
+START = datetime(2024, 3, 1, 12, tzinfo=UTC)
+
+
+def add_rows(number: int) -> None:
+    """One more row of every model, linked with each other. ``number`` tells them from others."""
+    moment = START + timedelta(days=number)
+    user = models.User.objects.create(username=f"user-{number}")
+    Group.objects.create(name=f"group-{number}")
+    models.ApiKey.objects.create(name=f"till {number}", prefix="csk_", digest=str(number), created_by=user)
+    shopper = models.Shopper.objects.create(shopper_id=f"shopper-{number}")
+    parent = models.Category.objects.create(path=f"Grocery {number}")
+    category = models.Category.objects.create(path=f"Grocery {number} / Ice", parent=parent)
+    product = models.Product.objects.create(product_id=f"product-{number}", category=category)
+    coupon = models.Coupon.objects.create(coupon_id=f"coupon-{number}")
+    models.CouponTarget.objects.create(coupon=coupon, product=product)
+    campaign = models.Campaign.objects.create(
+        campaign_id=f"campaign-{number}", starts_at=moment, ends_at=moment + timedelta(days=30)
+    )
+    models.CampaignCoupon.objects.create(campaign=campaign, coupon=coupon)
+    models.CampaignShopper.objects.create(campaign=campaign, shopper=shopper)
+    order = models.Order.objects.create(order_id=f"order-{number}", shopper=shopper, ordered_at=moment)
+    models.OrderLine.objects.create(order=order, position=0, product=product, quantity=1, amount=2, coupon=coupon)
+    models.Redemption.objects.create(
+        shopper=shopper, coupon=coupon, campaign=campaign, order=order, redeemed_at=moment, discount_amount=1
+    )
+    models.Event.objects.create(
+        event_key=f"event-{number}",
+        shopper=shopper,
+        kind=models.Event.Kind.VIEW,
+        occurred_at=moment,
+        coupon=coupon,
+        product=product,
+        campaign=campaign,
+    )
+    job = models.Job.objects.create(kind=models.Job.Kind.TRAIN, key=f"train-{number}", started_by=user)
+    version = add_version(number, job=job)
+    models.Evaluation.objects.create(model_version=version, metric="roc_auc", value=0.8, low=0.75, high=0.85)
+    models.Promotion.objects.create(model_version=version, previous=version, promoted_by=user, reason="better")
+    run = models.Run.objects.create(
+        campaign=campaign,
+        model_version=version,
+        snapshot=version.snapshot,
+        as_of=moment,
+        top=10,
+        key=str(number),
+        state=models.Run.State.PUBLISHED,
+        created_by=user,
+        job=job,
+    )
+    models.RunShard.objects.create(run=run, number=0, shopper_ids=[shopper.shopper_id])
+    models.Recommendation.objects.create(
+        run=run, shopper=shopper, coupon=coupon, rank=1, score=0.5, reasons=[{"kind": "never_bought"}]
+    )
+    before = models.Publication.objects.create(
+        campaign=campaign, run=run, published_at=moment, ended_at=moment, published_by=user
+    )
+    models.Publication.objects.create(
+        campaign=campaign, run=run, published_at=moment, replaces=before, published_by=user
+    )
+    _add_schedules(number, moment)
+
+
+def add_version(number: int, *, job: models.Job | None = None, algorithm: str = "popularity") -> models.ModelVersion:
+    """A model version that cannot be used, of a snapshot of its own."""
+    return models.ModelVersion.objects.create(
+        algorithm=algorithm,
+        snapshot=models.Snapshot.objects.create(fingerprint=f"{number:064}", row_counts={"orders": number}),
+        learned_until=START + timedelta(days=number),
+        key=str(number),
+        training_rows=10,
+        training_positives=1,
+        fit_seconds=0.1,
+        threshold=0.5,
+        job=job,
+    )
+
+
+def _add_schedules(number: int, moment: datetime) -> None:
+    interval = IntervalSchedule.objects.create(every=number + 1000, period=IntervalSchedule.SECONDS)
+    CrontabSchedule.objects.create(minute=str(number % 60))
+    ClockedSchedule.objects.create(clocked_time=moment)
+    SolarSchedule.objects.create(event="sunset", latitude=number, longitude=number)
+    PeriodicTask.objects.create(name=f"sweep {number}", task="recommender.tasks.sweep", interval=interval)

@@ -1,0 +1,171 @@
+"""Every page of every model that the admin knows."""
+
+import pytest
+from django.contrib import admin
+from django.db import connection
+from django.db.models import Model
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from recommender import models
+from tests.admin.rows import START, add_rows
+
+MODELS = sorted(admin.site._registry, key=lambda model: model.__name__)
+LISTED = [model for model in MODELS if model is not models.Shop]
+MACHINE_WRITTEN = [
+    models.Order,
+    models.OrderLine,
+    models.Redemption,
+    models.Event,
+    models.Snapshot,
+    models.ModelVersion,
+    models.Evaluation,
+    models.Promotion,
+    models.Job,
+    models.Run,
+    models.RunShard,
+    models.Recommendation,
+    models.Publication,
+]
+
+
+def address(model: type[Model], page: str, *arguments: object) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}", args=arguments)
+
+
+def test_every_model_is_registered() -> None:
+    own = {model for model in vars(models).values() if isinstance(model, type) and issubclass(model, Model)}
+    assert own <= set(MODELS)
+
+
+@pytest.mark.parametrize("model", LISTED)
+def test_a_list_shows_and_searches_its_rows(model: type[Model], admin_client: Client) -> None:
+    add_rows(1)
+    assert admin_client.get(address(model, "changelist")).status_code == 200
+    assert admin.site._registry[model].search_fields
+    found = admin_client.get(address(model, "changelist"), {"q": "no such thing"})
+    assert found.status_code == 200
+    assert found.context["cl"].result_count == 0
+
+
+@pytest.mark.parametrize("model", LISTED)
+def test_a_list_takes_as_many_queries_for_many_rows_as_for_few(model: type[Model], admin_client: Client) -> None:
+    def count_queries() -> int:
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
+            assert admin_client.get(address(model, "changelist")).status_code == 200
+        return len(queries)
+
+    for number in range(1, 4):
+        add_rows(number)
+    count_queries()  # warms the caches of content types and the like
+    few = count_queries()
+    for number in range(4, 31):
+        add_rows(number)
+    assert count_queries() == few
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_row_has_a_page(model: type[Model], admin_client: Client) -> None:
+    models.Shop.current()
+    add_rows(1)
+    row = model._default_manager.order_by("pk").last()
+    assert admin_client.get(address(model, "change", row.pk)).status_code == 200
+
+
+@pytest.mark.parametrize("model", [models.Campaign, models.ModelVersion, models.Run, models.Job, models.ApiKey])
+@pytest.mark.parametrize("key", ["9999", "nonsense"])
+def test_a_row_that_is_not_there_leads_home(model: type[Model], key: str, admin_client: Client) -> None:
+    assert admin_client.get(address(model, "change", key)).status_code == 302
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_only_what_people_write_can_be_added(model: type[Model], admin_client: Client) -> None:
+    forbidden = [*MACHINE_WRITTEN, models.Shop]
+    expected = 403 if model in forbidden else 200
+    assert admin_client.get(address(model, "add")).status_code == expected
+
+
+@pytest.mark.parametrize("model", MACHINE_WRITTEN)
+def test_machine_written_rows_are_neither_changed_nor_deleted(model: type[Model], admin_client: Client) -> None:
+    add_rows(1)
+    rows = list(model._default_manager.order_by("pk").values())
+    key = rows[-1]["id"]
+    assert admin_client.post(address(model, "change", key), {}).status_code == 403
+    assert admin_client.post(address(model, "delete", key), {"post": "yes"}).status_code == 403
+    admin_client.post(address(model, "changelist"), {"action": "delete_selected", "_selected_action": key, "post": 1})
+    assert list(model._default_manager.order_by("pk").values()) == rows
+
+
+@pytest.mark.parametrize(
+    ("model", "term"),
+    [
+        (models.Shopper, "shopper-2"),
+        (models.Product, "product-2"),
+        (models.Category, "Grocery 2 / Ice"),
+        (models.Coupon, "coupon-2"),
+        (models.CouponTarget, "coupon-2"),
+        (models.Campaign, "campaign-2"),
+        (models.CampaignCoupon, "coupon-2"),
+        (models.CampaignShopper, "shopper-2"),
+        (models.Order, "order-2"),
+        (models.Order, "shopper-2"),
+        (models.OrderLine, "order-2"),
+        (models.Redemption, "shopper-2"),
+        (models.Redemption, "order-2"),
+        (models.Event, "event-2"),
+        (models.Event, "coupon-2"),
+        (models.Snapshot, f"{2:064}"),
+        (models.Job, "train-2"),
+        (models.Run, "campaign-2"),
+        (models.Recommendation, "shopper-2"),
+        (models.Recommendation, "coupon-2"),
+        (models.User, "user-2"),
+        (models.ApiKey, "till 2"),
+    ],
+)
+def test_a_search_finds_the_one_with_the_identifier(model: type[Model], term: str, admin_client: Client) -> None:
+    for number in (1, 2, 3):
+        add_rows(number)
+    found = admin_client.get(address(model, "changelist"), {"q": term})
+    assert found.context["cl"].result_count == 1
+
+
+def test_a_coupon_with_thousands_of_targets_opens_with_one_page_of_them(admin_client: Client) -> None:
+    coupon = models.Coupon.objects.create(coupon_id="big")
+    products = models.Product.objects.bulk_create(models.Product(product_id=f"p{n}") for n in range(3000))
+    models.CouponTarget.objects.bulk_create(models.CouponTarget(coupon=coupon, product=p) for p in products)
+    page = admin_client.get(address(models.Coupon, "change", coupon.pk))
+    assert page.status_code == 200
+    assert len(page.context["inline_admin_formsets"][0].formset.forms) == 20
+
+
+def test_a_campaign_is_saved_with_its_coupons(admin_client: Client) -> None:
+    coupon = models.Coupon.objects.create(coupon_id="c1")
+    answer = admin_client.post(
+        address(models.Campaign, "add"),
+        {
+            "campaign_id": "spring",
+            "starts_at_0": f"{START:%Y-%m-%d}",
+            "starts_at_1": "00:00:00",
+            "ends_at_0": f"{START:%Y-%m-%d}",
+            "ends_at_1": "23:00:00",
+            "campaign_coupons-TOTAL_FORMS": "1",
+            "campaign_coupons-INITIAL_FORMS": "0",
+            "campaign_coupons-0-coupon": str(coupon.pk),
+        },
+    )
+    assert answer.status_code == 302
+    assert models.Campaign.objects.get().coupons.get() == coupon
+
+
+def test_the_shop_is_one_page(admin_client: Client) -> None:
+    models.Shop.current()
+    assert admin_client.get(address(models.Shop, "changelist")).url == address(models.Shop, "change", 1)
+    answer = admin_client.post(
+        address(models.Shop, "change", 1), {"name": "Corner", "time_zone": "Europe/Berlin", "currency": "EUR"}
+    )
+    assert answer.status_code == 302
+    assert models.Shop.current().zone.key == "Europe/Berlin"

@@ -1,0 +1,104 @@
+"""A shop with published coupons, and those who call its API."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from django.http import HttpResponse
+from django.test import Client
+from django.utils import timezone
+
+from recommender.models import Coupon, Event, Order, Product, Redemption, Shopper
+from recommender.services import access
+from recommender.services.access import create_api_key, issue_shopper_token, revoke_api_key
+from tests.api.shop_rows import FAR_AHEAD, LONG_AGO, make_campaign, publish
+
+GOLDEN = Path(__file__).parent / "golden"
+
+Call = Callable[..., HttpResponse]
+
+
+@pytest.fixture
+def shop(db: None) -> None:
+    """Anna is offered tea and milk in spring; Ben is a shopper too. Windows hold whenever the tests run."""
+    anna = Shopper.objects.create(shopper_id="anna")
+    Shopper.objects.create(shopper_id="ben")
+    tea = Coupon.objects.create(
+        coupon_id="tea-spring",
+        offer_id="tea",
+        title="A fifth off tea",
+        code="TEA20",
+        discount_type=Coupon.DiscountType.PERCENT,
+        discount_value="20",
+        min_spend="10",
+        max_discount="5.5",
+        starts_at=LONG_AGO,
+        ends_at=FAR_AHEAD,
+    )
+    milk = Coupon.objects.create(coupon_id="milk-spring")
+    Product.objects.create(product_id="green tea")
+    publish(make_campaign("spring", tea, milk, name="Spring"), (anna, tea, 0.5), (anna, milk, 0.25))
+    Order.objects.create(order_id="o1", shopper=anna, ordered_at=LONG_AGO)
+
+
+@pytest.fixture
+def tokens(shop: None) -> dict[str, str | None]:
+    """What each kind of caller sends as bearer."""
+    revoked, revoked_key = create_api_key(name="old till")
+    revoke_api_key(api_key=revoked, at=timezone.now())
+    now = timezone.now()
+    own = issue_shopper_token(shopper_id="anna", at=now).token
+    claims = jwt.decode(own, options={"verify_signature": False})
+    return {
+        "nobody": None,
+        "garbage": "garbage",
+        "revoked key": revoked_key,
+        "unknown key": "csk_" + "A" * 43,
+        "expired token": issue_shopper_token(shopper_id="anna", at=now - timedelta(hours=1)).token,
+        "forged token": jwt.encode(claims, "x" * 32, algorithm="HS256"),
+        "unsigned token": jwt.encode(claims, None, algorithm="none"),
+        "token for elsewhere": jwt.encode({**claims, "aud": "else"}, access._signing_key(), algorithm="HS256"),
+        "other shopper": issue_shopper_token(shopper_id="ben", at=now).token,
+        "own shopper": own,
+        "shop": create_api_key(name="till")[1],
+    }
+
+
+@pytest.fixture
+def call(tokens: dict[str, str | None], client: Client) -> Call:
+    """``call(method, path, body, caller="shop", **headers)``"""
+
+    def _call(
+        method: str, path: str, body: Any = None, *, caller: str = "shop", headers: dict[str, str] | None = None
+    ) -> HttpResponse:
+        token = tokens[caller]
+        return client.generic(
+            method,
+            f"/api/v1/{path}",
+            json.dumps(body) if body is not None else "",
+            content_type="application/json",
+            headers={**({"Authorization": f"Bearer {token}"} if token else {}), **(headers or {})},
+        )
+
+    return _call
+
+
+@pytest.fixture
+def golden() -> Callable[..., None]:
+    """Compare an answer with the file that holds it, word for word."""
+
+    def _golden(response: HttpResponse, name: str, **replaced: object) -> None:
+        answer = {**response.json(), **replaced}
+        assert answer == json.loads((GOLDEN / f"{name}.json").read_text()), json.dumps(answer, indent=2)
+
+    return _golden
+
+
+@pytest.fixture
+def written() -> Callable[[], dict[str, list[dict[str, Any]]]]:
+    """Everything that the API may have written."""
+    return lambda: {model.__name__: list(model.objects.order_by("pk").values()) for model in (Event, Redemption)}

@@ -1,0 +1,106 @@
+"""The list of a shopper, as it is answered."""
+
+from collections.abc import Callable
+from urllib.parse import quote
+
+import pytest
+from django.db import connection
+from django.http import HttpResponse
+from django.test.utils import CaptureQueriesContext
+from django.utils import translation
+
+from recommender.models import Coupon, Recommendation, Shopper
+from recommender.reasons import in_words
+from tests.api.shop_rows import make_campaign, publish
+
+Call = Callable[..., HttpResponse]
+ADDRESS = "shoppers/anna/coupons"
+
+
+def test_the_answer(call: Call, golden: Callable[..., None]) -> None:
+    response = call("GET", ADDRESS)
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == "application/json"
+    golden(response, "shopper_coupons")
+
+
+def test_nobody_else_may_keep_it(call: Call) -> None:
+    response = call("GET", ADDRESS)
+    assert response.headers["Cache-Control"] == "private, no-store"
+    assert "Accept-Language" in response.headers["Vary"]
+
+
+def test_whoever_opted_out_has_an_empty_list(call: Call, golden: Callable[..., None]) -> None:
+    Shopper.objects.update(opted_out=True)
+    golden(call("GET", ADDRESS), "shopper_coupons_empty")
+    golden(call("GET", ADDRESS, caller="own shopper"), "shopper_coupons_empty")
+
+
+def test_one_campaign(call: Call) -> None:
+    bread = Coupon.objects.create(coupon_id="bread")
+    publish(make_campaign("summer", bread), (Shopper.objects.get(shopper_id="anna"), bread, 0.9))
+    assert ids(call("GET", ADDRESS)) == ["bread", "tea-spring", "milk-spring"]
+    assert ids(call("GET", f"{ADDRESS}?campaign=summer")) == ["bread"]
+    assert ids(call("GET", f"{ADDRESS}?campaign=spring&limit=1")) == ["tea-spring"]
+
+
+def test_unknown_shopper_and_campaign(call: Call, golden: Callable[..., None]) -> None:
+    shopper = call("GET", "shoppers/nobody/coupons")
+    campaign = call("GET", f"{ADDRESS}?campaign=winter")
+    assert (shopper.status_code, campaign.status_code) == (404, 404)
+    golden(shopper, "unknown_shopper")
+    golden(campaign, "unknown_campaign")
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "limit=", "campaign=", "campaign=a%00b"])
+def test_parameters_that_cannot_be_read(query: str, call: Call) -> None:
+    response = call("GET", f"{ADDRESS}?{query}")
+    assert response.status_code == 400
+    assert list(response.json()["errors"]) == [query.partition("=")[0]]
+
+
+@pytest.mark.parametrize("shopper_id", ["a/b", "安娜", "a b", "x" * 64])
+def test_any_identifier_of_the_shop_has_an_address(shopper_id: str, call: Call) -> None:
+    Shopper.objects.create(shopper_id=shopper_id)
+    response = call("GET", f"shoppers/{quote(shopper_id)}/coupons")
+    assert response.json() == {"shopper_id": shopper_id, "coupons": []}
+
+
+@pytest.mark.parametrize("shopper_id", ["a%00b", "x" * 65])
+def test_what_can_be_no_identifier_has_none(shopper_id: str, call: Call) -> None:
+    assert call("GET", f"shoppers/{shopper_id}/coupons").status_code == 404
+
+
+def test_reasons_come_in_the_language_that_is_asked_for(call: Call) -> None:
+    facts = Recommendation.objects.first().reasons  # type: ignore[union-attr]
+    for asked, language in [("zh-CN,zh;q=0.9", "zh-hans"), ("en-GB", "en"), ("tlh", "en")]:
+        response = call("GET", ADDRESS, headers={"Accept-Language": asked})
+        with translation.override(language):
+            expected = in_words(facts)
+        assert response.headers["Content-Language"] == language
+        assert [reason["text"] for reason in response.json()["coupons"][0]["reasons"]] == expected
+
+
+def test_a_reason_that_has_no_words_any_more_is_left_out(call: Call) -> None:
+    Recommendation.objects.update(reasons=[{"kind": "horoscope"}, {"kind": "uses_no_coupons"}])
+    assert call("GET", ADDRESS).json()["coupons"][0]["reasons"] == [
+        {"kind": "uses_no_coupons", "text": "Used no coupon before"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("caller", "query", "count"),
+    [("own shopper", "", 2), ("shop", "", 3), ("own shopper", "?campaign=spring", 3), ("other shopper", "", 0)],
+)
+def test_the_number_of_queries_is_known(caller: str, query: str, count: int, call: Call) -> None:
+    anna = Shopper.objects.get(shopper_id="anna")
+    for number in range(3):
+        coupons = [Coupon.objects.create(coupon_id=f"{number}-{place}", total_limit=9) for place in range(5)]
+        publish(make_campaign(f"campaign-{number}", *coupons), *((anna, coupon, 0.3) for coupon in coupons))
+    with CaptureQueriesContext(connection) as queries:
+        call("GET", ADDRESS + query, caller=caller)
+    assert len(queries) == count, "\n".join(one["sql"] for one in queries)
+
+
+def ids(response: HttpResponse) -> list[str]:
+    return [offered["coupon"]["coupon_id"] for offered in response.json()["coupons"]]  # type: ignore[attr-defined]

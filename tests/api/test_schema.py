@@ -1,0 +1,63 @@
+"""The description of the API: right, open to read, and served from here alone."""
+
+import json
+import re
+
+import pytest
+from django.core.management import call_command
+from django.test import Client
+
+
+@pytest.fixture
+def description(client: Client) -> dict:
+    return json.loads(client.get("/api/v1/schema?format=json").content)
+
+
+def test_the_description_is_valid_and_without_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("spectacular", "--validate", "--fail-on-warn")
+    assert capsys.readouterr().out.startswith("openapi: 3.0.3")
+
+
+def test_it_names_every_address_and_who_may_call_it(description: dict) -> None:
+    callers = {
+        (path, method): sorted(name for requirement in operation["security"] for name in requirement)
+        for path, operations in description["paths"].items()
+        for method, operation in operations.items()
+    }
+    assert callers == {
+        ("/api/v1/shoppers/{shopper_id}/coupons", "get"): ["shopKey", "shopperToken"],
+        ("/api/v1/events", "post"): ["shopKey", "shopperToken"],
+        ("/api/v1/redemptions", "post"): ["shopKey"],
+        ("/api/v1/shopper-tokens", "post"): ["shopKey"],
+    }
+
+
+def test_both_bearers_are_described(description: dict) -> None:
+    schemes = description["components"]["securitySchemes"]
+    assert {name: (scheme["type"], scheme["scheme"]) for name, scheme in schemes.items()} == {
+        "shopKey": ("http", "bearer"),
+        "shopperToken": ("http", "bearer"),
+    }
+
+
+def test_every_error_is_a_problem(description: dict) -> None:
+    for operations in description["paths"].values():
+        for operation in operations.values():
+            errors = {status: answer for status, answer in operation["responses"].items() if status >= "400"}
+            assert "401" in errors
+            for answer in errors.values():
+                assert answer["content"] == {
+                    "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+                }
+
+
+@pytest.mark.parametrize("address", ["/api/v1/schema", "/api/v1/docs"])
+@pytest.mark.parametrize("header", [None, "Bearer garbage"])
+def test_whoever_it_is_may_read_it(address: str, header: str | None, client: Client) -> None:
+    assert client.get(address, headers={"Authorization": header} if header else {}).status_code == 200
+
+
+def test_the_page_asks_no_other_host(client: Client) -> None:
+    page = client.get("/api/v1/docs").content.decode()
+    assert "swagger-ui-bundle.js" in page
+    assert re.findall(r"""(?:src|href|url)\s*[=:]\s*["'](?:https?:)?//""", page) == []

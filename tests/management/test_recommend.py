@@ -1,0 +1,166 @@
+"""From recommend to rollback, as a person at a terminal does it."""
+
+import csv
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from recommender import models
+from recommender.models import Run
+from recommender.services import runs
+from tests.services.small_shop import NOW, START, add_model_version, lists_of, make_shop
+
+pytestmark = pytest.mark.django_db
+
+AS_OF = NOW.isoformat()
+
+
+@pytest.fixture(autouse=True)
+def data_dir(settings: Any, tmp_path: Path) -> Path:
+    runs._prepare_scorer.cache_clear()
+    settings.DATA_DIR = tmp_path / "data"
+    return settings.DATA_DIR
+
+
+@pytest.fixture(autouse=True)
+def campaign(data_dir: Path) -> models.Campaign:
+    campaign = make_shop()
+    shop = models.Shop.current()
+    shop.champion = add_model_version(learned_until=START)
+    shop.save()
+    return campaign
+
+
+def recommend(capsys: pytest.CaptureFixture[str], *options: str) -> Run:
+    call_command("recommend", "--campaign", "spring", "--as-of", AS_OF, *options)
+    return Run.objects.get(pk=int(capsys.readouterr().out.splitlines()[-1]))
+
+
+def test_recommend_prints_a_summary_and_the_run_alone_on_the_last_line(capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("recommend", "--campaign", "spring", "--as-of", AS_OF, "--top", "2")
+
+    run = Run.objects.get()
+    output = capsys.readouterr()
+    assert output.out.splitlines() == [
+        f"Campaign spring as of {AS_OF}, by times_bought {run.model_version_id}",
+        "10 recommendations for 5 shoppers; 1.4 redemptions expected; to review",
+        str(run.pk),
+    ]
+    assert "Scoring shoppers" in output.err
+
+
+def test_recommend_again_prints_the_same_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert recommend(capsys) == recommend(capsys)
+    assert Run.objects.count() == 1
+
+
+def test_recommend_by_a_named_algorithm(capsys: pytest.CaptureFixture[str]) -> None:
+    named = add_model_version(learned_until=NOW - timedelta(hours=1), algorithm="named")
+
+    assert recommend(capsys, "--algorithm", "named").model_version == named
+
+
+def test_publish_and_rollback(capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = recommend(capsys, "--top", "1"), recommend(capsys, "--top", "2")
+
+    call_command("publish", str(first.pk))
+    call_command("publish", str(second.pk))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" since ")[0] for line in lines] == [
+        f"Campaign spring shows run {first.pk}",
+        f"Campaign spring shows run {second.pk}",
+    ]
+    assert models.Publication.objects.live().get().run == second
+
+    call_command("rollback", "spring")
+    call_command("rollback", "spring")
+    assert capsys.readouterr().out.splitlines() == [
+        f"Campaign spring shows run {first.pk} again.",
+        "Campaign spring shows nothing now.",
+    ]
+
+
+def test_export_writes_what_is_offered(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    run = recommend(capsys)
+    run.recommendations.filter(shopper__shopper_id="s1", rank=2).update(excluded=True)
+    out = tmp_path / "lists.csv"
+    out.write_text("old")
+
+    call_command("export_recommendations", str(run.pk), "--out", str(out))
+
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["shopper_id", "coupon_id", "rank", "score", "reason"]
+    assert rows[0] == {
+        "shopper_id": "s1",
+        "coupon_id": "c1",
+        "rank": "1",
+        "score": "0.3",
+        "reason": "Buys from the same part of the shop: 3 times so far",
+    }
+    assert rows[1]["shopper_id"] == "s1"
+    assert (rows[1]["rank"], rows[1]["reason"]) == ("3", "Never bought what this coupon is for")
+    assert len(rows) == 14
+    of_s3 = [(row["coupon_id"], float(row["score"])) for row in rows if row["shopper_id"] == "s3"]
+    assert of_s3 == lists_of(run)["s3"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "lists.csv"]
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["recommend", "--campaign", "winter"], "There is no campaign 'winter'."),
+        (["recommend", "--campaign", "spring", "--as-of", "soon"], "'soon' is not a date"),
+        (["recommend", "--campaign", "spring"], "Campaign spring ended at 2024-03-31"),
+        (
+            ["recommend", "--campaign", "spring", "--as-of", AS_OF, "--top", "0"],
+            "Expected 1 to 1000 coupons a shopper, not 0",
+        ),
+        (["publish", "4711"], "There is no run 4711."),
+        (["rollback", "winter"], "There is no campaign 'winter'."),
+        (["rollback", "spring"], "Campaign spring has nothing published."),
+        (["export_recommendations", "4711", "--out", "x.csv"], "There is no run 4711."),
+    ],
+)
+def test_a_mistake_is_one_clear_line_and_changes_nothing(command: list[str], message: str) -> None:
+    with pytest.raises(CommandError, match=message):
+        call_command(*command)
+
+    assert not Run.objects.exists()
+
+
+def test_a_run_out_of_review_is_not_published(capsys: pytest.CaptureFixture[str]) -> None:
+    run = recommend(capsys)
+    Run.objects.update(state=Run.State.REJECTED)
+
+    with pytest.raises(CommandError, match=f"Run {run.pk} is in state “rejected”"):
+        call_command("publish", str(run.pk))
+
+    assert not models.Publication.objects.exists()
+
+
+def test_an_unfinished_run_is_not_exported(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    run = recommend(capsys)
+    Run.objects.update(state=Run.State.COMPUTING)
+
+    with pytest.raises(CommandError, match="still being computed"):
+        call_command("export_recommendations", str(run.pk), "--out", str(tmp_path / "lists.csv"))
+
+    assert not (tmp_path / "lists.csv").exists()
+
+
+@pytest.mark.parametrize(("out", "reason"), [("missing/lists.csv", "No such file"), ("folder", "Is a directory")])
+def test_an_export_that_cannot_be_written_leaves_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, out: str, reason: str
+) -> None:
+    run = recommend(capsys)
+    (tmp_path / "folder").mkdir()
+
+    with pytest.raises(CommandError, match=f"{out} cannot be written: {reason}"):
+        call_command("export_recommendations", str(run.pk), "--out", str(tmp_path / out))
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "folder"]
+    assert not list((tmp_path / "folder").iterdir())

@@ -1,0 +1,81 @@
+"""What was known strictly before a moment."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from recommender.ml.history import DATED_BY, SCHEMAS, Snapshot, SnapshotUnreadable
+from tests.ml.shops import DAY_0, Shop, day
+
+MOMENT = day(10)
+INSTANT = timedelta(microseconds=1)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    """A row of every dated table an instant before, at and an instant after the moment."""
+    shop = Shop().coupon("V")
+    for name, at in {"before": MOMENT - INSTANT, "at": MOMENT, "after": MOMENT + INSTANT}.items():
+        shop.shopper(name, joined=at)
+        shop.sell(name, at, "milk")
+        shop.campaign(name, at, at + timedelta(days=7), ["V"], [name])
+        shop.redeem(name, "V", name, at).event(name, "click", at, "V").offer(name, name, "V", at)
+    return shop.write(tmp_path_factory.mktemp("history") / "shop")
+
+
+@pytest.mark.parametrize(("table", "column"), DATED_BY.items())
+def test_only_what_is_strictly_before_the_moment_passes(shop: Snapshot, table: str, column: str) -> None:
+    assert len(shop.scan(table).collect()) == 3
+
+    assert shop.before(MOMENT).scan(table).collect()[column].to_list() == [MOMENT - INSTANT]
+    assert len(shop.before(MOMENT + INSTANT).scan(table).collect()) == 2
+    assert shop.before(DAY_0).scan(table).collect().is_empty()
+
+
+@pytest.mark.parametrize("table", ["campaign_coupons", "campaign_shoppers"])
+def test_a_campaign_to_come_keeps_its_coupons_and_shoppers_to_itself(shop: Snapshot, table: str) -> None:
+    history = shop.before(MOMENT)
+
+    assert len(shop.scan(table).collect()) == 3
+    assert (
+        history.scan(table).collect()["campaign"].to_list() == history.scan("campaigns").collect()["campaign"].to_list()
+    )
+
+
+def test_when_somebody_will_join_is_not_known(shop: Snapshot) -> None:
+    joined = shop.before(MOMENT).scan("shoppers").collect()
+
+    assert dict(joined.select("shopper_id", "joined_at").iter_rows()) == {
+        "before": MOMENT - INSTANT,
+        "at": None,
+        "after": None,
+    }
+
+
+def test_order_lines_are_those_of_the_view(shop: Snapshot) -> None:
+    history = shop.before(MOMENT)
+
+    assert history.order_lines.equals(history.scan("order_lines").collect())
+    assert history.order_lines is history.order_lines
+
+
+@pytest.mark.parametrize("table", sorted(SCHEMAS.keys() - DATED_BY.keys() - {"shoppers"}))
+def test_no_column_of_an_undated_table_is_a_time(table: str) -> None:
+    """So a table that gains a date has to say in DATED_BY which one hides its rows."""
+    assert not [name for name, kind in SCHEMAS[table].items() if isinstance(kind, pl.Datetime)]
+
+
+def test_a_moment_without_a_zone_is_refused(shop: Snapshot) -> None:
+    with pytest.raises(ValueError, match="moment 2021-01-11T00:00:00 has no time zone"):
+        shop.before(datetime(2021, 1, 11))
+
+
+def test_a_missing_table_is_named(shop: Snapshot, tmp_path: Path) -> None:
+    snapshot = Snapshot(tmp_path / "abc")
+
+    with pytest.raises(
+        SnapshotUnreadable, match=r"Snapshot abc has no table 'orders'; expected the file .*orders"
+    ):
+        snapshot.before(MOMENT).scan("orders")

@@ -1,0 +1,297 @@
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
+
+import pytest
+import redis
+from django.conf import settings
+from django.utils import timezone
+from django_celery_beat.models import PeriodicTask
+
+from couponsite.celery import app
+from recommender import tasks
+from recommender.jobs import cancel_job, start_job
+from recommender.models import (
+    Campaign,
+    Job,
+    ModelVersion,
+    Recommendation,
+    Run,
+    RunShard,
+    Shop,
+    Shopper,
+    Snapshot,
+)
+from recommender.models.coupons import Coupon
+from recommender.progress import Cancelled, Progress
+from recommender.services import ingest, publishing, runs
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def campaign() -> Campaign:
+    return Campaign.objects.create(
+        campaign_id="18", starts_at=datetime(2026, 1, 1, tzinfo=UTC), ends_at=datetime(2026, 2, 1, tzinfo=UTC)
+    )
+
+
+@pytest.fixture
+def planned(monkeypatch: pytest.MonkeyPatch, campaign: Campaign) -> Mock:
+    """Planning makes a run of three shards, scoring writes one recommendation a shard."""
+    snapshot = Snapshot.objects.create(fingerprint="f" * 64)
+    moment = timezone.now()
+    version = ModelVersion.objects.create(
+        algorithm="popularity",
+        snapshot=snapshot,
+        learned_until=moment,
+        key="m",
+        artifact="m",
+        artifact_digest="d",
+        training_rows=1,
+        training_positives=1,
+        fit_seconds=0,
+        threshold=0.5,
+    )
+    coupon = Coupon.objects.create(coupon_id="c")
+
+    def plan_run(*, campaign: Campaign, job: Job, progress: Progress, **options: object) -> Run:
+        progress.report("Planning")
+        if (run := job.runs.first()) is not None:
+            return run
+        run = Run.objects.create(
+            campaign=campaign, model_version=version, snapshot=snapshot, as_of=moment, top=10, key=f"{job.pk}", job=job
+        )
+        for number in range(3):
+            RunShard.objects.create(run=run, number=number, shopper_ids=[f"s{number}"])
+        return run
+
+    def score_shard(*, shard_id: int, progress: Progress) -> None:
+        progress.report("Scoring")
+        shard = RunShard.objects.get(pk=shard_id)
+        if RunShard.objects.filter(pk=shard_id, state=RunShard.State.PENDING, claim=None).update(state="scored"):
+            shopper = Shopper.objects.create(shopper_id=shard.shopper_ids[0])
+            Recommendation.objects.create(run=shard.run, shopper=shopper, coupon=coupon, rank=1, score=0.5)
+
+    plan = Mock(side_effect=plan_run)
+    monkeypatch.setattr(runs, "plan_run", plan)
+    monkeypatch.setattr(runs, "score_shard", score_shard)
+    return plan
+
+
+def recommend(campaign: Campaign, **arguments: object) -> Job:
+    job = start_job(kind=Job.Kind.RECOMMEND, key="recommend", arguments={"campaign": campaign.pk, **arguments})
+    tasks.run_job(job.pk)
+    job.refresh_from_db()
+    return job
+
+
+def shards() -> list[int]:
+    return list(RunShard.objects.order_by("number").values_list("pk", flat=True))
+
+
+class TestRecommend:
+    def test_the_last_shard_finishes_run_and_job(self, broker: redis.Redis, campaign: Campaign, planned: Mock) -> None:
+        job = recommend(campaign, as_of="2026-01-02T00:00:00Z", algorithm="popularity", top=3)
+        assert (job.state, job.done, job.total, job.message) == (Job.State.RUNNING, 0, 3, "Scoring shoppers")
+        options = {name: planned.call_args.kwargs[name] for name in ("campaign", "as_of", "algorithm", "top", "job")}
+        assert options == {
+            "campaign": campaign,
+            "as_of": datetime(2026, 1, 2, tzinfo=UTC),
+            "algorithm": "popularity",
+            "top": 3,
+            "job": job,
+        }
+        assert broker.llen("long") == 1 + 3, "the job's message and one a shard"
+
+        first, second, third = shards()
+        for shard in (first, second):
+            tasks.score_shard(job.pk, shard)
+        job.refresh_from_db()
+        assert (job.state, job.done, job.result) == (Job.State.RUNNING, 2, None)
+        assert Run.objects.get().state == Run.State.COMPUTING
+
+        tasks.score_shard(job.pk, third)
+        job.refresh_from_db()
+        run = Run.objects.get()
+        assert (run.state, run.recommendation_count) == (Run.State.DRAFTED, 3)
+        assert (job.state, job.done, job.result) == (Job.State.SUCCEEDED, 3, {"run": run.pk, "recommendations": 3})
+
+    def test_a_shard_that_comes_twice_changes_nothing(
+        self, broker: redis.Redis, campaign: Campaign, planned: Mock
+    ) -> None:
+        job = recommend(campaign)
+        for shard in [*shards(), *shards()]:
+            tasks.score_shard(job.pk, shard)
+        job.refresh_from_db()
+        assert (job.state, job.done, Recommendation.objects.count()) == (Job.State.SUCCEEDED, 3, 3)
+
+    def test_lost_shards_are_sent_again_with_the_job(
+        self, broker: redis.Redis, campaign: Campaign, planned: Mock
+    ) -> None:
+        job = recommend(campaign)
+        first, second, third = shards()
+        tasks.score_shard(job.pk, first)
+        RunShard.objects.filter(pk=second).update(claim=Job.new_claim(), claimed_at=timezone.now())  # and it dies
+        broker.flushall()
+        Job.objects.update(heartbeat_at=timezone.now() - Job.HEARTBEAT_EXPIRES - timedelta(seconds=1))
+
+        tasks.sweep()
+        assert broker.llen("long") == 1
+        tasks.run_job(job.pk)
+        assert broker.llen("long") == 1 + 2, "only the shards that are left"
+        for shard in (second, third):
+            tasks.score_shard(job.pk, shard)
+        job.refresh_from_db()
+        assert (job.state, Run.objects.get().state) == (Job.State.SUCCEEDED, Run.State.DRAFTED)
+        assert Recommendation.objects.count() == 3
+
+    def test_getting_on_gives_attempts_back(self, broker: redis.Redis, campaign: Campaign, planned: Mock) -> None:
+        job = recommend(campaign)
+        Job.objects.update(attempts=3)
+        tasks.score_shard(job.pk, shards()[0])
+        job.refresh_from_db()
+        assert job.attempts == 0
+
+    def test_cancelled_midway(self, broker: redis.Redis, campaign: Campaign, planned: Mock) -> None:
+        job = recommend(campaign)
+        first, second, third = shards()
+        tasks.score_shard(job.pk, first)
+        cancel_job(job=job, by=None)
+        tasks.score_shard(job.pk, second)
+        job.refresh_from_db()
+        assert (job.state, job.result) == (Job.State.CANCELLED, None)
+        assert RunShard.objects.filter(state=RunShard.State.SCORED).count() == 1
+
+        tasks.score_shard(job.pk, third)
+        assert RunShard.objects.filter(state=RunShard.State.SCORED).count() == 1
+        tasks.sweep()
+        assert (Run.objects.count(), RunShard.objects.count(), Recommendation.objects.count()) == (0, 0, 0)
+        tasks.score_shard(job.pk, third)  # its run is gone
+
+    def test_a_failing_shard_fails_the_job(
+        self, broker: redis.Redis, campaign: Campaign, planned: Mock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job = recommend(campaign)
+        monkeypatch.setattr(runs, "score_shard", Mock(side_effect=runs.CampaignChanged("The coupons changed.")))
+        first, second, _ = shards()
+        tasks.score_shard(job.pk, first)
+        tasks.score_shard(job.pk, second)
+        job.refresh_from_db()
+        assert (job.state, job.error) == (Job.State.FAILED, "The coupons changed.")
+        assert runs.score_shard.call_count == 1  # type: ignore[attr-defined]
+
+    def test_a_campaign_that_is_gone(self, broker: redis.Redis, campaign: Campaign, planned: Mock) -> None:
+        job = start_job(kind=Job.Kind.RECOMMEND, key="recommend", arguments={"campaign": campaign.pk})
+        campaign.delete()
+        tasks.run_job(job.pk)
+        job.refresh_from_db()
+        assert (job.state, job.error, planned.call_count) == (Job.State.FAILED, "The campaign is gone.", 0)
+
+
+class TestOtherKinds:
+    def test_a_job_that_is_gone(self) -> None:
+        tasks.run_job(1)
+        tasks.score_shard(1, 1)
+        assert Job.objects.count() == 0
+
+    def test_load(self, broker: redis.Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        report = ingest.LoadReport(
+            folder=str(tmp_path),
+            dry_run=True,
+            files=[],
+            examples=[],
+            ignored_files=["x"],
+            put_aside_path=None,
+            seconds=1.0,
+        )
+        load = Mock(return_value=report)
+        monkeypatch.setattr(ingest, "load_export", load)
+        job = start_job(kind=Job.Kind.LOAD, key="load", arguments={"folder": str(tmp_path), "dry_run": True})
+        tasks.run_job(job.pk)
+        job.refresh_from_db()
+        assert (job.error, job.state) == ("", Job.State.SUCCEEDED)
+        assert (job.result["folder"], job.result["ignored_files"]) == (str(tmp_path), ["x"])
+        assert load.call_args.kwargs.items() >= {"folder": tmp_path, "dry_run": True}.items()
+
+    def test_load_cancelled(self, broker: redis.Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr(ingest, "load_export", Mock(side_effect=Cancelled))
+        job = start_job(kind=Job.Kind.LOAD, key="load", arguments={"folder": str(tmp_path)})
+        tasks.run_job(job.pk)
+        assert Job.objects.get().state == Job.State.CANCELLED
+
+    def test_train(self, broker: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+        versions = [SimpleNamespace(pk=4), SimpleNamespace(pk=5)]
+        train = Mock(return_value=SimpleNamespace(champion=versions[1], versions=versions))
+        monkeypatch.setitem(sys.modules, "recommender.services.training", SimpleNamespace(train=train))
+        arguments = {"as_of": datetime(2026, 1, 2, tzinfo=UTC), "algorithms": ["popularity"]}
+        job = start_job(kind=Job.Kind.TRAIN, key="train", arguments=arguments)
+        tasks.run_job(job.pk)
+        job.refresh_from_db()
+        assert (job.state, job.result) == (Job.State.SUCCEEDED, {"champion": 5, "versions": [4, 5]})
+        assert train.call_args.kwargs.items() >= {**arguments, "job": job}.items()
+
+    def test_publish(
+        self, broker: redis.Redis, campaign: Campaign, planned: Mock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        recommend(campaign)
+        run = Run.objects.get()
+        publish = Mock(return_value=SimpleNamespace(pk=7))
+        monkeypatch.setattr(publishing, "publish", publish)
+        job = start_job(kind=Job.Kind.PUBLISH, key="publish", arguments={"run": run.pk})
+        tasks.run_job(job.pk)
+        job.refresh_from_db()
+        assert (job.state, job.result) == (Job.State.SUCCEEDED, {"publication": 7})
+        publish.assert_called_once_with(run=run, published_by=None)
+
+    def test_a_run_that_is_gone(self, broker: redis.Redis) -> None:
+        job = start_job(kind=Job.Kind.PUBLISH, key="publish", arguments={"run": 1})
+        tasks.run_job(job.pk)
+        job.refresh_from_db()
+        assert (job.state, job.error) == (Job.State.FAILED, "The run is gone.")
+
+
+class TestSchedule:
+    @pytest.mark.django_db(transaction=False)
+    def test_a_new_installation_sweeps_and_retrains(self) -> None:
+        rows = PeriodicTask.objects.filter(task__startswith="recommender.").order_by("task")
+        assert [(row.task, row.enabled) for row in rows] == [
+            ("recommender.tasks.retrain", True),
+            ("recommender.tasks.sweep", True),
+        ]
+        retrain, sweep = rows
+        assert (retrain.crontab.hour, retrain.crontab.minute, retrain.expire_seconds) == ("3", "0", 23 * 3600)
+        assert (sweep.interval.every, sweep.interval.period, sweep.expire_seconds) == (1, "minutes", 50)
+        assert {row.task for row in rows} <= set(app.tasks)
+
+    def test_retraining_is_keyed_by_the_shops_day(self, broker: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+        shop = Shop.current()
+        shop.time_zone = "America/New_York"
+        shop.save()
+        monkeypatch.setattr(timezone, "now", lambda: datetime(2026, 3, 1, 3, 0, tzinfo=UTC))
+        tasks.retrain()
+        tasks.retrain()
+        job = Job.objects.get()
+        assert (job.kind, job.key, job.arguments) == (Job.Kind.TRAIN, "train:2026-02-28", {})
+
+    def test_long_work_does_not_hold_up_short(self) -> None:
+        route = app.amqp.router.route
+        names = ("run_job", "score_shard", "sweep", "retrain")
+        queues = [route({}, f"recommender.tasks.{name}")["queue"].name for name in names]
+        assert queues == ["long", "long", "short", "short"]
+
+
+def test_a_workers_parent_process_loads_no_polars() -> None:
+    """Its threads would not survive the fork."""
+    code = (
+        "import sys; from couponsite.celery import app; app.loader.import_default_modules(); app.finalize();"
+        "assert 'recommender.tasks.run_job' in app.tasks;"
+        "print([name for name in ('polars', 'numpy', 'xgboost') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=settings.BASE_DIR, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
