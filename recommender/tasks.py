@@ -10,17 +10,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from billiard import current_process  # type: ignore[import-untyped]
+from billiard import current_process
 from celery import current_app, shared_task
 from celery.signals import worker_process_init
 from django.db import transaction
-from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
 from couponsite.processes import die_with_parent
 from recommender import jobs
-from recommender.models import Campaign, Job, Run, RunShard, Shop
+from recommender.models import Campaign, Job, Run, RunShard
 from recommender.progress import Progress
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS", "LOKY_MAX_CPU_COUNT")
@@ -86,9 +85,8 @@ def sweep() -> None:
 
 @shared_task
 def retrain() -> None:
-    """Start the day's training. The day is the shop's."""
-    today = timezone.localdate(timezone=Shop.current().zone)
-    jobs.start_job(kind=Job.Kind.TRAIN, key=f"train:{today}", arguments={})
+    """Start a training, unless one is under way. With nothing new to learn from it changes nothing."""
+    jobs.start_job(kind=Job.Kind.TRAIN, key="train", arguments={})
 
 
 def _load(job: Job, progress: Progress) -> Mapping[str, Any]:

@@ -1,9 +1,14 @@
 """Settings of the tests: a data directory of their own, cheap password hashes, plain static files."""
 
+import atexit
 import os
+import shutil
 import tempfile
 
-os.environ.setdefault("DATA_DIR", tempfile.mkdtemp(prefix="couponsite-tests-"))
+if "DATA_DIR" not in os.environ:
+    os.environ["DATA_DIR"] = tempfile.mkdtemp(prefix="couponsite-tests-")
+    atexit.register(shutil.rmtree, os.environ["DATA_DIR"], ignore_errors=True)
+os.environ["REDIS_URL"] = ""  # the embedded broker
 
 from couponsite.settings import *  # noqa: F403
 

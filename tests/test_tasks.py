@@ -21,7 +21,6 @@ from recommender.models import (
     Recommendation,
     Run,
     RunShard,
-    Shop,
     Shopper,
     Snapshot,
 )
@@ -176,7 +175,7 @@ class TestRecommend:
         self, broker: redis.Redis, campaign: Campaign, planned: Mock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         job = recommend(campaign)
-        monkeypatch.setattr(runs, "score_shard", Mock(side_effect=runs.CampaignChanged("The coupons changed.")))
+        monkeypatch.setattr(runs, "score_shard", Mock(side_effect=ValueError("The coupons changed.")))
         first, second, _ = shards()
         tasks.score_shard(job.pk, first)
         tasks.score_shard(job.pk, second)
@@ -267,15 +266,11 @@ class TestSchedule:
         assert (sweep.interval.every, sweep.interval.period, sweep.expire_seconds) == (1, "minutes", 50)
         assert {row.task for row in rows} <= set(app.tasks)
 
-    def test_retraining_is_keyed_by_the_shops_day(self, broker: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-        shop = Shop.current()
-        shop.time_zone = "America/New_York"
-        shop.save()
-        monkeypatch.setattr(timezone, "now", lambda: datetime(2026, 3, 1, 3, 0, tzinfo=UTC))
+    def test_a_schedule_that_fires_twice_trains_once(self, broker: redis.Redis) -> None:
         tasks.retrain()
         tasks.retrain()
         job = Job.objects.get()
-        assert (job.kind, job.key, job.arguments) == (Job.Kind.TRAIN, "train:2026-02-28", {})
+        assert (job.kind, job.key, job.arguments) == (Job.Kind.TRAIN, "train", {})
 
     def test_long_work_does_not_hold_up_short(self) -> None:
         route = app.amqp.router.route

@@ -1,6 +1,6 @@
 """Keys of the shop's systems."""
 
-from typing import Any
+from collections.abc import Iterable
 
 from django import forms
 from django.contrib import admin
@@ -62,9 +62,8 @@ class ApiKeyAdmin(TableAdmin):
         }
         return TemplateResponse(request, "admin/recommender/api_key_created.html", context)
 
-    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
-        usable = ApiKey.objects.usable().filter(pk=object_id).exists()
-        return super().get_actions_detail(request, object_id) if usable else []
+    def list_possible_actions(self, obj: ApiKey) -> Iterable[str]:
+        return self.actions_detail if obj.revoked_at is None else ()
 
     @action(
         description=gettext_lazy("Revoke"),

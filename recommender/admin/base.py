@@ -1,6 +1,6 @@
 """What the admin classes of all areas share."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.contrib.admin.checks import ModelAdminChecks
@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from unfold.admin import ModelAdmin
+from unfold.dataclasses import UnfoldAction
 
 
 class TableAdmin(ModelAdmin):
@@ -34,6 +35,17 @@ class TableAdmin(ModelAdmin):
         if not self.has_view_permission(request, obj):
             raise PermissionDenied
         return obj
+
+    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[UnfoldAction]:
+        obj = self.get_object(request, object_id) if self.actions_detail else None
+        if obj is None:
+            return []
+        possible = {f"{self.opts.app_label}_{self.opts.model_name}_{name}" for name in self.list_possible_actions(obj)}
+        return [action for action in super().get_actions_detail(request, object_id) if action.action_name in possible]
+
+    def list_possible_actions(self, obj: Any) -> Iterable[str]:
+        """Those of ``actions_detail`` that make sense in the state that ``obj`` is in."""
+        return self.actions_detail
 
 
 class ReadOnlyMixin:

@@ -1,6 +1,6 @@
 """Campaigns, who was sent them, and what they show."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django import forms
@@ -27,6 +27,7 @@ LATEST_RUNS = 5
 class CampaignCouponInline(TabularInline):
     model = CampaignCoupon
     autocomplete_fields = ("coupon",)
+    ordering = ("pk",)
     extra = 0
     per_page = 20  # a campaign may have thousands
 
@@ -69,11 +70,8 @@ class CampaignAdmin(TableAdmin):
             extra_context = {**(extra_context or {}), **_describe_campaign(campaign)}
         return super().change_view(request, object_id, form_url, extra_context)
 
-    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
-        actions = super().get_actions_detail(request, object_id)
-        if Publication.objects.live().filter(campaign_id=object_id).exists():
-            return actions
-        return [action for action in actions if action.action_name != "recommender_campaign_roll_back"]
+    def list_possible_actions(self, obj: Campaign) -> Iterable[str]:
+        return self.actions_detail if _find_live(obj) else ("recommend",)
 
     @action(
         description=gettext_lazy("Recommend"),

@@ -10,6 +10,7 @@ from recommender.models import Coupon, CouponTarget
 class CouponTargetInline(TabularInline):
     model = CouponTarget
     autocomplete_fields = ("product", "category")
+    ordering = ("pk",)
     extra = 0
     per_page = 20  # a coupon may be for thousands of products
 

@@ -1,5 +1,6 @@
 """Long work: watched and cancelled."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
@@ -80,9 +81,8 @@ class JobAdmin(ReadOnlyMixin, TableAdmin):
             }
         return super().change_view(request, object_id, form_url, extra_context)
 
-    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
-        unfinished = Job.objects.unfinished().filter(pk=object_id, cancel_requested=False).exists()
-        return super().get_actions_detail(request, object_id) if unfinished else []
+    def list_possible_actions(self, obj: Job) -> Iterable[str]:
+        return () if obj.is_finished or obj.cancel_requested else self.actions_detail
 
     @action(
         description=gettext_lazy("Cancel the job"),

@@ -1,6 +1,6 @@
 """What was learned: compared, looked at, and made the champion."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django import forms
@@ -161,11 +161,8 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
             raise Http404(_("Model version %(version)s has no figure.") % {"version": version})
         return FileResponse(file.open("rb"), content_type="image/png")
 
-    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
-        actions = super().get_actions_detail(request, object_id)
-        if str(Shop.current().champion_id) != object_id:
-            return actions
-        return [action for action in actions if action.action_name != "recommender_modelversion_promote"]
+    def list_possible_actions(self, obj: ModelVersion) -> Iterable[str]:
+        return ("compare",) if obj.champion else self.actions_detail  # type: ignore[attr-defined]
 
     @action(
         description=gettext_lazy("Compare and train"),

@@ -114,10 +114,8 @@ class RunAdmin(ReadOnlyMixin, TableAdmin):
             }
         return super().change_view(request, object_id, form_url, extra_context)
 
-    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
-        state = Run.objects.filter(pk=object_id).values_list("state", flat=True).first()
-        names = {f"recommender_run_{name}" for name in ACTIONS.get(state, ())}  # type: ignore[call-overload]
-        return [action for action in super().get_actions_detail(request, object_id) if action.action_name in names]
+    def list_possible_actions(self, obj: Run) -> Iterable[str]:
+        return ACTIONS.get(Run.State(obj.state), ())
 
     @action(
         description=gettext_lazy("Approve"),

@@ -83,11 +83,13 @@ def behaviour_examples(history: History, seed: int) -> BehaviourExamples | None:
     categories = product_categories(then, category_depth(then)).join(bought_then, on=c.PRODUCT, how="semi")
     by_buyers = bought_then.group_by(c.PRODUCT).len().sort("len", c.PRODUCT, descending=[True, False])
     products = by_buyers.head(MOST_PRODUCTS)[c.PRODUCT].sort()
-    offset = categories[c.CATEGORY].max() or 0
+    first_free = categories.select(pl.col(c.CATEGORY).max().fill_null(0)).item() + 1
     members = pl.concat(
         [
             categories.select(pl.col(c.CATEGORY).alias(SET), c.PRODUCT),
-            pl.DataFrame({SET: np.arange(len(products), dtype=np.uint32) + np.uint32(offset + 1), c.PRODUCT: products}),
+            pl.DataFrame(
+                {SET: np.arange(first_free, first_free + len(products), dtype=np.uint32), c.PRODUCT: products}
+            ),
         ]
     )
     shoppers = bought_then[c.SHOPPER].unique().sort()

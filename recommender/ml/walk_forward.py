@@ -14,14 +14,16 @@ from recommender.ml.evaluation.splits import walk_forward
 from recommender.ml.examples import Casebook
 from recommender.progress import Progress
 
-SCORES_SCHEMA = {
-    c.ALGORITHM: pl.String,
-    c.CAMPAIGN: pl.UInt32,
-    c.SHOPPER: pl.UInt32,
-    c.COUPON: pl.UInt32,
-    c.SCORE: pl.Float64,
-    c.LABEL: pl.Boolean,
-}
+SCORES_SCHEMA = pl.Schema(
+    {
+        c.ALGORITHM: pl.String,
+        c.CAMPAIGN: pl.UInt32,
+        c.SHOPPER: pl.UInt32,
+        c.COUPON: pl.UInt32,
+        c.SCORE: pl.Float64,
+        c.LABEL: pl.Boolean,
+    }
+)
 
 #: An algorithm is fitted anew for a campaign when the used offers known by then have grown by more than this share
 #: since it was fitted: what fewer add is less than the noise, and fitting is what costs.
@@ -119,5 +121,5 @@ def score_period(
                     pl.Series(c.LABEL, casebook.labels(campaign, labels_before)),
                 )
             )
-    scores = pl.concat(frames) if frames else pl.DataFrame(schema=SCORES_SCHEMA)
-    return WalkForward(scores.cast(SCORES_SCHEMA), seconds)  # type: ignore[arg-type]
+    empty = pl.DataFrame(schema=SCORES_SCHEMA)
+    return WalkForward(pl.concat([empty, *(frame.cast(SCORES_SCHEMA) for frame in frames)]), seconds)

@@ -50,6 +50,9 @@ class ModelVersion(models.Model):
         _("threshold"),
         help_text=_("Probability from which a pair counts as redeemed; chosen on the validation period."),
     )
+    won = models.BooleanField(
+        _("won its training"), default=False, help_text=_("Was the best of those that were compared with it.")
+    )
     figure = models.CharField(
         _("figure"), max_length=200, blank=True, help_text=_("Its file under the data directory.")
     )

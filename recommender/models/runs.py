@@ -36,6 +36,9 @@ class Run(models.Model):
     snapshot = models.ForeignKey(Snapshot, verbose_name=_("snapshot"), on_delete=models.PROTECT, related_name="runs")
     as_of = models.DateTimeField(_("as of"), help_text=_("Nothing dated at or after this moment was used."))
     top = models.PositiveSmallIntegerField(_("coupons a shopper"))
+    coupon_ids = models.JSONField(
+        _("coupon ids"), default=list, editable=False, help_text=_("Those it chooses from; the shop's identifiers.")
+    )
     key = models.CharField(_("key"), max_length=64, unique=True, editable=False)
     state = models.CharField(_("state"), max_length=16, choices=State.choices, default=State.COMPUTING)
     shopper_count = models.PositiveBigIntegerField(_("shoppers"), default=0)
@@ -118,7 +121,11 @@ class Recommendation(models.Model):
         Run, verbose_name=_("run"), on_delete=models.CASCADE, related_name="recommendations", db_index=False
     )
     shopper = models.ForeignKey(
-        Shopper, verbose_name=_("shopper"), on_delete=models.CASCADE, related_name="recommendations"
+        Shopper,
+        verbose_name=_("shopper"),
+        on_delete=models.CASCADE,
+        related_name="recommendations",
+        db_index=False,  # the index on shopper and run serves
     )
     coupon = models.ForeignKey(
         Coupon, verbose_name=_("coupon"), on_delete=models.PROTECT, related_name="recommendations"
@@ -133,6 +140,7 @@ class Recommendation(models.Model):
     class Meta:
         verbose_name = _("recommendation")
         verbose_name_plural = _("recommendations")
+        indexes = [models.Index(fields=["shopper", "run"], name="recommendation_shopper_run")]
         constraints = [
             models.UniqueConstraint(fields=["run", "shopper", "rank"], name="recommendation_rank_once"),
             models.UniqueConstraint(fields=["run", "shopper", "coupon"], name="recommendation_coupon_once"),

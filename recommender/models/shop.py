@@ -13,8 +13,8 @@ class User(AbstractUser):
     """A member of staff."""
 
     class Meta(AbstractUser.Meta):
-        verbose_name = _("member of staff")
-        verbose_name_plural = _("staff")
+        verbose_name = _("member of staff")  # type: ignore[assignment]
+        verbose_name_plural = _("staff")  # type: ignore[assignment]
 
 
 def validate_time_zone(name: str) -> None:

@@ -36,10 +36,6 @@ class NothingToRecommend(ValueError):
     """What was asked for comes to no recommendation: no time left, no coupon or no shopper."""
 
 
-class CampaignChanged(ValueError):
-    """The campaign's coupons are not those that the run was planned with."""
-
-
 class WrongState(ValueError):
     """What was asked cannot be done with a run in its present state."""
 
@@ -111,6 +107,7 @@ def plan_run(
                 "snapshot": snapshot,
                 "as_of": as_of,
                 "top": top,
+                "coupon_ids": coupon_ids,
                 "shopper_count": len(shopper_ids),
                 "created_by": created_by,
                 "job": job,
@@ -178,9 +175,9 @@ def _find_version(
     if newest is not None and newest.learned_until <= as_of:
         return newest
     trained = train(as_of=as_of, algorithms=None if algorithm is None else [algorithm], progress=progress, job=job)
-    # Where no candidate beats the present champion, that is named as the winner though it may know what came later.
-    wanted = algorithm or trained.champion.algorithm
-    return next(version for version in trained.versions if version.algorithm == wanted)
+    if algorithm is None:
+        return trained.champion
+    return next(version for version in trained.versions if version.algorithm == algorithm)
 
 
 def _run_key(
@@ -219,7 +216,6 @@ def score_shard(*, shard_id: int, progress: Progress = Progress()) -> None:
     Does nothing when the shard is scored, is gone, or is being scored by somebody else.
 
     Raises:
-        CampaignChanged: the campaign's coupons changed since the run was planned.
         ArtifactUnreadable, SnapshotUnreadable: a file that the run was planned with cannot be used.
     """
     claim, now = uuid.uuid4(), timezone.now()
@@ -297,25 +293,7 @@ class _Scorer:
 @lru_cache(maxsize=1)
 def _prepare_scorer(key: str) -> _Scorer:
     """Prepare a run, which its key names, once in a process."""
-    run = Run.objects.select_related("campaign", "model_version", "snapshot").get(key=key)
-    coupon_ids = _find_coupons(run.campaign, run.as_of)
-    shopper_ids = [
-        name for names in run.shards.order_by("number").values_list("shopper_ids", flat=True) for name in names
-    ]
-    planned = _run_key(
-        version=run.model_version,
-        snapshot=run.snapshot,
-        campaign=run.campaign,
-        as_of=run.as_of,
-        top=run.top,
-        shopper_ids=shopper_ids,
-        coupon_ids=coupon_ids,
-    )
-    if key != planned:
-        raise CampaignChanged(
-            _("The coupons of campaign %(campaign)s changed since run %(run)s was planned. Plan it again.")
-            % {"campaign": run.campaign.campaign_id, "run": run.pk}
-        )
+    run = Run.objects.select_related("model_version", "snapshot").get(key=key)
     algorithm = _load_algorithm(run.model_version)
     snapshot = open_snapshot(snapshot=run.snapshot)
     # The same offer in another guise stands once on a list; a coupon without an offer stands for itself.
@@ -326,7 +304,7 @@ def _prepare_scorer(key: str) -> _Scorer:
     )
     coupons = (
         snapshot.scan("coupons")
-        .filter(pl.col(c.COUPON_ID).is_in(coupon_ids))
+        .filter(pl.col(c.COUPON_ID).is_in(run.coupon_ids))
         .select(c.COUPON, c.COUPON_ID, offer.alias("offer"))
         .collect()
     )

@@ -13,13 +13,13 @@ from django.utils.translation import gettext as _
 
 from recommender import models
 from recommender.ml import artifact
-from recommender.ml.algorithms import Algorithm, algorithms_named
+from recommender.ml.algorithms import algorithms_named
 from recommender.ml.evaluation.figure import draw_comparison
 from recommender.ml.evaluation.gate import BASELINE
 from recommender.ml.evaluation.splits import default_validation_start
 from recommender.ml.examples import Casebook
 from recommender.ml.selection import Selection, select_champion
-from recommender.ml.walk_forward import fit_as_of, score_period
+from recommender.ml.walk_forward import Fit, fit_as_of, score_period
 from recommender.progress import Progress
 from recommender.services.snapshot import open_snapshot, take_snapshot
 
@@ -36,7 +36,8 @@ class TrainingReport:
 
     Attributes:
         versions: one for each algorithm.
-        champion: the version of the algorithm that won, or the present champion where nothing passed the gate.
+        champion: the version of the algorithm that won; where no candidate passed the gate, the present champion's
+            algorithm, fitted anew.
         selection: how it was chosen; None where everything had been learned before.
         period: the validation period.
         seconds: by algorithm, what fitting and scoring took on the validation period.
@@ -78,26 +79,34 @@ def train(
     moment = _known_until(record, as_of or timezone.now())
     period = (default_validation_start(moment), moment)
     keys = {algorithm.name: _version_key(algorithm.name, record, moment) for algorithm in compared}
-    found = {version.algorithm: version for version in models.ModelVersion.objects.filter(key__in=keys.values())}
-    if present is not None and len(found) == len(compared):
-        return TrainingReport([found[each.name] for each in compared], present, None, period, {})
-
-    casebook = Casebook(open_snapshot(snapshot=record))
-    walk = score_period(casebook, compared, *period, labels_before=moment, seed=SEED, progress=progress)
-    selection = select_champion(
-        walk.scores, candidates, present=present.algorithm if present else None, seed=SEED, progress=progress
-    )
-    figure = _draw_figure(selection, record, period)
-    versions = [
-        _fit_version(algorithm, keys[algorithm.name], casebook, record, moment, selection, figure, progress, job)
-        for algorithm in compared
-    ]
-    chosen = next(version for version in versions if version.algorithm == selection.champion)
-    if selection.decision is not None and not selection.decision.passed and present is not None:
-        chosen = present
-    elif present is None or moment >= present.learned_until:
-        promote(model_version=chosen, reason=selection.reason)
-    return TrainingReport(versions, chosen, selection, period, walk.seconds)
+    found = models.ModelVersion.objects.filter(key__in=keys.values())
+    selection: Selection | None = None
+    seconds: dict[str, float] = {}
+    if set(keys) != {version.algorithm for version in found} or not any(version.won for version in found):
+        casebook = Casebook(open_snapshot(snapshot=record))
+        walk = score_period(casebook, compared, *period, labels_before=moment, seed=SEED, progress=progress)
+        seconds = walk.seconds
+        selection = select_champion(
+            walk.scores, candidates, present=present.algorithm if present else None, seed=SEED, progress=progress
+        )
+        figure = _draw_figure(selection, record, period)
+        for algorithm in compared:
+            progress.report(f"Fitting {algorithm.name} on everything")
+            fit = fit_as_of(algorithm, casebook, moment, SEED)
+            _save_version(
+                key=keys[algorithm.name],
+                fit=fit,
+                snapshot=record,
+                moment=moment,
+                selection=selection,
+                figure=figure,
+                job=job,
+            )
+    versions = sorted(found.all(), key=lambda version: list(keys).index(version.algorithm))
+    winner = next(version for version in versions if version.won)
+    if selection is not None and (present is None or moment >= present.learned_until):
+        promote(model_version=winner, reason=selection.reason)
+    return TrainingReport(versions, winner, selection, period, seconds)
 
 
 def promote(*, model_version: models.ModelVersion, reason: str, promoted_by: models.User | None = None) -> None:
@@ -136,26 +145,24 @@ def _draw_figure(selection: Selection, snapshot: models.Snapshot, period: tuple[
     return name
 
 
-def _fit_version(
-    algorithm: type[Algorithm],
+def _save_version(
+    *,
     key: str,
-    casebook: Casebook,
+    fit: Fit,
     snapshot: models.Snapshot,
     moment: datetime,
     selection: Selection,
     figure: str,
-    progress: Progress,
     job: models.Job | None,
-) -> models.ModelVersion:
-    progress.report(f"Fitting {algorithm.name} on everything")
-    fit = fit_as_of(algorithm, casebook, moment, SEED)
-    path = f"models/{algorithm.name}-{key[:16]}.joblib"
+) -> None:
+    algorithm = fit.model.name
+    path = f"models/{algorithm}-{key[:16]}.joblib"
     digest = artifact.save(fit.model, settings.DATA_DIR / path)
     with transaction.atomic():
         version, _is_new = models.ModelVersion.objects.update_or_create(
             key=key,
             defaults={
-                "algorithm": algorithm.name,
+                "algorithm": algorithm,
                 "snapshot": snapshot,
                 "learned_until": moment,
                 "parameters": fit.model.parameters(),
@@ -165,7 +172,8 @@ def _fit_version(
                 "training_rows": fit.rows,
                 "training_positives": fit.positives,
                 "fit_seconds": fit.seconds,
-                "threshold": selection.thresholds[algorithm.name],
+                "threshold": selection.thresholds[algorithm],
+                "won": algorithm == selection.champion,
                 "figure": figure,
                 "job": job,
             },
@@ -174,6 +182,5 @@ def _fit_version(
         if selection.comparison is not None:
             models.Evaluation.objects.bulk_create(
                 models.Evaluation(model_version=version, metric=metric, **figures)
-                for metric, figures in selection.comparison.figures(algorithm.name).items()
+                for metric, figures in selection.comparison.figures(algorithm).items()
             )
-    return version

@@ -65,7 +65,7 @@ def test_a_refusal_is_one_line_and_changes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("share", ["one", "101%", "-1%", "1%%"])
 def test_a_share_that_is_none_is_refused(tmp_path: Path, share: str) -> None:
-    with pytest.raises(CommandError, match="is not a percentage. Expected one from 0% to 100%, such as 1%"):
+    with pytest.raises(CommandError, match=r"is not a percentage. Expected one from 0% to 100%, such as 1%"):
         call_command("load_shop", str(tmp_path), f"--max-bad-rows={share}")
 
 

@@ -75,7 +75,5 @@ def test_a_moment_without_a_zone_is_refused(shop: Snapshot) -> None:
 def test_a_missing_table_is_named(shop: Snapshot, tmp_path: Path) -> None:
     snapshot = Snapshot(tmp_path / "abc")
 
-    with pytest.raises(
-        SnapshotUnreadable, match=r"Snapshot abc has no table 'orders'; expected the file .*orders"
-    ):
+    with pytest.raises(SnapshotUnreadable, match=r"Snapshot abc has no table 'orders'; expected the file .*orders"):
         snapshot.before(MOMENT).scan("orders")

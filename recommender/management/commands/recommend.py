@@ -30,11 +30,11 @@ class Command(BaseCommand):
         from recommender.ml.algorithms import UnknownAlgorithm
         from recommender.ml.artifact import ArtifactUnreadable
         from recommender.ml.history import SnapshotUnreadable
-        from recommender.services.runs import CampaignChanged, NothingToRecommend, compute_run, plan_run
+        from recommender.services.runs import NothingToRecommend, compute_run, plan_run
         from recommender.services.training import NothingToLearnFrom
 
         refusals = (
-            *(NothingToRecommend, NothingToLearnFrom, CampaignChanged),
+            *(NothingToRecommend, NothingToLearnFrom),
             *(UnknownAlgorithm, ArtifactUnreadable, SnapshotUnreadable),
         )
 

@@ -36,6 +36,8 @@ FEWEST_BUYERS = 3
 #: The part of a score that is left to popularity whatever the examples say of it, so that it still orders the coupons
 #: of shoppers of whom neighbours know nothing.
 TIE_BREAKER = 0.001
+#: What a mean of logarithms may be off by.
+ROUNDING = 1e-9
 _COLUMNS = (*SIMILARITIES, BUYERS, BUYERS_SHARE)
 
 
@@ -65,6 +67,7 @@ def _less_row_mean(ratings: sparse.csr_matrix) -> sparse.csr_matrix:
     means = np.asarray(ratings.sum(axis=1)).ravel() / np.maximum(counts, 1)
     centred = ratings.copy()
     centred.data = centred.data - np.repeat(means, counts)
+    centred.data[np.abs(centred.data) < ROUNDING] = 0.0  # equal cells have no direction, whatever their mean rounds to
     return centred
 
 

@@ -1,6 +1,7 @@
 """What the algorithms that learn from features have in common: examples, validation by time, reasons."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -10,6 +11,7 @@ from recommender.ml import features as f
 from recommender.ml import shopper_profile as profile
 from recommender.ml.algorithms.base import Algorithm, Inputs, Reason
 from recommender.ml.algorithms.calibration import PRIOR_USE_RATE
+from recommender.ml.behaviour import HORIZON
 from recommender.ml.product_sets import BUYERS
 from recommender.ml.purchases import DAYS_SINCE_LAST, HALF_LIFE, TIMES
 
@@ -104,7 +106,7 @@ class SupervisedAlgorithm(Algorithm):
             weightiest = [
                 reason
                 for group in np.argsort(-contribution, kind="stable")
-                if contribution[group] > 0 and (reason := _reason(names[group], row)) is not None
+                if contribution[group] > 0 and (reason := _REASONS[names[group]](row)) is not None
             ]
             reasons.append(weightiest[:REASONS] or [_breadth(row)])
         return reasons
@@ -114,39 +116,46 @@ def _breadth(row: dict[str, Any]) -> Reason:
     return {"kind": "breadth", "products": int(row[f.PRODUCTS])}
 
 
-def _reason(group: str, row: dict[str, Any]) -> Reason | None:
-    """The facts of a group of features that raise the score; None where they are no reason that one would give."""
-    times = int(row[TIMES])
-    match group:
-        case "own purchases":
-            if times == 0:
-                return None
-            return {"kind": "bought_products", "times": times, "days_since_last": round(row[DAYS_SINCE_LAST], 1)}
-        case "behaviour":
-            return {"kind": "likely_to_buy", "probability": round(row[f.LIKELY_TO_BUY], 4), "days": 28}
-        case "category":
-            bought = round(row[f.CATEGORY_TIMES])
-            return {"kind": "bought_category", "times": bought} if bought else None
-        case "brand":
-            bought = round(row[f.BRAND_TIMES])
-            return {"kind": "bought_brand", "times": bought} if bought else None
-        case "coupon habit":
-            used = int(row[profile.REDEMPTIONS])
-            return {"kind": "uses_coupons", "count": used} if used else None
-        case "own use of the offer":
-            used = int(row[f.OFFER_USES])
-            return {"kind": "used_offer", "times": used} if used else None
-        case "use of the offer":
-            return {"kind": "offer_used", "share": round(row[f.OFFER_USE_RATE], 4)}
-        case "activity":
-            return {"kind": "bought_lately", "days_since_last": round(row[profile.DAYS_SINCE_LAST_ORDER], 1)}
-        case "variety":
-            return {"kind": "buys_variety", "count": int(row[profile.DISTINCT_PRODUCTS])}
-        case "spend":
-            a_month = row[profile.SPEND] * DAYS_A_MONTH * np.log(2) / HALF_LIFE
-            return {"kind": "spends", "amount_a_month": round(a_month, 2)}
-        case "popularity":
-            return {"kind": "popular", "shoppers": int(row[BUYERS])}
-        case "coupon":
-            return _breadth(row)
-    raise KeyError(group)
+def _count(kind: str, fact: str, feature: str) -> Callable[[dict[str, Any]], Reason | None]:
+    """A reason that counts something; none where there is nothing to count."""
+
+    def reason(row: dict[str, Any]) -> Reason | None:
+        count = round(row[feature])
+        return {"kind": kind, fact: count} if count else None
+
+    return reason
+
+
+def _own_purchases(row: dict[str, Any]) -> Reason | None:
+    bought = _count("bought_products", "times", TIMES)(row)
+    return bought and {**bought, "days_since_last": round(row[DAYS_SINCE_LAST], 1)}
+
+
+def _spending(row: dict[str, Any]) -> Reason:
+    # A steady stream, faded by the half-life, adds up to its daily rate × half-life / ln 2.
+    a_month = row[profile.SPEND] * DAYS_A_MONTH * np.log(2) / HALF_LIFE
+    return {"kind": "spends", "amount_a_month": round(a_month, 2)}
+
+
+#: The facts of a group of features that raise a score; None where they are no reason that one would give.
+_REASONS: dict[str, Callable[[dict[str, Any]], Reason | None]] = {
+    "own purchases": _own_purchases,
+    "behaviour": lambda row: {
+        "kind": "likely_to_buy",
+        "probability": round(row[f.LIKELY_TO_BUY], 4),
+        "days": HORIZON.days,
+    },
+    "category": _count("bought_category", "times", f.CATEGORY_TIMES),
+    "brand": _count("bought_brand", "times", f.BRAND_TIMES),
+    "coupon habit": _count("uses_coupons", "count", profile.REDEMPTIONS),
+    "own use of the offer": _count("used_offer", "times", f.OFFER_USES),
+    "use of the offer": lambda row: {"kind": "offer_used", "share": round(row[f.OFFER_USE_RATE], 4)},
+    "activity": lambda row: {
+        "kind": "bought_lately",
+        "days_since_last": round(row[profile.DAYS_SINCE_LAST_ORDER], 1),
+    },
+    "variety": _count("buys_variety", "count", profile.DISTINCT_PRODUCTS),
+    "spend": _spending,
+    "popularity": _count("popular", "shoppers", BUYERS),
+    "coupon": _breadth,
+}

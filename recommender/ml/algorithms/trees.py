@@ -78,7 +78,9 @@ class RandomForest(SupervisedAlgorithm):
             random_state=seed,
             n_jobs=-1,  # threads; the worker says how many
         ).fit(X, labels, weights)
-        self.forest_.set_params(n_jobs=1)  # threads would add the trees up in any order, and sums of floats depend on it
+        self.forest_.set_params(
+            n_jobs=1
+        )  # threads would add the trees up in any order, and sums of floats depend on it
 
     def _probability(self, X: np.ndarray) -> np.ndarray:
         return self.forest_.predict_proba(X)[:, 1]
