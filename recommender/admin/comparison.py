@@ -8,6 +8,8 @@ from django.db.models import QuerySet
 from recommender.admin import metrics
 from recommender.models import Evaluation, ModelVersion
 
+COLUMNS = 6  #: of a table, so that it fits a page
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -38,8 +40,8 @@ def compare_versions(versions: QuerySet[ModelVersion]) -> list[Table]:
 
     ranked = sorted(versions, key=roc_auc, reverse=True)
     others = [name for name in metrics.COLUMNS if name not in metrics.MAIN]
-    half = (len(others) + 1) // 2
-    return [_tabulate(names, ranked, figures) for names in (metrics.MAIN, others[:half], others[half:])]
+    groups = [metrics.MAIN, *(others[start : start + COLUMNS] for start in range(0, len(others), COLUMNS))]
+    return [_tabulate(names, ranked, figures) for names in groups]
 
 
 def _tabulate(

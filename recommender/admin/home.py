@@ -107,7 +107,7 @@ def _describe_champion() -> Tile:
     roc_auc = champion.evaluations.filter(metric="roc_auc").first()
     if roc_auc is not None:
         note = f"{metrics.title_of('roc_auc')} {metrics.value_of(roc_auc)}, {note}"
-    return Tile(_("Champion"), str(champion), note, change_url(champion))
+    return Tile(_("Champion"), str(champion).replace("_", " "), note, change_url(champion))
 
 
 def _describe_snapshot() -> Tile:

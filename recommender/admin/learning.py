@@ -87,12 +87,9 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
         "is_champion",
         "learned_until",
         *metrics.MAIN,
-        "training_rows",
-        "snapshot",
         "created_at",
     )
-    list_select_related = ("snapshot",)
-    list_filter = ("algorithm", "created_at")
+    list_filter = ("algorithm", "won", "created_at")
     search_fields = ("id__exact", "algorithm__startswith", "snapshot__fingerprint__startswith")
     fieldsets = (
         (
@@ -104,6 +101,7 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
                     ("snapshot", "job"),
                     ("training_rows", "training_positives"),
                     ("fit_seconds", "threshold"),
+                    "won",
                 )
             },
         ),

@@ -1,20 +1,24 @@
 """Arguments that several commands share."""
 
 from argparse import ArgumentTypeError
-from datetime import datetime
+from datetime import UTC, datetime
 
 from recommender.models import Shop
 
 
 def parse_moment(text: str) -> datetime:
-    """An ISO 8601 date or date-time. A date is the start of that day, and a time without an offset is the shop's."""
+    """An ISO 8601 date or date-time. A date is the start of that day, and a time without an offset is the shop's.
+
+    Returns:
+        The moment in UTC.
+    """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise ArgumentTypeError(
             f"{text!r} is not a date. Expected YYYY-MM-DD or YYYY-MM-DDTHH:MM, with an offset if not the shop's time."
         ) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=Shop.current().zone)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=Shop.current().zone)).astimezone(UTC)
 
 
 def parse_names(text: str) -> list[str]:

@@ -54,8 +54,9 @@ _OF_THE_SHOPPER = [FREQUENCY, RECENT_FREQUENCY, DAYS_SINCE_LAST_ORDER]
 
 @dataclass(frozen=True)
 class BehaviourExamples:
-    """What a history looked like a horizon ago, and what was bought since."""
+    """n pairs of ``shopper`` and ``set`` as a history looked a horizon ago, and whether anything was bought since."""
 
+    pairs: pl.DataFrame
     inputs: pl.DataFrame
     bought: np.ndarray
 
@@ -111,6 +112,7 @@ def behaviour_examples(history: History, seed: int) -> BehaviourExamples | None:
     )
     outcome = pairs.lazy().join(since, on=[c.SHOPPER, SET], how="left", maintain_order="left").collect()
     return BehaviourExamples(
+        pairs=pairs,
         inputs=describe_behaviour(ProductSets(then, members), shopper_profiles(then), pairs),
         bought=outcome[c.LABEL].fill_null(False).to_numpy(),
     )
@@ -128,14 +130,14 @@ class BehaviourModel:
         self.model_: Pipeline | None = None
         if examples is not None and 0 < examples.bought.sum() < len(examples.bought):
             self.model_ = make_pipeline(FunctionTransformer(np.log1p), StandardScaler(), LogisticRegression(C=1.0))
-            self.model_.fit(examples.inputs.to_numpy(), examples.bought)
+            self.model_.fit(_matrix(examples.inputs), examples.bought)
         return self
 
     def probability(self, inputs: pl.DataFrame) -> np.ndarray:
         """n probabilities, for the n rows of :func:`describe_behaviour`."""
         if self.model_ is None or inputs.is_empty():
             return np.zeros(len(inputs))
-        return self.model_.predict_proba(inputs.to_numpy())[:, 1]
+        return self.model_.predict_proba(_matrix(inputs))[:, 1]
 
 
 def behaviour_model(history: History) -> BehaviourModel:
@@ -150,3 +152,8 @@ def behaviour_model(history: History) -> BehaviourModel:
 @lru_cache(maxsize=32)
 def _fit_behaviour_model(snapshot: Snapshot, moment: datetime) -> BehaviourModel:
     return BehaviourModel().fit(snapshot.before(moment))
+
+
+def _matrix(inputs: pl.DataFrame) -> np.ndarray:
+    # Sums over groups add up in any order: single precision drops the digits in which one time differs from the next.
+    return inputs.cast(pl.Float32).to_numpy().astype(np.float64)

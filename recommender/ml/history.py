@@ -5,7 +5,7 @@ Nothing else in the model layer opens a snapshot's files, and nothing dated at o
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -143,7 +143,7 @@ class Snapshot:
         """What was known strictly before ``moment`` (aware)."""
         if moment.tzinfo is None:
             raise ValueError(f"moment {moment.isoformat()} has no time zone.")
-        return History(self, moment)
+        return History(self, moment.astimezone(UTC))  # polars compares times of one zone only
 
 
 @dataclass(frozen=True)

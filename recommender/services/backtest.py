@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from recommender.ml import columns as c
 from recommender.ml.algorithms import algorithms_named
+from recommender.ml.behaviour_evaluation import evaluate_behaviour
 from recommender.ml.evaluation.comparison import Comparison, compare
 from recommender.ml.evaluation.gate import BASELINE
 from recommender.ml.evaluation.splits import default_validation_start
@@ -37,6 +38,8 @@ class Backtest:
             once more under the name ``champion``.
         comparison: the figures of the test period, at thresholds chosen on the validation period.
         selection: how the champion was chosen, on the validation period alone.
+        behaviour: the behaviour model P(u, c) by itself over the test period, against the share of buyers; None where the
+            period is too short.
         seconds: by algorithm, what fitting and scoring took on the test period.
     """
 
@@ -45,6 +48,7 @@ class Backtest:
     selection: Selection
     period: tuple[datetime, datetime]
     validation_period: tuple[datetime, datetime]
+    behaviour: Comparison | None
     seconds: dict[str, float]
 
 
@@ -93,12 +97,15 @@ def backtest(
     thresholds = selection.thresholds | {CHAMPION: selection.thresholds[selection.champion]}
     comparison = compare(scores, thresholds, resamples=RESAMPLES, seed=SEED, progress=progress)
     starts = casebook.campaigns[c.STARTS_AT]
+    last_order = snapshot.scan("orders").select(pl.col(c.ORDERED_AT).max()).collect().item()
+    behaviour = evaluate_behaviour(snapshot, start, min(end or last_order, last_order), seed=SEED, progress=progress)
     return Backtest(
         scores=_with_identifiers(scores, snapshot),
         comparison=comparison,
         selection=selection,
         period=(start, end or max(starts)),
         validation_period=(validation_start, start),
+        behaviour=behaviour,
         seconds=tested.seconds,
     )
 

@@ -34,8 +34,8 @@ ASKED = [(shopper, coupon) for shopper in [*SHOPPERS[::4], NEW_SHOPPER] for coup
 def plant(shop: Shop, at: datetime) -> Shop:
     """A copy of a shop with rows of every dated table from a moment on, some of them at the moment itself.
 
-    There is a campaign with coupons, shoppers, products, categories and a brand of its own. Their identifiers sort before
-    and between those that were there, so all numbers shift. Its coupons are further ones of the offers that there were.
+    There is a campaign with coupons, shoppers, products, categories and a brand of its own. Their identifiers sort
+    before and between those that were there, so all numbers shift. Its coupons are further ones of the same offers.
     """
     shop = deepcopy(shop)
     moments = [at + (day(number) - day(0)) for number in np.linspace(0, 20, 80)]

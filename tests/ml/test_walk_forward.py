@@ -142,8 +142,8 @@ def test_its_own_and_later_redemptions_do_not_move_a_score(
     known.rows["redemptions"] = [row for row in shop.rows["redemptions"] if row["redeemed_at"] < start]
     assert len(known.rows["redemptions"]) < len(shop.rows["redemptions"])
 
-    before = score(Casebook(known.write(tmp_path / "shop")), algorithm, start=150, end=181)
-    after = score(casebook, algorithm, start=150, end=181)
+    before = score(Casebook(known.write(tmp_path / "shop")), algorithm, start=180, end=181)
+    after = score(casebook, algorithm, start=180, end=181)
 
     assert before.drop("label").equals(after.drop("label"))
     assert before["label"].sum() < after["label"].sum()

@@ -68,6 +68,12 @@ class Command(BaseCommand):
         self.stdout.write("| algorithm | seconds to fit and score |\n| --- | ---: |")
         for algorithm, seconds in result.seconds.items():
             self.stdout.write(f"| {algorithm} | {seconds:.1f} |")
+        if result.behaviour is not None:
+            self.stdout.write(
+                "\nThe behaviour model P(u, c) by itself: pairs of shoppers with categories and products, bought or not "
+                "within four weeks (columns say redeemed for bought)."
+            )
+            self.stdout.write(render_table(result.behaviour))
         begin, end = result.validation_period
         self.stdout.write(
             f"\nChampion: {result.selection.champion}, chosen on the campaigns from {begin:%Y-%m-%d} to "

@@ -4,7 +4,7 @@ Campaigns are frames with the columns campaign, starts_at and ends_at (UTC), as 
 """
 
 from calendar import monthrange
-from datetime import datetime
+from datetime import UTC, datetime
 
 import polars as pl
 
@@ -19,7 +19,7 @@ def walk_forward(campaigns: pl.DataFrame, start: datetime, end: datetime) -> pl.
     Raises:
         ValueError: the end is before the start, or one of them has no time zone.
     """
-    _require_zone(start, end)
+    start, end = _in_utc(start), _in_utc(end)
     if end < start:
         raise ValueError(f"The period ends at {end.isoformat()}, before it starts at {start.isoformat()}.")
     in_period = pl.col(c.STARTS_AT).is_between(start, end, closed="left")
@@ -32,7 +32,7 @@ def teaching_campaigns(campaigns: pl.DataFrame, moment: datetime) -> pl.DataFram
     Raises:
         ValueError: the moment has no time zone.
     """
-    _require_zone(moment)
+    moment = _in_utc(moment)
     over = (pl.col(c.STARTS_AT) < moment) & (pl.col(c.ENDS_AT) < moment)
     return campaigns.filter(over).sort(c.STARTS_AT, c.CAMPAIGN)
 
@@ -56,13 +56,13 @@ def label_pairs(pairs: pl.DataFrame, redemptions: pl.DataFrame, *, before: datet
     Raises:
         ValueError: the moment has no time zone.
     """
-    _require_zone(before)
+    before = _in_utc(before)
     key = [c.CAMPAIGN, c.SHOPPER, c.COUPON]
     used = redemptions.filter(pl.col(c.REDEEMED_AT) < before).select(key).unique().with_columns(label=pl.lit(True))
     return pairs.join(used, on=key, how="left", maintain_order="left").with_columns(pl.col(c.LABEL).fill_null(False))
 
 
-def _require_zone(*moments: datetime) -> None:
-    for moment in moments:
-        if moment.tzinfo is None:
-            raise ValueError(f"The moment {moment.isoformat()} has no time zone.")
+def _in_utc(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ValueError(f"The moment {moment.isoformat()} has no time zone.")
+    return moment.astimezone(UTC)  # polars compares times of one zone only

@@ -1,0 +1,47 @@
+"""Keys of the shop's systems: shown once, revoked for good."""
+
+from collections.abc import Callable
+
+from django.test import Client
+from django.urls import reverse
+
+from recommender.models import ApiKey, User
+from recommender.services.access import create_api_key, find_api_key
+
+ADD = "admin:recommender_apikey_add"
+
+
+def test_a_key_is_shown_once(admin_client: Client, admin_user: User) -> None:
+    answer = admin_client.post(reverse(ADD), {"name": "till"})
+    row = ApiKey.objects.get()
+    key = answer.context["key"]
+    assert (row.name, row.created_by, find_api_key(key=key)) == ("till", admin_user, row)
+    assert key in answer.content.decode()
+    page = admin_client.get(reverse("admin:recommender_apikey_change", args=[row.pk])).content.decode()
+    assert key not in page
+    assert row.digest not in page
+
+
+def test_a_key_without_a_name_is_not_made(admin_client: Client) -> None:
+    assert admin_client.post(reverse(ADD), {"name": ""}).status_code == 200
+    assert not ApiKey.objects.exists()
+
+
+def test_a_key_is_revoked_once(admin_client: Client) -> None:
+    row, key = create_api_key(name="till")
+    revoke = reverse("admin:recommender_apikey_revoke", args=[row.pk])
+    admin_client.get(revoke)
+    assert find_api_key(key=key) == row, "asking revokes nothing"
+    admin_client.post(revoke)
+    revoked_at = ApiKey.objects.get().revoked_at
+    assert find_api_key(key=key) is None
+    admin_client.post(revoke)
+    assert ApiKey.objects.get().revoked_at == revoked_at
+
+
+def test_who_may_only_look_neither_makes_nor_revokes(client_with: Callable[..., Client]) -> None:
+    row, key = create_api_key(name="till")
+    client = client_with("view_apikey")
+    assert client.post(reverse(ADD), {"name": "mine"}).status_code == 403
+    assert client.post(reverse("admin:recommender_apikey_revoke", args=[row.pk])).status_code == 403
+    assert (ApiKey.objects.count(), find_api_key(key=key)) == (1, row)

@@ -1,0 +1,116 @@
+"""Models side by side, their figure, and the champion."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from recommender.admin import metrics
+from recommender.ml.evaluation.metrics import METRICS
+from recommender.models import Evaluation, ModelVersion, Promotion, Shop
+from tests.admin.rows import add_version
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def version(db: None) -> ModelVersion:
+    return add_version(1)
+
+
+def action(name: str, version: ModelVersion) -> str:
+    return reverse(f"admin:recommender_modelversion_{name}", args=[version.pk])
+
+
+def test_the_admin_reads_metrics_as_the_model_layer_does() -> None:
+    described = {name: (str(column.title), column.better, column.decimals) for name, column in metrics.COLUMNS.items()}
+    assert described == {name: (metric.title, metric.better, metric.decimals) for name, metric in METRICS.items()}
+
+
+def test_a_training_is_compared_with_the_best_first(admin_client: Client, version: ModelVersion) -> None:
+    Shop.current()
+    Shop.objects.update(champion=version)
+    better = ModelVersion.objects.get(pk=version.pk)
+    better.pk, better.key, better.algorithm = None, "better", "gradient_boosting"
+    better.save()
+    add_version(2)  # of another training
+    for of, roc_auc, log_loss in ((version, 0.7, 0.1), (better, 0.8, 0.2)):
+        Evaluation.objects.create(model_version=of, metric="roc_auc", value=roc_auc, low=roc_auc - 0.1, high=0.9)
+        Evaluation.objects.create(model_version=of, metric="log_loss", value=log_loss)
+    answer = admin_client.get(action("compare", version))
+    main, *others = answer.context["comparison"]
+    assert [row for row, _cells in main.rows] == [better, version]
+    assert [(cells[0].value, cells[0].interval, cells[0].is_best) for _row, cells in main.rows] == [
+        ("0.800", "0.700 – 0.900", True),
+        ("0.700", "0.600 – 0.900", False),
+    ]
+    column = next(table for table in others if "Log loss" in table.titles)
+    cells = [cells[column.titles.index("Log loss")] for _row, cells in column.rows]
+    assert [(cell.value, cell.is_best) for cell in cells] == [("0.20000", False), ("0.10000", True)], "less is better"
+
+
+def test_the_latest_comparison_is_one_click_away(admin_client: Client) -> None:
+    latest = reverse("admin:recommender_modelversion_compare_latest")
+    assert admin_client.get(latest).url == reverse("admin:recommender_modelversion_changelist")
+    add_version(3)
+    newest = add_version(7)
+    add_version(5)
+    assert admin_client.get(latest).url == action("compare", newest)
+
+
+def test_a_promotion_keeps_who_and_why(admin_client: Client, version: ModelVersion) -> None:
+    assert admin_client.post(action("promote", version), {"reason": ""}).context["form"].errors
+    assert (Shop.current().champion, Promotion.objects.count()) == (None, 0)
+    for _ in range(2):
+        admin_client.post(action("promote", version), {"reason": "It learned from the spring campaign."})
+    promotion = Promotion.objects.get()
+    assert (Shop.current().champion, promotion.previous) == (version, None)
+    assert (promotion.promoted_by.username, promotion.reason) == ("admin", "It learned from the spring campaign.")
+
+
+def test_who_may_not_promote_promotes_nothing(client_with: Callable[..., Client], version: ModelVersion) -> None:
+    client = client_with("view_modelversion", "start_job")
+    assert client.get(action("promote", version)).status_code == 403
+    assert client.post(action("promote", version), {"reason": "because"}).status_code == 403
+    assert (Shop.current().champion, Promotion.objects.count()) == (None, 0)
+    assert client_with("view_modelversion", "promote_modelversion").get(action("promote", version)).status_code == 200
+
+
+class TestFigure:
+    @pytest.fixture(autouse=True)
+    def folder(self, settings: Any, tmp_path: Path) -> Path:
+        settings.DATA_DIR = tmp_path / "data"
+        (settings.DATA_DIR / "figures").mkdir(parents=True)
+        (settings.DATA_DIR / "figures" / "one.png").write_bytes(PNG)
+        (settings.DATA_DIR / "secret-key").write_bytes(b"secret")
+        (tmp_path / "outside.png").write_bytes(PNG)
+        (settings.DATA_DIR / "link.png").symlink_to(tmp_path / "outside.png")
+        return settings.DATA_DIR
+
+    def test_it_is_shown(self, admin_client: Client, version: ModelVersion) -> None:
+        ModelVersion.objects.update(figure="figures/one.png")
+        answer = admin_client.get(action("figure", version))
+        assert (answer.status_code, answer["Content-Type"]) == (200, "image/png")
+        assert b"".join(answer.streaming_content) == PNG
+
+    @pytest.mark.parametrize(
+        "figure",
+        ["", ".", "figures", "../outside.png", "figures/../../outside.png", "link.png", "secret-key", "no"],
+    )
+    def test_nothing_else_is(self, figure: str, admin_client: Client, version: ModelVersion) -> None:
+        ModelVersion.objects.update(figure=figure)
+        assert admin_client.get(action("figure", version)).status_code == 404
+
+    def test_nothing_outside_is_by_its_whole_path(
+        self, folder: Path, admin_client: Client, version: ModelVersion
+    ) -> None:
+        ModelVersion.objects.update(figure=str(folder.parent / "outside.png"))
+        assert admin_client.get(action("figure", version)).status_code == 404
+
+    def test_it_is_not_for_everybody(self, client_with: Callable[..., Client], version: ModelVersion) -> None:
+        ModelVersion.objects.update(figure="figures/one.png")
+        assert client_with("view_run").get(action("figure", version)).status_code == 403
+        assert Client().get(action("figure", version)).status_code == 302

@@ -1,0 +1,208 @@
+"""A run on its way: reviewed, changed, published, rolled back, all through the pages."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from recommender.models import Campaign, Job, Publication, Recommendation, Run, Shop, User
+from recommender.services.runs import compute_run, plan_run
+from tests.admin.rows import add_rows
+from tests.services.small_shop import NOW, START, add_model_version, add_run, lists_of, make_shop
+
+REVIEW = ["approve", "reject"]
+PUBLISH = ["publish", "publish_later"]
+
+
+@pytest.fixture
+def campaign(db: None) -> Campaign:
+    return Campaign.objects.create(campaign_id="spring", starts_at=START, ends_at=START + timedelta(days=30))
+
+
+def action(name: str, run: Run) -> str:
+    return reverse(f"admin:recommender_run_{name}", args=[run.pk])
+
+
+def page(row: Run | Campaign | Job) -> str:
+    return reverse(f"admin:recommender_{row._meta.model_name}_change", args=[row.pk])
+
+
+def messages_of(answer: Any) -> list[str]:
+    return [str(message) for message in answer.context["messages"]]
+
+
+def states() -> list[str]:
+    return list(Run.objects.order_by("pk").values_list("state", flat=True))
+
+
+def on_show() -> list[int]:
+    return list(Publication.objects.live().values_list("run", flat=True))
+
+
+def test_a_computed_run_is_approved_published_and_rolled_back(admin_client: Client, admin_user: User) -> None:
+    campaign = make_shop()
+    Shop.current()
+    Shop.objects.update(champion=add_model_version(learned_until=NOW))
+    first = compute_run(run=plan_run(campaign=campaign, as_of=NOW, top=1))
+    second = compute_run(run=plan_run(campaign=campaign, as_of=NOW, top=2))
+    assert lists_of(first)["s1"] == [("c1", 0.3)]
+
+    for run in (first, second):
+        assert admin_client.get(action("approve", run)).status_code == 200
+        assert Run.State.APPROVED not in states(), "asking changes nothing"
+        admin_client.post(action("approve", run))
+        run.refresh_from_db()
+        assert (run.state, run.reviewed_by) == (Run.State.APPROVED, admin_user)
+        admin_client.post(action("publish", run))
+    assert states() == [Run.State.SUPERSEDED, Run.State.PUBLISHED]
+    live = Publication.objects.live().get()
+    assert (live.run, live.published_by) == (second, admin_user)
+
+    roll_back = reverse("admin:recommender_campaign_roll_back", args=[campaign.pk])
+    assert admin_client.get(roll_back).context["form"].initial == {"live": live.pk}
+    admin_client.post(roll_back, {"live": live.pk})
+    assert (states(), on_show()) == ([Run.State.PUBLISHED, Run.State.ROLLED_BACK], [first.pk])
+
+
+def test_the_page_of_a_run_counts_its_coupons(admin_client: Client) -> None:
+    campaign = make_shop()
+    Shop.current()
+    Shop.objects.update(champion=add_model_version(learned_until=NOW))
+    run = compute_run(run=plan_run(campaign=campaign, as_of=NOW, top=1))
+    coupons = admin_client.get(page(run)).context["coupons"]
+    assert sum(int(count["shoppers"]) for count in coupons) == run.recommendation_count
+
+
+def test_publishing_says_what_changes_for_whom(admin_client: Client, campaign: Campaign) -> None:
+    for number in range(1, 5):
+        add_rows(number)
+    shoppers = list(Recommendation.objects.order_by("pk").values_list("shopper", "coupon"))
+    old, new = add_run(campaign, state=Run.State.PUBLISHED), add_run(campaign)
+    Publication.objects.create(campaign=campaign, run=old, published_at=NOW)
+    for run, chosen in ((old, shoppers[:3]), (new, shoppers[2:])):
+        for shopper, coupon in chosen:
+            Recommendation.objects.create(run=run, shopper_id=shopper, coupon_id=coupon, rank=1, score=0.1)
+    facts = [str(value) for _name, value in admin_client.get(action("publish", new)).context["confirmation"].facts]
+    assert facts[-4:] == [str(old), "1", "1", "2"], "live now; replaced; new; lost"
+
+
+def test_answering_twice_does_it_once(admin_client: Client, campaign: Campaign) -> None:
+    run = add_run(campaign, state=Run.State.DRAFTED)
+    admin_client.post(action("approve", run))
+    reviewed_at = Run.objects.get().reviewed_at
+    again = admin_client.post(action("approve", run), follow=True)
+    assert "approved" in messages_of(again)[-1]
+    assert Run.objects.get().reviewed_at == reviewed_at
+
+    admin_client.post(action("publish", run))
+    admin_client.post(action("publish", run))
+    assert Publication.objects.count() == 1
+
+
+def test_rolling_back_twice_rolls_back_once(admin_client: Client, campaign: Campaign) -> None:
+    runs = [add_run(campaign), add_run(campaign), add_run(campaign)]
+    for run in runs:
+        admin_client.post(action("publish", run))
+    roll_back = reverse("admin:recommender_campaign_roll_back", args=[campaign.pk])
+    live = Publication.objects.live().get().pk
+    admin_client.post(roll_back, {"live": live})
+    again = admin_client.post(roll_back, {"live": live}, follow=True)
+    assert messages_of(again)[-1] == "What the campaign shows has changed meanwhile. Nothing was rolled back."
+    assert on_show() == [runs[1].pk]
+
+
+def test_a_rejected_run_cannot_be_published(admin_client: Client, campaign: Campaign) -> None:
+    run = add_run(campaign, state=Run.State.DRAFTED)
+    admin_client.post(action("reject", run))
+    admin_client.post(action("publish", run))
+    admin_client.post(
+        action("publish_later", run), {"publish_at": f"{timezone.now() + timedelta(days=1):%Y-%m-%dT%H:%M}"}
+    )
+    assert (states(), on_show(), Job.objects.count()) == ([Run.State.REJECTED], [], 0)
+
+
+def test_a_run_is_published_at_a_moment_of_the_shops_clock(admin_client: Client, campaign: Campaign) -> None:
+    Shop(time_zone="America/New_York").save()
+    run = add_run(campaign)
+    tomorrow = timezone.localtime(timezone.now() + timedelta(days=1), Shop.current().zone)
+    admin_client.post(action("publish_later", run), {"publish_at": f"{tomorrow:%Y-%m-%dT09:30}"})
+    job = Job.objects.get()
+    assert (job.kind, job.arguments) == (Job.Kind.PUBLISH, {"run": run.pk})
+    assert job.not_before == datetime(tomorrow.year, tomorrow.month, tomorrow.day, 9, 30, tzinfo=Shop.current().zone)
+    assert (states(), on_show()) == ([Run.State.APPROVED], [])
+
+    late = admin_client.post(action("publish_later", run), {"publish_at": "2020-01-01T09:30"})
+    assert late.context["form"].errors == {"publish_at": ["This moment is past."]}
+    assert Job.objects.count() == 1
+
+
+@pytest.mark.parametrize("name", [*REVIEW, *PUBLISH])
+def test_who_may_only_look_changes_no_run(name: str, client_with: Callable[..., Client], campaign: Campaign) -> None:
+    run = add_run(campaign, state=Run.State.DRAFTED if name in REVIEW else Run.State.APPROVED)
+    other = "publish_run" if name in REVIEW else "review_run"
+    client = client_with("view_run", "view_campaign", other)
+    before = states()
+    assert name not in str(client.get(page(run)).context["actions_detail"])
+    assert client.get(action(name, run)).status_code == 403
+    publish_at = f"{timezone.now() + timedelta(days=1):%Y-%m-%dT%H:%M}"
+    assert client.post(action(name, run), {"publish_at": publish_at}).status_code == 403
+    assert (states(), on_show(), Job.objects.count()) == (before, [], 0)
+
+
+@pytest.mark.parametrize(("name", "permission"), [("approve", "review_run"), ("publish", "publish_run")])
+def test_the_permission_is_enough(
+    name: str, permission: str, client_with: Callable[..., Client], campaign: Campaign
+) -> None:
+    run = add_run(campaign, state=Run.State.DRAFTED if name == "approve" else Run.State.APPROVED)
+    client = client_with("view_run", permission)
+    before = states()
+    assert next(offered["path"] for offered in client.get(page(run)).context["actions_detail"]) == action(name, run)
+    assert client.post(action(name, run)).status_code == 302
+    assert states() != before
+
+
+def test_who_may_not_publish_does_not_roll_back(client_with: Callable[..., Client], campaign: Campaign) -> None:
+    run = add_run(campaign, state=Run.State.PUBLISHED)
+    live = Publication.objects.create(campaign=campaign, run=run, published_at=NOW)
+    roll_back = reverse("admin:recommender_campaign_roll_back", args=[campaign.pk])
+    assert client_with("view_campaign", "review_run").post(roll_back, {"live": live.pk}).status_code == 403
+    assert on_show() == [run.pk]
+
+
+@pytest.mark.parametrize(("name", "excluded"), [("take_out", True), ("put_back", False)])
+def test_recommendations_are_taken_out_and_put_back(
+    name: str, excluded: bool, client_with: Callable[..., Client], campaign: Campaign
+) -> None:
+    add_rows(1)
+    recommendation = Recommendation.objects.get()
+    Recommendation.objects.update(run=add_run(campaign, state=Run.State.DRAFTED), excluded=not excluded)
+    chosen = {"action": name, "_selected_action": recommendation.pk}
+    address = reverse("admin:recommender_recommendation_changelist")
+
+    client_with("view_recommendation", "publish_run").post(address, chosen)
+    assert Recommendation.objects.get().excluded is not excluded
+    client_with("view_recommendation", "review_run").post(address, chosen)
+    assert Recommendation.objects.get().excluded is excluded
+
+
+def test_what_was_published_stays_as_it_was(admin_client: Client) -> None:
+    add_rows(1)
+    address = reverse("admin:recommender_recommendation_changelist")
+    chosen = {"action": "take_out", "_selected_action": Recommendation.objects.get().pk}
+    answer = admin_client.post(address, chosen, follow=True)
+    assert len(messages_of(answer)) == 1
+    assert not Recommendation.objects.get().excluded
+
+
+def test_the_lists_of_a_run_are_searched_by_shopper(admin_client: Client) -> None:
+    for number in (1, 2):
+        add_rows(number)
+    run = Run.objects.first()
+    address = reverse("admin:recommender_recommendation_changelist")
+    for shopper, found in (("shopper-2", 1), ("shopper-1", 0), ("shopper", 0)):
+        answer = admin_client.get(address, {"run": run.pk, "q": shopper})
+        assert answer.context["cl"].result_count == found
