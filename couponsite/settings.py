@@ -44,6 +44,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "recommender.admin.time_zone.ShopTimeZoneMiddleware",
 ]
 
 ROOT_URLCONF = "couponsite.urls"

@@ -44,6 +44,7 @@ def run_job(job_id: int) -> None:
 
     - ``load``: ``folder``; ``dry_run`` and ``max_bad_share`` if they are not the service's defaults
     - ``train``: ``as_of`` (ISO 8601) and ``algorithms`` (names), both optional
+    - ``evaluate``: ``start`` (ISO 8601); ``end``, ``validation_start`` and ``algorithms``, all optional
     - ``recommend``: ``campaign`` (primary key); ``as_of``, ``algorithm`` and ``top``, all optional
     - ``publish``: ``run`` (primary key)
     """
@@ -104,6 +105,19 @@ def _train(job: Job, progress: Progress) -> Mapping[str, Any]:
     return {"champion": report.champion.pk, "versions": [version.pk for version in report.versions]}
 
 
+def _evaluate(job: Job, progress: Progress) -> Mapping[str, Any]:
+    from recommender.services.backtest import backtest
+
+    moments = {name: parse_datetime(job.arguments[name]) for name in _MOMENTS if job.arguments.get(name)}
+    report = backtest(**{**job.arguments, **moments}, progress=progress)
+    return {
+        "champion": report.selection.champion,
+        "comparison": report.comparison.as_json(),
+        "seconds": report.seconds,
+        "figure": report.figure,
+    }
+
+
 def _recommend(job: Job, progress: Progress) -> Mapping[str, Any] | None:
     """Plan the run and hand its shards to whoever is free.
 
@@ -155,9 +169,11 @@ def _publish(job: Job, progress: Progress) -> Mapping[str, Any]:
     return {"publication": publish(run=run, published_by=job.started_by).pk}
 
 
+_MOMENTS = ("start", "end", "validation_start")
 _WORK: dict[Job.Kind, jobs.Work] = {
     Job.Kind.LOAD: _load,
     Job.Kind.TRAIN: _train,
+    Job.Kind.EVALUATE: _evaluate,
     Job.Kind.RECOMMEND: _recommend,
     Job.Kind.PUBLISH: _publish,
 }

@@ -10,11 +10,11 @@ from recommender.presets import SAMPLES
 
 SAMPLE = SAMPLES["complete-journey"]
 #: Campaigns with few coupons each, the earliest first. The last one goes on when history ends.
-CAMPAIGNS = ("26", "4", "5", "9", "12", "14", "16", "17", "19", "22", "23")
+CAMPAIGNS = ("9", "12", "14", "16", "17", "19", "23")
 LIVE = CAMPAIGNS[-1]
-COUPON_USERS = 110  # the households that used most coupons of these campaigns
-OTHERS = 40  # households that used none
-PRODUCTS = 400  # that these households bought most often, besides what the coupons are for
+COUPON_USERS = 75  # the households that used most coupons of these campaigns
+OTHERS = 25  # households that used none
+PRODUCTS = 300  # that these households bought most often, besides what the coupons are for
 
 
 def write_extract(*, whole: Path, folder: Path, shift_to: date | None = None) -> None:

@@ -124,9 +124,9 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
             .prefetch_related(Prefetch("evaluations", queryset=main, to_attr="main_evaluations"))
         )
 
-    @display(description=gettext_lazy("champion"), label={"champion": "success"})
-    def is_champion(self, version: ModelVersion) -> tuple[str, str] | None:
-        return ("champion", _("champion")) if version.champion else None  # type: ignore[attr-defined]
+    @display(description=gettext_lazy("champion"), boolean=True)
+    def is_champion(self, version: ModelVersion) -> bool:
+        return version.champion  # type: ignore[attr-defined, no-any-return]
 
     @display(description=metrics.COLUMNS["roc_auc"].title)
     def roc_auc(self, version: ModelVersion) -> str:

@@ -77,7 +77,7 @@ class RunAdmin(ReadOnlyMixin, TableAdmin):
             None,
             {
                 "fields": (
-                    ("campaign", "state_label"),
+                    ("campaign", "state"),
                     ("model_version", "snapshot"),
                     ("as_of", "top"),
                     ("shopper_count", "recommendation_count"),
@@ -88,7 +88,7 @@ class RunAdmin(ReadOnlyMixin, TableAdmin):
             },
         ),
     )
-    readonly_fields = ("state_label", "expected_uses")
+    readonly_fields = ("expected_uses",)
     actions_detail = ("approve", "publish", "publish_later", "reject")
 
     @display(description=gettext_lazy("state"), ordering="state", label=STATE_LABELS)
@@ -111,6 +111,7 @@ class RunAdmin(ReadOnlyMixin, TableAdmin):
                 "lists_url": changelist_url(Recommendation, {"run": run.pk}),
                 "campaign_url": change_url(run.campaign),
                 "run": run,
+                "state_variant": STATE_LABELS[Run.State(run.state)],
             }
         return super().change_view(request, object_id, form_url, extra_context)
 

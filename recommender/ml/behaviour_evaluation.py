@@ -23,9 +23,9 @@ def evaluate_behaviour(
 ) -> Comparison | None:
     """Compare P(u, c) with the share of shoppers who bought of c lately, which is the same for everybody.
 
-    For each whole horizon in [start, end) the model is fitted on what was known at its beginning, and asked about shoppers
-    and sets drawn from it. Thresholds are those of the first horizon, which is not evaluated itself. None where fewer than
-    two horizons fit in or nothing was bought in them.
+    For each whole horizon in [start, end) the model is fitted on what was known at its beginning, and asked about
+    shoppers and sets drawn from it. Thresholds are those of the first horizon, which is not evaluated itself. None
+    where fewer than two horizons fit in or nothing was bought in them.
     """
     frames: list[pl.DataFrame] = []
     number = 0

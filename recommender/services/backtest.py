@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import polars as pl
+from django.conf import settings
 from django.utils.translation import gettext as _
 
 from recommender.ml import columns as c
 from recommender.ml.algorithms import algorithms_named
 from recommender.ml.behaviour_evaluation import evaluate_behaviour
 from recommender.ml.evaluation.comparison import Comparison, compare
+from recommender.ml.evaluation.figure import draw_comparison
 from recommender.ml.evaluation.gate import BASELINE
 from recommender.ml.evaluation.splits import default_validation_start
 from recommender.ml.examples import Casebook
@@ -38,9 +40,10 @@ class Backtest:
             once more under the name ``champion``.
         comparison: the figures of the test period, at thresholds chosen on the validation period.
         selection: how the champion was chosen, on the validation period alone.
-        behaviour: the behaviour model P(u, c) by itself over the test period, against the share of buyers; None where the
-            period is too short.
+        behaviour: the behaviour model P(u, c) by itself over the test period, against the share of buyers; None where
+            the period is too short.
         seconds: by algorithm, what fitting and scoring took on the test period.
+        figure: the comparison drawn, as a path under the data directory.
     """
 
     scores: pl.DataFrame
@@ -50,6 +53,7 @@ class Backtest:
     validation_period: tuple[datetime, datetime]
     behaviour: Comparison | None
     seconds: dict[str, float]
+    figure: str
 
 
 def backtest(
@@ -99,14 +103,18 @@ def backtest(
     starts = casebook.campaigns[c.STARTS_AT]
     last_order = snapshot.scan("orders").select(pl.col(c.ORDERED_AT).max()).collect().item()
     behaviour = evaluate_behaviour(snapshot, start, min(end or last_order, last_order), seed=SEED, progress=progress)
+    period = (start, end or max(starts))
+    figure = f"figures/backtest-{snapshot.fingerprint[:12]}-{start:%Y%m%d}.png"
+    draw_comparison(comparison, settings.DATA_DIR / figure, champion=CHAMPION, period=period)
     return Backtest(
         scores=_with_identifiers(scores, snapshot),
         comparison=comparison,
         selection=selection,
-        period=(start, end or max(starts)),
+        period=period,
         validation_period=(validation_start, start),
         behaviour=behaviour,
         seconds=tested.seconds,
+        figure=figure,
     )
 
 

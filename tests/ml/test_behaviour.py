@@ -32,29 +32,32 @@ def model(snapshot: Snapshot) -> BehaviourModel:
     return BehaviourModel().fit(snapshot.before(MOMENT))
 
 
-def test_probabilities_come_true(snapshot: Snapshot, model: BehaviourModel) -> None:
-    """Over the four weeks that follow: within a fifth in all, within five points in each third from low to high.
+def test_probabilities_come_true(snapshot: Snapshot) -> None:
+    """Over the four weeks that follow each of four moments: within 15 % in all, within six points in each third.
 
     One model serves products and categories alike, so on products alone it is a little off.
     """
-    pairs, inputs = every_product_of_every_shopper(snapshot.before(MOMENT))
-    bought = (
-        snapshot.scan("order_lines")
-        .filter(pl.col("ordered_at").is_between(MOMENT, MOMENT + HORIZON, closed="left"))
-        .select("shopper", pl.col("product").alias(SET))
-        .unique()
-        .with_columns(bought=True)
-        .collect()
-    )
-    happened = pairs.join(bought, on=["shopper", SET], how="left", maintain_order="left")["bought"].fill_null(False)
-
-    probability = model.probability(inputs)
+    probabilities, outcomes = [], []
+    for moment in (day(150), day(170), day(190), day(210)):
+        pairs, inputs = every_product_of_every_shopper(snapshot.before(moment))
+        bought = (
+            snapshot.scan("order_lines")
+            .filter(pl.col("ordered_at").is_between(moment, moment + HORIZON, closed="left"))
+            .select("shopper", pl.col("product").alias(SET))
+            .unique()
+            .with_columns(bought=True)
+            .collect()
+        )
+        happened = pairs.join(bought, on=["shopper", SET], how="left", maintain_order="left")["bought"]
+        probabilities.append(BehaviourModel().fit(snapshot.before(moment)).probability(inputs))
+        outcomes.append(happened.fill_null(False).to_numpy())
+    probability, outcome = np.concatenate(probabilities), np.concatenate(outcomes)
 
     assert ((probability > 0) & (probability < 1)).all()
-    assert probability.mean() == pytest.approx(happened.mean(), rel=0.2)
+    assert probability.mean() == pytest.approx(outcome.mean(), rel=0.15)
     for third in np.array_split(np.argsort(probability), 3):
-        assert probability[third].mean() == pytest.approx(happened.to_numpy()[third].mean(), abs=0.05)
-    assert roc_auc_score(happened, probability) > 0.7
+        assert probability[third].mean() == pytest.approx(outcome[third].mean(), abs=0.06)
+    assert roc_auc_score(outcome, probability) > 0.7
 
 
 def test_more_purchases_make_another_more_likely(snapshot: Snapshot, model: BehaviourModel) -> None:

@@ -35,9 +35,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         from recommender.ml.algorithms import UnknownAlgorithm
-        from recommender.ml.evaluation.figure import draw_comparison
         from recommender.ml.evaluation.table import render_table
-        from recommender.services.backtest import CHAMPION, NothingToTest, backtest
+        from recommender.services.backtest import NothingToTest, backtest
 
         out: Path | None = options["scores_out"]
         if out is not None and not out.resolve().parent.is_dir():
@@ -62,16 +61,14 @@ class Command(BaseCommand):
             aside = out.with_name(f".{out.name}.writing")
             result.scores.write_parquet(aside)
             aside.rename(out)
-        figure = settings.DATA_DIR / "figures" / f"backtest-{options['start']:%Y%m%d}.png"
-        draw_comparison(result.comparison, figure, champion=CHAMPION, period=result.period)
         self.stdout.write(render_table(result.comparison))
         self.stdout.write("| algorithm | seconds to fit and score |\n| --- | ---: |")
         for algorithm, seconds in result.seconds.items():
             self.stdout.write(f"| {algorithm} | {seconds:.1f} |")
         if result.behaviour is not None:
             self.stdout.write(
-                "\nThe behaviour model P(u, c) by itself: pairs of shoppers with categories and products, bought or not "
-                "within four weeks (columns say redeemed for bought)."
+                "\nThe behaviour model P(u, c) by itself: pairs of shoppers with categories and products, bought or "
+                "not within four weeks (the columns say redeemed for bought)."
             )
             self.stdout.write(render_table(result.behaviour))
         begin, end = result.validation_period
@@ -79,4 +76,4 @@ class Command(BaseCommand):
             f"\nChampion: {result.selection.champion}, chosen on the campaigns from {begin:%Y-%m-%d} to "
             f"{end:%Y-%m-%d}. {result.selection.reason}"
         )
-        self.stdout.write(f"Figure: {figure}")
+        self.stdout.write(f"Figure: {settings.DATA_DIR / result.figure}")
