@@ -126,7 +126,7 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
 
     @display(description=gettext_lazy("champion"), boolean=True)
     def is_champion(self, version: ModelVersion) -> bool:
-        return version.champion  # type: ignore[attr-defined, no-any-return]
+        return version.champion  # type: ignore[attr-defined]
 
     @display(description=metrics.COLUMNS["roc_auc"].title)
     def roc_auc(self, version: ModelVersion) -> str:

@@ -79,8 +79,8 @@ def score_period(
         labels_before: only uses strictly before this moment count as such.
     """
     campaigns = [
-        (campaign, moment)
-        for campaign, moment in walk_forward(casebook.campaigns, start, end).select(c.CAMPAIGN, c.STARTS_AT).iter_rows()
+        (campaign, casebook.decided_at(campaign))
+        for campaign in walk_forward(casebook.campaigns, start, end)[c.CAMPAIGN]
         if not casebook.pairs(campaign).is_empty()
     ]
     # A campaign by a campaign, so that what its kinds of inputs share of its history is computed once.

@@ -18,6 +18,7 @@ from recommender.ml.evaluation.figure import draw_comparison
 from recommender.ml.evaluation.gate import BASELINE
 from recommender.ml.evaluation.splits import default_validation_start
 from recommender.ml.examples import Casebook
+from recommender.ml.history import History
 from recommender.ml.selection import Selection, select_champion
 from recommender.ml.walk_forward import Fit, fit_as_of, score_period
 from recommender.progress import Progress
@@ -83,29 +84,37 @@ def train(
     selection: Selection | None = None
     seconds: dict[str, float] = {}
     if set(keys) != {version.algorithm for version in found} or not any(version.won for version in found):
-        casebook = Casebook(open_snapshot(snapshot=record))
+        snapshot = open_snapshot(snapshot=record)
+        _refuse_empty(snapshot.before(moment))
+        casebook = Casebook(snapshot)
         walk = score_period(casebook, compared, *period, labels_before=moment, seed=SEED, progress=progress)
         seconds = walk.seconds
         selection = select_champion(
             walk.scores, candidates, present=present.algorithm if present else None, seed=SEED, progress=progress
         )
-        figure = _draw_figure(selection, record, period)
+        fits = []
         for algorithm in compared:
             progress.report(f"Fitting {algorithm.name} on everything")
-            fit = fit_as_of(algorithm, casebook, moment, SEED)
-            _save_version(
-                key=keys[algorithm.name],
-                fit=fit,
-                snapshot=record,
-                moment=moment,
-                selection=selection,
-                figure=figure,
-                job=job,
-            )
+            fits.append(fit_as_of(algorithm, casebook, moment, SEED))
+        figure = _draw_figure(selection, record, period)
+        files = {fit.model.name: _save_model(fit, keys[fit.model.name]) for fit in fits}
+        # All versions and the champion, or none: a version that is there is not learned again.
+        with transaction.atomic():
+            for fit in fits:
+                _save_version(
+                    key=keys[fit.model.name],
+                    fit=fit,
+                    file=files[fit.model.name],
+                    snapshot=record,
+                    moment=moment,
+                    selection=selection,
+                    figure=figure,
+                    job=job,
+                )
+            if present is None or moment >= present.learned_until:
+                promote(model_version=found.get(algorithm=selection.champion), reason=selection.reason)
     versions = sorted(found.all(), key=lambda version: list(keys).index(version.algorithm))
     winner = next(version for version in versions if version.won)
-    if selection is not None and (present is None or moment >= present.learned_until):
-        promote(model_version=winner, reason=selection.reason)
     return TrainingReport(versions, winner, selection, period, seconds)
 
 
@@ -131,6 +140,14 @@ def _known_until(snapshot: models.Snapshot, as_of: datetime) -> datetime:
     return min(as_of, snapshot.history_until + timedelta(microseconds=1))
 
 
+def _refuse_empty(history: History) -> None:
+    if all(history.scan(table).head(1).collect().is_empty() for table in ("orders", "redemptions", "events")):
+        raise NothingToLearnFrom(
+            _("There is nothing to learn from: no order, redemption or event before %(moment)s.")
+            % {"moment": history.moment.isoformat()}
+        )
+
+
 def _version_key(algorithm: str, snapshot: models.Snapshot, moment: datetime) -> str:
     decides = [algorithm, snapshot.fingerprint, moment.timestamp(), artifact.FORMAT, artifact.library_versions(), SEED]
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
@@ -145,10 +162,17 @@ def _draw_figure(selection: Selection, snapshot: models.Snapshot, period: tuple[
     return name
 
 
+def _save_model(fit: Fit, key: str) -> tuple[str, str]:
+    """Write a fitted algorithm: its path under the data directory and its digest."""
+    path = f"models/{fit.model.name}-{key[:16]}.joblib"
+    return path, artifact.save(fit.model, settings.DATA_DIR / path)
+
+
 def _save_version(
     *,
     key: str,
     fit: Fit,
+    file: tuple[str, str],
     snapshot: models.Snapshot,
     moment: datetime,
     selection: Selection,
@@ -156,31 +180,29 @@ def _save_version(
     job: models.Job | None,
 ) -> None:
     algorithm = fit.model.name
-    path = f"models/{algorithm}-{key[:16]}.joblib"
-    digest = artifact.save(fit.model, settings.DATA_DIR / path)
-    with transaction.atomic():
-        version, _is_new = models.ModelVersion.objects.update_or_create(
-            key=key,
-            defaults={
-                "algorithm": algorithm,
-                "snapshot": snapshot,
-                "learned_until": moment,
-                "parameters": fit.model.parameters(),
-                "library_versions": artifact.library_versions(),
-                "artifact": path,
-                "artifact_digest": digest,
-                "training_rows": fit.rows,
-                "training_positives": fit.positives,
-                "fit_seconds": fit.seconds,
-                "threshold": selection.thresholds[algorithm],
-                "won": algorithm == selection.champion,
-                "figure": figure,
-                "job": job,
-            },
+    path, digest = file
+    version, _is_new = models.ModelVersion.objects.update_or_create(
+        key=key,
+        defaults={
+            "algorithm": algorithm,
+            "snapshot": snapshot,
+            "learned_until": moment,
+            "parameters": fit.model.parameters(),
+            "library_versions": artifact.library_versions(),
+            "artifact": path,
+            "artifact_digest": digest,
+            "training_rows": fit.rows,
+            "training_positives": fit.positives,
+            "fit_seconds": fit.seconds,
+            "threshold": selection.thresholds[algorithm],
+            "won": algorithm == selection.champion,
+            "figure": figure,
+            "job": job,
+        },
+    )
+    version.evaluations.all().delete()
+    if selection.comparison is not None:
+        models.Evaluation.objects.bulk_create(
+            models.Evaluation(model_version=version, metric=metric, **figures)
+            for metric, figures in selection.comparison.figures(algorithm).items()
         )
-        version.evaluations.all().delete()
-        if selection.comparison is not None:
-            models.Evaluation.objects.bulk_create(
-                models.Evaluation(model_version=version, metric=metric, **figures)
-                for metric, figures in selection.comparison.figures(algorithm).items()
-            )

@@ -54,11 +54,11 @@ def test_a_training_is_compared_with_the_best_first(admin_client: Client, versio
 
 def test_the_latest_comparison_is_one_click_away(admin_client: Client) -> None:
     latest = reverse("admin:recommender_modelversion_compare_latest")
-    assert admin_client.get(latest).url == reverse("admin:recommender_modelversion_changelist")
+    assert admin_client.get(latest)["Location"] == reverse("admin:recommender_modelversion_changelist")
     add_version(3)
     newest = add_version(7)
     add_version(5)
-    assert admin_client.get(latest).url == action("compare", newest)
+    assert admin_client.get(latest)["Location"] == action("compare", newest)
 
 
 def test_a_promotion_keeps_who_and_why(admin_client: Client, version: ModelVersion) -> None:
@@ -68,7 +68,7 @@ def test_a_promotion_keeps_who_and_why(admin_client: Client, version: ModelVersi
         admin_client.post(action("promote", version), {"reason": "It learned from the spring campaign."})
     promotion = Promotion.objects.get()
     assert (Shop.current().champion, promotion.previous) == (version, None)
-    assert (promotion.promoted_by.username, promotion.reason) == ("admin", "It learned from the spring campaign.")
+    assert (str(promotion.promoted_by), promotion.reason) == ("admin", "It learned from the spring campaign.")
 
 
 def test_who_may_not_promote_promotes_nothing(client_with: Callable[..., Client], version: ModelVersion) -> None:
@@ -94,7 +94,7 @@ class TestFigure:
         ModelVersion.objects.update(figure="figures/one.png")
         answer = admin_client.get(action("figure", version))
         assert (answer.status_code, answer["Content-Type"]) == (200, "image/png")
-        assert b"".join(answer.streaming_content) == PNG
+        assert answer.getvalue() == PNG
 
     @pytest.mark.parametrize(
         "figure",

@@ -71,7 +71,7 @@ def test_a_list_takes_as_many_queries_for_many_rows_as_for_few(model: type[Model
 def test_a_row_has_a_page(model: type[Model], admin_client: Client) -> None:
     models.Shop.current()
     add_rows(1)
-    row = model._default_manager.order_by("pk").last()
+    row = model._default_manager.latest("pk")
     assert admin_client.get(address(model, "change", row.pk)).status_code == 200
 
 
@@ -163,7 +163,7 @@ def test_a_campaign_is_saved_with_its_coupons(admin_client: Client) -> None:
 
 def test_the_shop_is_one_page(admin_client: Client) -> None:
     models.Shop.current()
-    assert admin_client.get(address(models.Shop, "changelist")).url == address(models.Shop, "change", 1)
+    assert admin_client.get(address(models.Shop, "changelist"))["Location"] == address(models.Shop, "change", 1)
     answer = admin_client.post(
         address(models.Shop, "change", 1), {"name": "Corner", "time_zone": "Europe/Berlin", "currency": "EUR"}
     )

@@ -201,8 +201,8 @@ def test_what_was_published_stays_as_it_was(admin_client: Client) -> None:
 def test_the_lists_of_a_run_are_searched_by_shopper(admin_client: Client) -> None:
     for number in (1, 2):
         add_rows(number)
-    run = Run.objects.first()
+    run = Run.objects.latest("pk")
     address = reverse("admin:recommender_recommendation_changelist")
     for shopper, found in (("shopper-2", 1), ("shopper-1", 0), ("shopper", 0)):
-        answer = admin_client.get(address, {"run": run.pk, "q": shopper})
+        answer = admin_client.get(address, {"run": str(run.pk), "q": shopper})
         assert answer.context["cl"].result_count == found

@@ -60,12 +60,10 @@ def test_pearson_is_the_correlation_where_all_is_known() -> None:
 
 def test_equal_cells_have_no_direction() -> None:
     """A mean that is off by a rounding error would point everybody who bought everything once the same way."""
-    once = [
-        [value if column < cells else 0.0 for column in range(8)] for value in (0.3, log1p(0.7)) for cells in (3, 7)
-    ]
-    ratings = sparse.csr_matrix([*once, [0.1, 0.5, 0.2, 0, 0, 0, 0, 0]])
+    values = np.log1p(np.random.default_rng(0).uniform(0, 3, 50))
+    ratings = sparse.csr_matrix(np.vstack([np.tile(values[:, None], 10), [[0.1, 0.5, 0.2] + [0.0] * 7]]))
 
-    assert np.diff(top_neighbours(ratings, ratings, "pearson", 5).indptr).tolist() == [0, 0, 0, 0, 1]
+    assert np.diff(top_neighbours(ratings, ratings, "pearson", 5).indptr).tolist() == [0] * 50 + [1]
 
 
 def test_only_the_k_nearest_are_kept() -> None:
