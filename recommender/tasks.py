@@ -114,7 +114,6 @@ def _evaluate(job: Job, progress: Progress) -> Mapping[str, Any]:
         "champion": report.selection.champion,
         "comparison": report.comparison.as_json(),
         "seconds": report.seconds,
-        "figure": report.figure,
     }
 
 

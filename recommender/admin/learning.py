@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, Prefetch, QuerySet
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -25,7 +26,7 @@ from recommender.admin import metrics
 from recommender.admin.base import ReadOnlyMixin, TableAdmin, change_url, link_to
 from recommender.admin.comparison import compare_versions
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
-from recommender.models import Evaluation, Job, ModelVersion, Promotion, Shop, Snapshot
+from recommender.models import BACKTEST_FIGURE, Evaluation, Job, ModelVersion, Promotion, Shop, Snapshot
 
 
 class PromoteForm(forms.Form):
@@ -148,7 +149,12 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
         figure = path(
             "<int:version_id>/figure/", self.admin_site.admin_view(self.figure), name="recommender_modelversion_figure"
         )
-        return [figure, *super().get_urls()]
+        backtest_figure = path(
+            "backtest-figure/",
+            self.admin_site.admin_view(self.backtest_figure),
+            name="recommender_modelversion_backtest_figure",
+        )
+        return [figure, backtest_figure, *super().get_urls()]
 
     def figure(self, request: HttpRequest, version_id: int) -> FileResponse:
         """The figure that was drawn when the version was compared."""
@@ -157,6 +163,15 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
         file = (folder / version.figure).resolve()
         if not file.is_relative_to(folder) or file.suffix != ".png" or not file.is_file():
             raise Http404(_("Model version %(version)s has no figure.") % {"version": version})
+        return FileResponse(file.open("rb"), content_type="image/png")
+
+    def backtest_figure(self, request: HttpRequest) -> FileResponse:
+        """The figure of the latest backtest."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        file = settings.DATA_DIR / BACKTEST_FIGURE
+        if not file.is_file():
+            raise Http404(_("There has been no backtest."))
         return FileResponse(file.open("rb"), content_type="image/png")
 
     def list_possible_actions(self, obj: ModelVersion) -> Iterable[str]:
@@ -212,6 +227,8 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
             "version": version,
             "snapshot_link": link_to(version.snapshot),
             "comparison": compare_versions(versions),
+            "backtest_figure_url": (settings.DATA_DIR / BACKTEST_FIGURE).is_file()
+            and reverse("admin:recommender_modelversion_backtest_figure"),
             "figure_url": version.figure and reverse("admin:recommender_modelversion_figure", args=[version.pk]),
         }
         return TemplateResponse(request, "admin/recommender/comparison.html", context)

@@ -6,13 +6,14 @@ from recommender.models.catalogue import CATEGORY_SEPARATOR, Category, Product
 from recommender.models.coupons import Coupon, CouponTarget
 from recommender.models.feedback import Event, Redemption
 from recommender.models.jobs import Job
-from recommender.models.learning import Evaluation, ModelVersion, Promotion, Snapshot
+from recommender.models.learning import BACKTEST_FIGURE, Evaluation, ModelVersion, Promotion, Snapshot
 from recommender.models.orders import Order, OrderLine
 from recommender.models.runs import Publication, Recommendation, Run, RunShard
 from recommender.models.shop import Shop, User
 from recommender.models.shoppers import Shopper
 
 __all__ = [
+    "BACKTEST_FIGURE",
     "CATEGORY_SEPARATOR",
     "ApiKey",
     "Campaign",

@@ -7,6 +7,9 @@ from django.utils.translation import gettext_lazy as _
 
 from recommender.models.jobs import Job
 
+#: The figure of the latest backtest, under the data directory.
+BACKTEST_FIGURE = "figures/backtest.png"
+
 
 class Snapshot(models.Model):
     """An immutable columnar copy of the tables, in the folder of the data directory that its fingerprint names."""

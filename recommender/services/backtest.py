@@ -19,6 +19,7 @@ from recommender.ml.examples import Casebook
 from recommender.ml.history import Snapshot
 from recommender.ml.selection import RESAMPLES, Selection, select_champion
 from recommender.ml.walk_forward import WalkForward, score_period
+from recommender.models import BACKTEST_FIGURE
 from recommender.progress import Progress
 from recommender.services.snapshot import open_snapshot, take_snapshot
 
@@ -43,7 +44,6 @@ class Backtest:
         behaviour: the behaviour model P(u, c) by itself over the test period, against the share of buyers; None where
             the period is too short.
         seconds: by algorithm, what fitting and scoring took on the test period.
-        figure: the comparison drawn, as a path under the data directory.
     """
 
     scores: pl.DataFrame
@@ -53,7 +53,6 @@ class Backtest:
     validation_period: tuple[datetime, datetime]
     behaviour: Comparison | None
     seconds: dict[str, float]
-    figure: str
 
 
 def backtest(
@@ -73,6 +72,8 @@ def backtest(
         end: the end of history if it is not given.
         validation_start: four months before ``start`` if it is not given.
         algorithms: their names; all of them if not given. The baseline is compared too.
+
+    The comparison is drawn to :data:`~recommender.models.BACKTEST_FIGURE`, which the admin shows.
 
     Raises:
         UnknownAlgorithm: there is no such algorithm.
@@ -98,14 +99,14 @@ def backtest(
             % {"start": start.isoformat(), "end": end.isoformat() if end else _("the end of history")}
         )
     scores = _with_champion(tested, selection)
-    thresholds = selection.thresholds | {CHAMPION: selection.thresholds[selection.champion]}
+    # Where no campaign could be compared, nothing is known of the baseline unless it is a candidate.
+    thresholds = {BASELINE: 0.5} | selection.thresholds | {CHAMPION: selection.thresholds[selection.champion]}
     comparison = compare(scores, thresholds, resamples=RESAMPLES, seed=SEED, progress=progress)
     starts = casebook.campaigns[c.STARTS_AT]
     last_order = snapshot.scan("orders").select(pl.col(c.ORDERED_AT).max()).collect().item()
     behaviour = evaluate_behaviour(snapshot, start, min(end or last_order, last_order), seed=SEED, progress=progress)
     period = (start, end or max(starts))
-    figure = f"figures/backtest-{snapshot.fingerprint[:12]}-{start:%Y%m%d}.png"
-    draw_comparison(comparison, settings.DATA_DIR / figure, champion=CHAMPION, period=period)
+    draw_comparison(comparison, settings.DATA_DIR / BACKTEST_FIGURE, champion=CHAMPION, period=period)
     return Backtest(
         scores=_with_identifiers(scores, snapshot),
         comparison=comparison,
@@ -114,7 +115,6 @@ def backtest(
         validation_period=(validation_start, start),
         behaviour=behaviour,
         seconds=tested.seconds,
-        figure=figure,
     )
 
 

@@ -114,3 +114,14 @@ class TestFigure:
         ModelVersion.objects.update(figure="figures/one.png")
         assert client_with("view_run").get(action("figure", version)).status_code == 403
         assert Client().get(action("figure", version)).status_code == 302
+
+    def test_the_latest_backtests_is_shown_once_there_is_one(
+        self, folder: Path, admin_client: Client, client_with: Callable[..., Client], version: ModelVersion
+    ) -> None:
+        address = reverse("admin:recommender_modelversion_backtest_figure")
+        assert admin_client.get(address).status_code == 404
+        assert address not in admin_client.get(action("compare", version)).content.decode()
+        (folder / "figures" / "backtest.png").write_bytes(PNG)
+        assert admin_client.get(address).getvalue() == PNG
+        assert address in admin_client.get(action("compare", version)).content.decode()
+        assert client_with("view_run").get(address).status_code == 403

@@ -1,3 +1,4 @@
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -5,6 +6,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from recommender.management.arguments import parse_moment, parse_names
+from recommender.models import BACKTEST_FIGURE
 from recommender.progress import ConsoleProgress
 
 
@@ -41,6 +43,8 @@ class Command(BaseCommand):
         out: Path | None = options["scores_out"]
         if out is not None and not out.resolve().parent.is_dir():
             raise CommandError(f"--scores-out: there is no folder {out.resolve().parent}.")
+        if out is not None and out.is_dir():
+            raise CommandError(f"--scores-out: {out} is a folder; expected the name of a file.")
         for earlier, later in (("validation_start", "start"), ("start", "end")):
             if options[earlier] and options[later] and options[earlier] >= options[later]:
                 raise CommandError(f"--{later} must be after --{earlier.replace('_', '-')}.")
@@ -58,9 +62,13 @@ class Command(BaseCommand):
         finally:
             progress.close()
         if out is not None:
-            aside = out.with_name(f".{out.name}.writing")
-            result.scores.write_parquet(aside)
-            aside.rename(out)
+            try:
+                with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
+                    aside = Path(folder) / out.name
+                    result.scores.write_parquet(aside)
+                    aside.replace(out)
+            except OSError as error:
+                raise CommandError(f"{out} cannot be written: {error.strerror or error}") from error
         self.stdout.write(render_table(result.comparison))
         self.stdout.write("| algorithm | seconds to fit and score |\n| --- | ---: |")
         for algorithm, seconds in result.seconds.items():
@@ -76,4 +84,4 @@ class Command(BaseCommand):
             f"\nChampion: {result.selection.champion}, chosen on the campaigns from {begin:%Y-%m-%d} to "
             f"{end:%Y-%m-%d}. {result.selection.reason}"
         )
-        self.stdout.write(f"Figure: {settings.DATA_DIR / result.figure}")
+        self.stdout.write(f"Figure: {settings.DATA_DIR / BACKTEST_FIGURE}")

@@ -398,7 +398,7 @@ def test_files_without_rows_and_columns_without_values_load(tmp_path: Path) -> N
     (folder / "orders.csv").unlink()
     coupons = {
         "coupon_id": ["c1"],
-        **dict.fromkeys(["starts_at", "budget", "stackable", "total_limit", "title"], [None]),
+        **{name: [None] for name in ("starts_at", "budget", "stackable", "total_limit", "title")},
     }
     pl.DataFrame(coupons).write_parquet(folder / "coupons.parquet")
     orders = {"order_id": pl.String, "shopper_id": pl.Int64, "ordered_at": pl.Null}
