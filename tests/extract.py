@@ -9,7 +9,8 @@ from recommender.models import Shop
 from recommender.presets import SAMPLES
 
 SAMPLE = SAMPLES["complete-journey"]
-#: Campaigns with few coupons each, the earliest first. The last one goes on when history ends.
+#: Campaigns with few coupons each, the earliest first. The last one goes on when history ends; nobody in the extract has
+#: used its coupons yet.
 CAMPAIGNS = ("9", "12", "14", "16", "17", "19", "23")
 LIVE = CAMPAIGNS[-1]
 COUPON_USERS = 75  # the households that used most coupons of these campaigns
@@ -17,8 +18,12 @@ OTHERS = 25  # households that used none
 PRODUCTS = 300  # that these households bought most often, besides what the coupons are for
 
 
-def write_extract(*, whole: Path, folder: Path, shift_to: date | None = None) -> None:
-    """Write the sample's export to ``whole``, and to ``folder`` the rows of it that make the extract."""
+def write_extract(*, whole: Path, folder: Path, shift_to: date) -> None:
+    """Write the sample's export to ``whole``, and to ``folder`` the rows of it that make the extract.
+
+    Args:
+        shift_to: the local day of the sample's last order.
+    """
     SAMPLE.write_export(folder=whole, shift_to=shift_to)
     tables = {path.stem: pl.scan_parquet(path) for path in whole.iterdir()}
 
@@ -29,6 +34,7 @@ def write_extract(*, whole: Path, folder: Path, shift_to: date | None = None) ->
         keep(name, "campaign_id", pl.LazyFrame({"campaign_id": CAMPAIGNS}))
     for name in ("coupons", "coupon_products", "redemptions"):
         keep(name, "coupon_id", tables["campaign_coupons"])
+    tables["redemptions"] = tables["redemptions"].filter(pl.col("campaign_id") != LIVE)
 
     uses = tables["redemptions"].group_by("shopper_id").len().sort("len", "shopper_id", descending=[True, False])
     others = tables["campaign_shoppers"].join(uses, on="shopper_id", how="anti").select("shopper_id").unique()

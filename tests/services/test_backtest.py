@@ -1,0 +1,140 @@
+"""Backtest: every pair of the period once an algorithm, chosen and cut by what was known before the period."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from recommender import models
+from recommender.ml import selection
+from recommender.ml.algorithms import UnknownAlgorithm
+from recommender.services import backtest as service
+from recommender.services.backtest import Backtest, NothingToTest, backtest
+from tests.services.learning_shop import COUPONS, STARTS, TREATED, load_learning_shop
+
+pytestmark = pytest.mark.django_db
+
+COLUMNS = ["algorithm", "campaign_id", "shopper_id", "coupon_id", "score", "label"]
+FEW = ["decision_tree"]  # the baseline comes by itself
+#: In the midst of the third campaign, so that what is used of it later is not known yet.
+START = STARTS["third"] + timedelta(days=10)
+
+
+@pytest.fixture(autouse=True)
+def data_dir(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for module in (selection, service):
+        monkeypatch.setattr(module, "RESAMPLES", 20)
+    monkeypatch.setattr(service, "evaluate_behaviour", lambda *_, **__: None)  # the command's tests have it
+    settings.DATA_DIR = tmp_path / "data"
+    return settings.DATA_DIR
+
+
+@pytest.fixture
+def shop(data_dir: Path, tmp_path: Path) -> None:
+    load_learning_shop(tmp_path / "export")
+
+
+def treated_pairs(*campaigns: str) -> set[tuple[str, str, str]]:
+    """Every treated shopper × coupon of the campaigns, by the shop's identifiers."""
+    sent = models.CampaignShopper.objects.filter(campaign__campaign_id__in=campaigns, group="treatment")
+    return {
+        (campaign_id, shopper_id, coupon_id)
+        for campaign_id, shopper_id in sent.values_list("campaign__campaign_id", "shopper__shopper_id")
+        for coupon_id in models.CampaignCoupon.objects.filter(campaign__campaign_id=campaign_id).values_list(
+            "coupon__coupon_id", flat=True
+        )
+    }
+
+
+def used_pairs() -> set[tuple[str, str, str]]:
+    return set(
+        models.Redemption.objects.values_list("campaign__campaign_id", "shopper__shopper_id", "coupon__coupon_id")
+    )
+
+
+def scores_of(result: Backtest, algorithm: str) -> pl.DataFrame:
+    return result.scores.filter(algorithm=algorithm).drop("algorithm").sort("campaign_id", "shopper_id", "coupon_id")
+
+
+def test_every_pair_of_the_period_is_scored_once_by_each_algorithm(shop: None, data_dir: Path) -> None:
+    result = backtest(start=START, algorithms=FEW)
+
+    assert result.scores.columns == COLUMNS
+    assert result.scores.dtypes == [pl.String] * 4 + [pl.Float64, pl.Boolean]
+    assert list(result.scores["algorithm"].unique(maintain_order=True)) == ["popularity", "decision_tree", "champion"]
+    expected = treated_pairs("fourth", "last")
+    assert len(expected) == TREATED * (COUPONS["fourth"] + COUPONS["last"])
+    for algorithm in ("popularity", "decision_tree", "champion"):
+        scores = scores_of(result, algorithm)
+        pairs = scores.select("campaign_id", "shopper_id", "coupon_id")
+        assert set(pairs.rows()) == expected
+        assert pairs.height == len(expected)
+        assert set(pairs.filter(scores["label"]).rows()) == used_pairs() & expected
+        assert scores["score"].is_between(0, 1).all()
+
+    assert result.selection.champion == "decision_tree"
+    assert scores_of(result, "champion").equals(scores_of(result, "decision_tree"))
+    assert not scores_of(result, "champion").equals(scores_of(result, "popularity"))
+    thresholds = result.selection.thresholds
+    assert result.comparison.thresholds == {**thresholds, "champion": thresholds["decision_tree"]}
+    assert result.comparison.figures("champion") == result.comparison.figures("decision_tree")
+    assert result.period == (START, STARTS["last"])
+    assert result.validation_period == (datetime(2021, 2, 10, tzinfo=START.tzinfo), START)
+    assert set(result.seconds) == {"popularity", "decision_tree"}
+    assert (data_dir / models.BACKTEST_FIGURE).stat().st_size > 0
+    assert not models.ModelVersion.objects.exists()
+    assert models.Shop.current().champion is None
+
+
+def test_what_happens_from_the_start_on_decides_neither_champion_nor_thresholds(shop: None) -> None:
+    before = backtest(start=START, end=STARTS["last"], algorithms=["item_based_cf"])
+    assert set(before.scores["campaign_id"]) == {"fourth"}  # the end itself is no longer of the period
+
+    later = models.Redemption.objects.filter(redeemed_at__gte=START)
+    assert set(later.values_list("campaign__campaign_id", flat=True)) == {"third", "fourth", "last"}
+    later.filter(campaign__campaign_id__in=["third", "last"]).delete()
+    later.filter(shopper__shopper_id__lt="S30").delete()
+    after = backtest(start=START, end=STARTS["last"], algorithms=["item_based_cf"])
+
+    assert before.scores["label"].sum() > after.scores["label"].sum() > 0
+    assert after.selection.champion == before.selection.champion
+    assert after.selection.thresholds == before.selection.thresholds
+    assert after.selection.decision == before.selection.decision
+    assert before.selection.comparison is not None
+    assert after.selection.comparison is not None
+    assert after.selection.comparison.as_json() == before.selection.comparison.as_json()
+    assert after.comparison.as_json() != before.comparison.as_json()
+
+
+def test_the_validation_period_may_be_given(shop: None) -> None:
+    result = backtest(start=STARTS["last"], validation_start=STARTS["fourth"], algorithms=["popularity"])
+
+    assert result.validation_period == (STARTS["fourth"], STARTS["last"])
+    assert result.selection.comparison is not None
+    assert result.selection.comparison.campaign_count == 1
+    assert result.selection.champion == "popularity"
+    assert list(result.scores["algorithm"].unique(maintain_order=True)) == ["popularity", "champion"]
+
+
+def test_without_an_earlier_campaign_there_is_a_champion_too(shop: None) -> None:
+    result = backtest(start=STARTS["first"], end=STARTS["second"], algorithms=FEW)
+
+    assert (result.selection.champion, result.selection.comparison) == ("decision_tree", None)
+    assert result.comparison.thresholds == dict.fromkeys(["popularity", "decision_tree", "champion"], 0.5)
+
+
+@pytest.mark.parametrize("start", [STARTS["last"] + timedelta(seconds=1), STARTS["last"] + timedelta(days=9999)])
+def test_a_period_in_which_no_campaign_starts_is_refused(shop: None, data_dir: Path, start: datetime) -> None:
+    with pytest.raises(NothingToTest, match=f"starts between {start:%Y-%m-%d}.* and the end of history has a used"):
+        backtest(start=start, algorithms=["popularity"])
+
+    assert not (data_dir / "figures").exists()
+
+
+def test_an_unknown_algorithm_is_refused_before_anything_is_read(shop: None) -> None:
+    with pytest.raises(UnknownAlgorithm, match="No algorithm is named oracle. There are: popularity, "):
+        backtest(start=START, algorithms=["oracle"])
+
+    assert not models.Snapshot.objects.exists()
