@@ -9,8 +9,8 @@ from recommender.models import Shop
 from recommender.presets import SAMPLES
 
 SAMPLE = SAMPLES["complete-journey"]
-#: Campaigns with few coupons each, the earliest first. The last one goes on when history ends; nobody in the extract has
-#: used its coupons yet.
+#: Campaigns with few coupons each, the earliest first. The last one goes on when history ends; in the extract nobody
+#: has used its coupons yet.
 CAMPAIGNS = ("9", "12", "14", "16", "17", "19", "23")
 LIVE = CAMPAIGNS[-1]
 COUPON_USERS = 75  # the households that used most coupons of these campaigns

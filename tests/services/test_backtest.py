@@ -134,7 +134,7 @@ def test_a_period_in_which_no_campaign_starts_is_refused(shop: None, data_dir: P
 
 
 def test_an_unknown_algorithm_is_refused_before_anything_is_read(shop: None) -> None:
-    with pytest.raises(UnknownAlgorithm, match="No algorithm is named oracle. There are: popularity, "):
+    with pytest.raises(UnknownAlgorithm, match=r"No algorithm is named oracle\. There are: popularity, "):
         backtest(start=START, algorithms=["oracle"])
 
     assert not models.Snapshot.objects.exists()

@@ -84,7 +84,7 @@ def draw_comparison(
     _entitle(figure, comparison, "How well the algorithms foresee which coupons are used", period)
     note = f"Dot: all shoppers. Line: 95 % interval from {comparison.resamples:,} resamples of the shoppers."
     if champion in algorithms:
-        note += f" Orange: the champion, {_name(str(champion))}."
+        note += " Orange: the champion."
     figure.supxlabel(f"{note} Each panel has a scale of its own.", fontsize=9, color=SOFT)
     _write(figure, path)
 
