@@ -114,7 +114,9 @@ def _wait_until(attempt: Callable[[], object], error: type[Exception], log: Path
 def main() -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with run_postgres() as url:
-        return subprocess.run(sys.argv[1:], env={**os.environ, "DATABASE_URL": url}, check=False).returncode
+        # Not the settings that importing couponsite names here: a test run brings its own, and its own data directory.
+        environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+        return subprocess.run(sys.argv[1:], env={**environment, "DATABASE_URL": url}, check=False).returncode
 
 
 if __name__ == "__main__":

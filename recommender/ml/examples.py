@@ -76,8 +76,12 @@ class Casebook:
         return self._described[key]
 
     def labels(self, campaign: int, before: datetime) -> np.ndarray:
-        """For each of the campaign's pairs, whether the coupon was used strictly before a moment."""
-        return label_pairs(self.pairs(campaign), self.redemptions, before=before)[c.LABEL].to_numpy()
+        """For each of the campaign's pairs, whether the coupon was used from the decision on, strictly before a moment.
+
+        A use before the decision is not its outcome, and the pair's inputs know of it.
+        """
+        since = self.redemptions.filter(pl.col(c.REDEEMED_AT) >= self.decided_at(campaign))
+        return label_pairs(self.pairs(campaign), since, before=before)[c.LABEL].to_numpy()
 
     def teaching(self, moment: datetime) -> list[int]:
         """The campaigns with anything offered whose windows were over before the moment, the earliest first."""

@@ -59,7 +59,7 @@ def select_champion(
     names = scores[c.ALGORITHM].unique().to_list()
     if not scores[c.LABEL].any() or scores[c.LABEL].all():
         fallback = present or (UNTAUGHT if UNTAUGHT in candidates else candidates[0])
-        return Selection(fallback, None, None, dict.fromkeys([*names, *candidates], 0.5))
+        return Selection(fallback, None, None, dict.fromkeys([*names, *candidates, BASELINE, fallback], 0.5))
     thresholds = {
         name: choose_threshold(its[c.SCORE].to_numpy(), its[c.LABEL].to_numpy())
         for (name,), its in scores.group_by(c.ALGORITHM)

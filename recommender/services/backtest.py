@@ -100,7 +100,7 @@ def backtest(
         )
     scores = _with_champion(tested, selection)
     # Where no campaign could be compared, nothing is known of the baseline unless it is a candidate.
-    thresholds = {BASELINE: 0.5} | selection.thresholds | {CHAMPION: selection.thresholds[selection.champion]}
+    thresholds = selection.thresholds | {CHAMPION: selection.thresholds[selection.champion]}
     comparison = compare(scores, thresholds, resamples=RESAMPLES, seed=SEED, progress=progress)
     starts = casebook.campaigns[c.STARTS_AT]
     last_order = snapshot.scan("orders").select(pl.col(c.ORDERED_AT).max()).collect().item()

@@ -194,7 +194,7 @@ def _save_version(
             "training_rows": fit.rows,
             "training_positives": fit.positives,
             "fit_seconds": fit.seconds,
-            "threshold": selection.thresholds.get(algorithm, 0.5),  # it scored nothing where no campaign is compared
+            "threshold": selection.thresholds[algorithm],
             "won": algorithm == selection.champion,
             "figure": figure,
             "job": job,

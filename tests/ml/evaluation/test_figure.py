@@ -62,7 +62,7 @@ def test_what_is_compared_stands_in_the_figure(tmp_path: Path) -> None:
     for text in (
         "Campaigns: 2 (4 September 2017 to 28 December 2017) · "
         f"pairs of shopper and coupon: 300 · redeemed: {redeemed}",
-        "Orange: the champion, algorithm 2.",
+        "Orange: the champion.",
         "algorithm 0",
         "ROC-AUC",
         "Recall@10",
