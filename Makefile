@@ -17,6 +17,9 @@ help:  ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
 	  || sed -nE 's/^([a-z]+):.*## (.*)/  make \1  \2/p' $(MAKEFILE_LIST)
 
+.PHONY: install
+install: $(VENV)/.installed  ## The environment with the pinned requirements, in .venv
+
 .PHONY: demo
 demo: $(VENV)/.installed  ## The whole loop on the sample shop, then the site (BIND=HOST:PORT; SERVE=0 stops before it)
 	@$(BIN)/python manage.py migrate --verbosity 0

@@ -87,7 +87,10 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:
     if redis_url and urlparse(redis_url).scheme not in REDIS_SCHEMES:
         expected = ", ".join(f"{scheme}://" for scheme in REDIS_SCHEMES)
         raise ImproperlyConfigured(f"REDIS_URL: expected an address that starts with one of {expected}.")
-    data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImproperlyConfigured(f"DATA_DIR: the folder {data_dir} cannot be made: {error.strerror}.") from error
     return Environment(
         data_dir=data_dir,
         secret_key=secret_key or _installation_secret(data_dir),

@@ -315,7 +315,7 @@ def _due(moment: datetime) -> Q:
 
 
 def _log_line(text: str) -> str:
-    return f"{timezone.now():%Y-%m-%d %H:%M:%S} {text}\n"
+    return f"{timezone.now():%Y-%m-%d %H:%M:%SZ} {text}\n"
 
 
 def _appended(text: str) -> Combinable:

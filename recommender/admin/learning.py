@@ -125,9 +125,9 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
             .prefetch_related(Prefetch("evaluations", queryset=main, to_attr="main_evaluations"))
         )
 
-    @display(description=gettext_lazy("champion"), boolean=True)
-    def is_champion(self, version: ModelVersion) -> bool:
-        return version.champion  # type: ignore[attr-defined]
+    @display(description=gettext_lazy("champion"), label={True: "success"})
+    def is_champion(self, version: ModelVersion) -> tuple[bool, str] | None:
+        return (True, _("champion")) if version.champion else None  # type: ignore[attr-defined]
 
     @display(description=metrics.COLUMNS["roc_auc"].title)
     def roc_auc(self, version: ModelVersion) -> str:

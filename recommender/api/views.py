@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from recommender.api.problems import problem_response
+from recommender.api.problems import LengthRequired, problem_response
 
 
 class JSONBodyParser(JSONParser):
@@ -31,6 +31,11 @@ class ApiView(APIView):
 
     parser_classes = [JSONBodyParser]
     metadata_class = None
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
+            raise LengthRequired  # such a body would be taken for an empty one
+        super().initial(request, *args, **kwargs)
 
     def get_exception_handler(self) -> Callable[..., Response | None]:
         return problem_response

@@ -70,3 +70,8 @@ def test_a_body_that_cannot_be_read(
     assert response.headers["Content-Type"] == "application/problem+json"
     assert response.json()["code"] == code
     assert set(response.json()) == {"type", "title", "status", "detail", "code", "errors"}
+
+
+def test_a_body_in_chunks_is_refused_rather_than_taken_for_an_empty_one(call: Call) -> None:
+    response = call("POST", "events", {}, caller="shop", headers={"Transfer-Encoding": "chunked"})
+    assert (response.status_code, response.json()["code"]) == (411, "length_required")

@@ -3,6 +3,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from recommender.management.arguments import parse_moment, parse_names
+from recommender.models import Shop
 from recommender.progress import ConsoleProgress
 
 
@@ -48,8 +49,10 @@ class Command(BaseCommand):
             self.stdout.write(render_table(report.selection.comparison))
         if report.selection is not None:
             self.stdout.write(report.selection.reason)
+        shops = Shop.current().champion
+        name = "Champion" if shops == report.champion else f"The shop's champion stays {shops}. Best as of that moment"
         self.stdout.write(
-            f"Champion: {report.champion.algorithm} (model version {report.champion.pk}), "
+            f"{name}: {report.champion.algorithm} (model version {report.champion.pk}), "
             f"learned from {report.champion.training_rows:,} offers of which {report.champion.training_positives:,} "
             "were used."
         )
