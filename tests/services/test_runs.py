@@ -172,18 +172,6 @@ def test_without_a_champion_that_learned_in_time_one_is_trained(
     assert [(options["as_of"], options.get("algorithms")) for options in asked] == [(NOW, None)]
 
 
-def test_a_champion_that_learned_later_is_not_used_even_if_training_keeps_it(
-    campaign: models.Campaign, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    champion = add_model_version(learned_until=NOW + timedelta(seconds=1))
-    make_champion(champion)
-    other, in_time = add_model_version(learned_until=NOW, algorithm="a"), add_model_version(learned_until=NOW)
-    kept = SimpleNamespace(champion=champion, versions=[other, in_time])
-    monkeypatch.setattr(training, "train", lambda **options: kept)
-
-    assert plan(campaign).model_version == in_time
-
-
 def test_the_newest_version_of_an_algorithm_that_learned_in_time_scores(
     campaign: models.Campaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
