@@ -20,6 +20,9 @@ help:  ## List the targets
 .PHONY: install
 install: $(VENV)/.installed  ## The environment with the pinned requirements, in .venv
 
+.PHONY: neural
+neural: $(VENV)/.installed-neural  ## PyTorch for the neural algorithm too, in .venv
+
 .PHONY: demo
 demo: $(VENV)/.installed  ## The whole loop on the sample shop, then the site (BIND=HOST:PORT; SERVE=0 stops before it)
 	@$(BIN)/python manage.py migrate --verbosity 0
@@ -65,6 +68,10 @@ $(VENV)/.installed: requirements.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 	@$(call install,requirements.txt -r requirements-dev.txt)
+	@touch $@
+
+$(VENV)/.installed-neural: $(VENV)/.installed requirements-neural.txt
+	@$(call install,requirements.txt -r requirements-neural.txt)
 	@touch $@
 
 # pip shows a line for each package that it fetches, and what went wrong.

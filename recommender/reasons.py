@@ -1,14 +1,34 @@
-"""Reasons in words, in the reader's language. The model layer knows only kinds and facts."""
+"""Reasons in words, in the reader's language. The model layer knows only kinds and facts.
+
+``log_odds`` of a reason, where it has one, is by how much it moves the log-odds of the score: below 0 it speaks against
+the coupon, which is for those to read who want to know why it is not offered, or not first.
+"""
 
 from collections.abc import Iterable, Mapping
+from math import exp
 from typing import Any
 
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+Reason = Mapping[str, Any]
 
-def in_words(reasons: Iterable[Mapping[str, Any]]) -> list[str]:
+DAYS_A_WEEK, DAYS_A_MONTH, DAYS_A_YEAR = 7, 30.4, 365.25
+
+
+def speaking_for(reasons: Iterable[Reason]) -> list[Reason]:
+    """Those that raise the score. Kinds without words are left out: a list may be older than a release that dropped
+    one."""
+    return [reason for reason in reasons if reason["kind"] in KINDS and reason.get("log_odds", 0) >= 0]
+
+
+def speaking_against(reasons: Iterable[Reason]) -> list[Reason]:
+    """Those that lower the score, likewise."""
+    return [reason for reason in reasons if reason["kind"] in KINDS and reason.get("log_odds", 0) < 0]
+
+
+def in_words(reasons: Iterable[Reason]) -> list[str]:
     """One sentence a reason, without its full stop.
 
     Raises:
@@ -17,83 +37,200 @@ def in_words(reasons: Iterable[Mapping[str, Any]]) -> list[str]:
     return [_WORDS[reason["kind"]](reason) for reason in reasons]
 
 
-def _days_ago(days: float) -> str:
-    whole = round(days)
-    return ngettext("%(days)d day ago", "%(days)d days ago", whole) % {"days": whole}
+def strength_in_words(reason: Reason) -> str:
+    """How many times the odds of use are for this reason, such as “odds × 2.3”; empty where it is not known."""
+    if "log_odds" not in reason:
+        return ""
+    factor = exp(reason["log_odds"])
+    decimals = 2 if factor < 2 else 1 if factor < 10 else 0
+    return _("odds × %(factor)s") % {"factor": _number(factor, decimals)}
+
+
+# Numbers in words
+
+
+def _times(count: int) -> str:
+    return ngettext("%(count)d time", "%(count)d times", count) % {"count": count}
+
+
+def _duration(days: float) -> str:
+    """In the unit that leaves a small number of them."""
+    if days < 2 * DAYS_A_WEEK:
+        count = round(days)
+        return ngettext("%(count)d day", "%(count)d days", count) % {"count": count}
+    if days < 3 * DAYS_A_MONTH:
+        count = round(days / DAYS_A_WEEK)
+        return ngettext("%(count)d week", "%(count)d weeks", count) % {"count": count}
+    if days < 2 * DAYS_A_YEAR:
+        count = round(days / DAYS_A_MONTH)
+        return ngettext("%(count)d month", "%(count)d months", count) % {"count": count}
+    count = round(days / DAYS_A_YEAR)
+    return ngettext("%(count)d year", "%(count)d years", count) % {"count": count}
+
+
+def _ago(days: float) -> str:
+    if round(days) == 0:
+        return _("today")
+    return _("%(duration)s ago") % {"duration": _duration(days)}
+
+
+def _number(value: float, decimals: int) -> str:
+    return number_format(round(value, decimals), decimals)  # which by itself would cut, not round
 
 
 def _percent(share: float) -> str:
-    return number_format(100 * share, decimal_pos=0 if share >= 0.1 else 1) + " %"
+    return _number(100 * share, 0 if share >= 0.1 else 1) + " %"
 
 
-def _bought_products(reason: Mapping[str, Any]) -> str:
-    times = ngettext("%(times)d time", "%(times)d times", reason["times"]) % {"times": reason["times"]}
+def _rhythm(rhythm: Mapping[str, Any]) -> str:
+    """How often, at what rhythm and when last: “6 times in 8 weeks, usually every 9 days, last 11 days ago”."""
+    last = _ago(rhythm["since_last"])
+    if rhythm["days"] == 1:
+        return _("once, %(last)s") % {"last": last}
+    facts = {"times": _times(rhythm["days"]), "span": _duration(rhythm["since_first"]), "last": last}
+    if rhythm["between"] is None:
+        return _("%(times)s in %(span)s, last %(last)s") % facts
+    between = round(rhythm["between"])
+    every = ngettext("every day", "every %(days)d days", between) % {"days": between}
+    return _("%(times)s in %(span)s, usually %(every)s, last %(last)s") % {**facts, "every": every}
+
+
+# Words by kind
+
+
+def _bought_products(reason: Reason) -> str:
+    if rhythm := reason.get("rhythm"):
+        return _("Bought %(name)s %(rhythm)s") % {"name": rhythm["name"], "rhythm": _rhythm(rhythm)}
     return _("Bought what this coupon is for %(times)s, last %(ago)s") % {
-        "times": times,
-        "ago": _days_ago(reason["days_since_last"]),
+        "times": _times(reason["times"]),
+        "ago": _ago(reason["days_since_last"]),
     }
 
 
-def _bought_category(reason: Mapping[str, Any]) -> str:
-    return _("Buys from the same part of the shop: %(times)d times so far") % {"times": reason["times"]}
+def _bought_category(reason: Reason) -> str:
+    if rhythm := reason.get("rhythm"):
+        return _("Bought from %(name)s %(rhythm)s") % {"name": rhythm["name"], "rhythm": _rhythm(rhythm)}
+    return _("Buys from the same part of the shop: %(times)s so far") % {"times": _times(reason["times"])}
 
 
-def _bought_brand(reason: Mapping[str, Any]) -> str:
-    return _("Buys the brand: %(times)d times so far") % {"times": reason["times"]}
+def _bought_brand(reason: Reason) -> str:
+    if rhythm := reason.get("rhythm"):
+        return _("Bought the brand %(name)s %(rhythm)s") % {"name": rhythm["name"], "rhythm": _rhythm(rhythm)}
+    return _("Buys the brand: %(times)s so far") % {"times": _times(reason["times"])}
 
 
-def _never_bought(reason: Mapping[str, Any]) -> str:
+def _never_bought(reason: Reason) -> str:
     return _("Never bought what this coupon is for")
 
 
-def _uses_coupons(reason: Mapping[str, Any]) -> str:
-    return ngettext("Used %(count)d coupon before", "Used %(count)d coupons before", reason["count"]) % {
+def _never_bought_category(reason: Reason) -> str:
+    return _("Never bought from the same part of the shop")
+
+
+def _nothing_particular(reason: Reason) -> str:
+    return _("Nothing in particular speaks for it")
+
+
+def _uses_coupons(reason: Reason) -> str:
+    used = ngettext("Used %(count)d coupon before", "Used %(count)d coupons before", reason["count"]) % {
         "count": reason["count"]
     }
+    if "days_since_last" not in reason:
+        return used
+    return _("%(used)s, last %(ago)s") % {"used": used, "ago": _ago(reason["days_since_last"])}
 
 
-def _uses_no_coupons(reason: Mapping[str, Any]) -> str:
+def _uses_no_coupons(reason: Reason) -> str:
     return _("Used no coupon before")
 
 
-def _used_offer(reason: Mapping[str, Any]) -> str:
+def _pays_with_coupons(reason: Reason) -> str:
+    return _("Last paid with a coupon %(ago)s") % {"ago": _ago(reason["days_since_last"])}
+
+
+def _buys_at_a_discount(reason: Reason) -> str:
+    return _("Saves %(share)s by discounts") % {"share": _percent(reason["share"])}
+
+
+def _clicks_coupons(reason: Reason) -> str:
+    return _("Clicked on or claimed coupons before")
+
+
+def _used_offer(reason: Reason) -> str:
     return ngettext("Used this very offer %(times)d time", "Used this very offer %(times)d times", reason["times"]) % {
         "times": reason["times"]
     }
 
 
-def _likely_to_buy(reason: Mapping[str, Any]) -> str:
+def _clicked_offer(reason: Reason) -> str:
+    return _("Clicked on or claimed this very offer before")
+
+
+def _likely_to_buy(reason: Reason) -> str:
     return _("Chance of buying what it is for within %(days)d days: %(probability)s") % {
         "days": reason["days"],
         "probability": _percent(reason["probability"]),
     }
 
 
-def _buys_often(reason: Mapping[str, Any]) -> str:
-    return _("Buys %(frequency)s times a month") % {"frequency": number_format(reason["orders_a_month"], decimal_pos=1)}
+def _place_by_purchases(reason: Reason) -> str:
+    return ngettext(
+        "First of the %(coupons)d coupons by what the shopper buys",
+        "Among the first %(place)d of the %(coupons)d coupons by what the shopper buys",
+        reason["place"],
+    ) % {"place": reason["place"], "coupons": reason["coupons"]}
 
 
-def _buys_variety(reason: Mapping[str, Any]) -> str:
-    return _("Buys %(count)d different products") % {"count": reason["count"]}
+def _place_by_category(reason: Reason) -> str:
+    return ngettext(
+        "First of the %(coupons)d coupons by the parts of the shop that the shopper buys from",
+        "Among the first %(place)d of the %(coupons)d coupons by the parts of the shop that the shopper buys from",
+        reason["place"],
+    ) % {"place": reason["place"], "coupons": reason["coupons"]}
 
 
-def _spends(reason: Mapping[str, Any]) -> str:
-    return _("Spends %(amount)s a month") % {"amount": number_format(reason["amount_a_month"], decimal_pos=0)}
+def _place_by_chance(reason: Reason) -> str:
+    return ngettext(
+        "First of the %(coupons)d coupons by the chance of buying what they are for",
+        "Among the first %(place)d of the %(coupons)d coupons by the chance of buying what they are for",
+        reason["place"],
+    ) % {"place": reason["place"], "coupons": reason["coupons"]}
 
 
-def _bought_lately(reason: Mapping[str, Any]) -> str:
-    return _("Last bought something %(ago)s") % {"ago": _days_ago(reason["days_since_last"])}
+def _buys_more_than_others(reason: Reason) -> str:
+    return _("Buys more of what this coupon is for than %(share)s of shoppers") % {"share": _percent(reason["share"])}
 
 
-def _similar_shoppers(reason: Mapping[str, Any]) -> str:
+def _buys_more_of_category_than_others(reason: Reason) -> str:
+    return _("Buys more from this part of the shop than %(share)s of shoppers") % {"share": _percent(reason["share"])}
+
+
+def _buys_often(reason: Reason) -> str:
+    return _("Buys %(frequency)s times a month, last %(ago)s") % {
+        "frequency": _number(reason["orders_a_month"], 1),
+        "ago": _ago(reason["days_since_last"]),
+    }
+
+
+def _buys_variety(reason: Reason) -> str:
+    return ngettext("Buys %(count)d product", "Buys %(count)d different products", reason["count"]) % {
+        "count": reason["count"]
+    }
+
+
+def _spends(reason: Reason) -> str:
+    return _("Spends %(amount)s a month") % {"amount": _number(reason["amount_a_month"], 0)}
+
+
+def _similar_shoppers(reason: Reason) -> str:
     return _("Shoppers who buy alike buy what this coupon is for")
 
 
-def _similar_products(reason: Mapping[str, Any]) -> str:
+def _similar_products(reason: Reason) -> str:
     return _("What this coupon is for goes with what the shopper buys")
 
 
-def _popular(reason: Mapping[str, Any]) -> str:
+def _popular(reason: Reason) -> str:
     return ngettext(
         "%(shoppers)d shopper bought what this coupon is for",
         "%(shoppers)d shoppers bought what this coupon is for",
@@ -101,11 +238,15 @@ def _popular(reason: Mapping[str, Any]) -> str:
     ) % {"shoppers": reason["shoppers"]}
 
 
-def _offer_used(reason: Mapping[str, Any]) -> str:
-    return _("%(share)s of those who were sent this offer before used it") % {"share": _percent(reason["share"])}
+def _bought_with_coupons(reason: Reason) -> str:
+    return _("About %(share)s of what it is for is bought with coupons") % {"share": _percent(reason["share"])}
 
 
-def _breadth(reason: Mapping[str, Any]) -> str:
+def _offer_used(reason: Reason) -> str:
+    return _("About %(share)s of those who were sent this offer before used it") % {"share": _percent(reason["share"])}
+
+
+def _breadth(reason: Reason) -> str:
     return ngettext(
         "The coupon is good for %(products)d product",
         "The coupon is good for %(products)d products",
@@ -113,24 +254,40 @@ def _breadth(reason: Mapping[str, Any]) -> str:
     ) % {"products": reason["products"]}
 
 
+def _price(reason: Reason) -> str:
+    return _("What it is for costs about %(price)s") % {"price": _number(reason["price"], 2)}
+
+
 _WORDS = {
     "bought_products": _bought_products,
     "bought_category": _bought_category,
     "bought_brand": _bought_brand,
     "never_bought": _never_bought,
+    "never_bought_category": _never_bought_category,
+    "nothing_particular": _nothing_particular,
     "uses_coupons": _uses_coupons,
     "uses_no_coupons": _uses_no_coupons,
+    "pays_with_coupons": _pays_with_coupons,
+    "buys_at_a_discount": _buys_at_a_discount,
+    "clicks_coupons": _clicks_coupons,
     "used_offer": _used_offer,
+    "clicked_offer": _clicked_offer,
     "likely_to_buy": _likely_to_buy,
+    "place_by_purchases": _place_by_purchases,
+    "place_by_category": _place_by_category,
+    "place_by_chance": _place_by_chance,
+    "buys_more_than_others": _buys_more_than_others,
+    "buys_more_of_category_than_others": _buys_more_of_category_than_others,
     "buys_often": _buys_often,
     "buys_variety": _buys_variety,
     "spends": _spends,
-    "bought_lately": _bought_lately,
     "similar_shoppers": _similar_shoppers,
     "similar_products": _similar_products,
     "popular": _popular,
+    "bought_with_coupons": _bought_with_coupons,
     "offer_used": _offer_used,
     "breadth": _breadth,
+    "price": _price,
 }
 
 #: Every kind that has words; the contract test of the algorithms holds theirs against it.

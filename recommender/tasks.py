@@ -6,7 +6,7 @@ parent of a worker's processes stays free of polars, whose threads do not surviv
 
 import os
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ def run_job(job_id: int) -> None:
 
     - ``load``: ``folder``; ``dry_run`` and ``max_bad_share`` if they are not the service's defaults
     - ``train``: ``as_of`` (ISO 8601) and ``algorithms`` (names), both optional
+    - ``search``: ``seconds``; ``as_of`` and ``algorithms`` as for ``train``
     - ``evaluate``: ``start`` (ISO 8601); ``end``, ``validation_start`` and ``algorithms``, all optional
     - ``recommend``: ``campaign`` (primary key); ``as_of``, ``algorithm`` and ``top``, all optional
     - ``publish``: ``run`` (primary key)
@@ -103,6 +104,16 @@ def _train(job: Job, progress: Progress) -> Mapping[str, Any]:
 
     report = train(**{**job.arguments, "as_of": _as_of(job)}, progress=progress, job=job)
     return {"champion": report.champion.pk, "versions": [version.pk for version in report.versions]}
+
+
+def _search(job: Job, progress: Progress) -> Mapping[str, Any]:
+    """A job that is taken up again goes on after the last finished trial, with all its time anew."""
+    from recommender.services.search import search
+
+    options = {name: value for name, value in job.arguments.items() if name != "seconds"}
+    budget = timedelta(seconds=job.arguments["seconds"])
+    report = search(**{**options, "as_of": _as_of(job)}, budget=budget, progress=progress, job=job)
+    return {"champion": report.champion.pk, "trials": len(report.trials), "new_trials": report.new}
 
 
 def _evaluate(job: Job, progress: Progress) -> Mapping[str, Any]:
@@ -172,6 +183,7 @@ _MOMENTS = ("start", "end", "validation_start")
 _WORK: dict[Job.Kind, jobs.Work] = {
     Job.Kind.LOAD: _load,
     Job.Kind.TRAIN: _train,
+    Job.Kind.SEARCH: _search,
     Job.Kind.EVALUATE: _evaluate,
     Job.Kind.RECOMMEND: _recommend,
     Job.Kind.PUBLISH: _publish,

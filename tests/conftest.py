@@ -10,10 +10,6 @@ from couponsite.environment import embedded_broker_socket
 from tests.servers import run_broker
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "prove: takes minutes; `make prove` runs it")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not os.environ.get("COUPONSITE_PROVE"):
         for item in items:

@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 from recommender import models
 from recommender.ml.algorithms import ALGORITHMS
 from recommender.models import Run, Shop
-from recommender.reasons import in_words
+from recommender.reasons import in_words, speaking_for
 from recommender.services import runs
 from recommender.services.access import create_api_key, issue_shopper_token
 from recommender.services.ingest import load_export
@@ -59,7 +59,7 @@ def recommend(capsys: pytest.CaptureFixture[str], *options: str) -> Run:
 def list_of(run: Run, shopper_id: str) -> list[tuple[int, float, str, list[str]]]:
     """What a run recommends to a shopper: rank, score, coupon, and the reasons in words."""
     return [
-        (row.rank, row.score, row.coupon.coupon_id, in_words(row.reasons))
+        (row.rank, row.score, row.coupon.coupon_id, in_words(speaking_for(row.reasons)))
         for row in run.recommendations.filter(shopper__shopper_id=shopper_id).select_related("coupon").order_by("rank")
     ]
 

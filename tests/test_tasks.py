@@ -233,6 +233,18 @@ class TestOtherKinds:
         assert (job.state, job.result) == (Job.State.SUCCEEDED, {"champion": 5, "versions": [4, 5]})
         assert train.call_args.kwargs.items() >= {**arguments, "job": job}.items()
 
+    def test_search(self, broker: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+        report = SimpleNamespace(champion=SimpleNamespace(pk=5), trials=[1, 2, 3], new=2)
+        search = Mock(return_value=report)
+        monkeypatch.setitem(sys.modules, "recommender.services.search", SimpleNamespace(search=search))
+        job = start_job(kind=Job.Kind.SEARCH, key="search", arguments={"seconds": 90.0, "algorithms": ["popularity"]})
+        tasks.run_job(job.pk)
+        job.refresh_from_db()
+        assert (job.state, job.result) == (Job.State.SUCCEEDED, {"champion": 5, "trials": 3, "new_trials": 2})
+        options = {"budget": timedelta(seconds=90), "as_of": None, "algorithms": ["popularity"], "job": job}
+        assert search.call_args.kwargs.items() >= options.items()
+        assert "seconds" not in search.call_args.kwargs
+
     def test_publish(
         self, broker: redis.Redis, campaign: Campaign, planned: Mock, monkeypatch: pytest.MonkeyPatch
     ) -> None:

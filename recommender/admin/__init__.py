@@ -13,6 +13,7 @@ from recommender.admin import (
     recommendations,
     runs,
     schedule,
+    search,
     shop,
     shoppers,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "recommendations",
     "runs",
     "schedule",
+    "search",
     "shop",
     "shoppers",
 ]

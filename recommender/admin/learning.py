@@ -13,7 +13,7 @@ from django.shortcuts import redirect
 from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -108,10 +108,13 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
         ),
         (
             gettext_lazy("How it can be made again"),
-            {"classes": ("collapse",), "fields": ("parameters", "library_versions", "artifact", "artifact_digest")},
+            {
+                "classes": ("collapse",),
+                "fields": ("configuration", "parameters", "library_versions", "artifact", "artifact_digest"),
+            },
         ),
     )
-    readonly_fields = ("is_champion",)
+    readonly_fields = ("is_champion", "drawn_model")
     inlines = (EvaluationInline,)
     actions_list = ("train", "compare_latest")
     actions_detail = ("promote", "compare")
@@ -128,6 +131,20 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
     @display(description=gettext_lazy("champion"), label={True: "success"})
     def is_champion(self, version: ModelVersion) -> tuple[bool, str] | None:
         return (True, _("champion")) if version.champion else None  # type: ignore[attr-defined]
+
+    def get_fieldsets(self, request: HttpRequest, obj: ModelVersion | None = None) -> Any:
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None or not obj.drawing:
+            return fieldsets
+        return [*fieldsets, (_("What it learned"), {"fields": ("drawn_model",)})]
+
+    @display(description=gettext_lazy("drawing"))
+    def drawn_model(self, version: ModelVersion) -> SafeString:
+        return format_html(
+            '<a href="{address}"><img class="desk-picture" src="{address}" alt="{title}"></a>',
+            address=reverse("admin:recommender_modelversion_drawing", args=[version.pk]),
+            title=_("The questions that the model asks, and how many offers were used after each answer"),
+        )
 
     @display(description=metrics.COLUMNS["roc_auc"].title)
     def roc_auc(self, version: ModelVersion) -> str:
@@ -149,21 +166,27 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
         figure = path(
             "<int:version_id>/figure/", self.admin_site.admin_view(self.figure), name="recommender_modelversion_figure"
         )
+        drawing = path(
+            "<int:version_id>/drawing/",
+            self.admin_site.admin_view(self.drawing),
+            name="recommender_modelversion_drawing",
+        )
         backtest_figure = path(
             "backtest-figure/",
             self.admin_site.admin_view(self.backtest_figure),
             name="recommender_modelversion_backtest_figure",
         )
-        return [figure, backtest_figure, *super().get_urls()]
+        return [figure, drawing, backtest_figure, *super().get_urls()]
 
     def figure(self, request: HttpRequest, version_id: int) -> FileResponse:
         """The figure that was drawn when the version was compared."""
         version = self.get_viewable(request, str(version_id))
-        folder = settings.DATA_DIR.resolve()
-        file = (folder / version.figure).resolve()
-        if not file.is_relative_to(folder) or file.suffix != ".png" or not file.is_file():
-            raise Http404(_("Model version %(version)s has no figure.") % {"version": version})
-        return FileResponse(file.open("rb"), content_type="image/png")
+        return _picture(version, version.figure)
+
+    def drawing(self, request: HttpRequest, version_id: int) -> FileResponse:
+        """The model itself, as it was drawn when it was learned."""
+        version = self.get_viewable(request, str(version_id))
+        return _picture(version, version.drawing)
 
     def backtest_figure(self, request: HttpRequest) -> FileResponse:
         """The figure of the latest backtest."""
@@ -305,6 +328,15 @@ class PromotionAdmin(ReadOnlyMixin, TableAdmin):
     list_select_related = ("model_version", "previous", "promoted_by")
     list_filter = ("promoted_at",)
     search_fields = ("model_version__id__exact", "model_version__algorithm__startswith", "reason")
+
+
+def _picture(version: ModelVersion, name: str) -> FileResponse:
+    """A picture of the version by its path under the data directory, and no other file."""
+    folder = settings.DATA_DIR.resolve()
+    file = (folder / name).resolve()
+    if not file.is_relative_to(folder) or file.suffix != ".png" or not file.is_file():
+        raise Http404(_("Model version %(version)s has no such figure.") % {"version": version})
+    return FileResponse(file.open("rb"), content_type="image/png")
 
 
 def _main_figure(version: ModelVersion, metric: str) -> str:

@@ -60,6 +60,7 @@ def _groups() -> list[tuple[str, list[Page]]]:
             _("Models"),
             [
                 (_("Model versions"), "model_training", "recommender.modelversion"),
+                (_("Search trials"), "search", "recommender.searchtrial"),
                 (_("Promotions"), "trophy", "recommender.promotion"),
                 (_("Snapshots"), "photo_camera", "recommender.snapshot"),
             ],

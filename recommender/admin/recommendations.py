@@ -13,7 +13,7 @@ from unfold.decorators import action, display
 
 from recommender.admin.base import IdentifierSearchMixin, ReadOnlyMixin, TableAdmin
 from recommender.models import Recommendation, Run
-from recommender.reasons import in_words
+from recommender.reasons import Reason, in_words, speaking_against, speaking_for, strength_in_words
 
 
 class RunFilter(admin.SimpleListFilter):
@@ -45,8 +45,8 @@ class RecommendationAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
     list_disable_select_all = True  # a run may hold millions
     search_fields = ("shopper__shopper_id", "coupon__coupon_id")
     search_help_text = gettext_lazy("A whole shopper id or coupon id.")
-    fields = ("run", "shopper", "coupon", "rank", "chance", "why", "excluded")
-    readonly_fields = ("chance", "why")
+    fields = ("run", "shopper", "coupon", "rank", "chance", "why", "why_not", "excluded")
+    readonly_fields = ("chance", "why", "why_not")
     actions = ("take_out", "put_back")
 
     def get_ordering(self, request: HttpRequest) -> Sequence[str]:
@@ -59,8 +59,11 @@ class RecommendationAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
 
     @display(description=gettext_lazy("why"))
     def why(self, recommendation: Recommendation) -> SafeString:
-        sentences = ((sentence,) for sentence in in_words(recommendation.reasons))
-        return format_html_join("", '<span class="reason">{}</span>', sentences)
+        return _sentences(speaking_for(recommendation.reasons))
+
+    @display(description=gettext_lazy("what speaks against it"))
+    def why_not(self, recommendation: Recommendation) -> SafeString:
+        return _sentences(speaking_against(recommendation.reasons))
 
     @display(description=gettext_lazy("offered"), boolean=True)
     def is_offered(self, recommendation: Recommendation) -> bool:
@@ -97,3 +100,12 @@ class RecommendationAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
         except ValueError as error:
             messages.error(request, str(error))
             return 0
+
+
+def _sentences(reasons: list[Reason]) -> SafeString:
+    """A line a reason, with how strong it is."""
+    return format_html_join(
+        "",
+        '<span class="reason">{} <span class="reason-strength">{}</span></span>',
+        zip(in_words(reasons), map(strength_in_words, reasons), strict=True),
+    )

@@ -81,14 +81,14 @@ class RunAdmin(ReadOnlyMixin, TableAdmin):
                     ("model_version", "snapshot"),
                     ("as_of", "top"),
                     ("shopper_count", "recommendation_count"),
-                    ("expected_uses", "job"),
+                    ("expected_interval", "job"),
                     ("created_at", "created_by"),
                     ("reviewed_at", "reviewed_by"),
                 )
             },
         ),
     )
-    readonly_fields = ("expected_uses",)
+    readonly_fields = ("expected_interval",)
     actions_detail = ("approve", "publish", "publish_later", "reject")
 
     @display(description=gettext_lazy("state"), ordering="state", label=STATE_LABELS)
@@ -98,6 +98,23 @@ class RunAdmin(ReadOnlyMixin, TableAdmin):
     @display(description=gettext_lazy("expected redemptions"), ordering="expected_redemptions")
     def expected_uses(self, run: Run) -> str | None:
         return None if run.expected_redemptions is None else f"{run.expected_redemptions:,.1f}"
+
+    @display(description=gettext_lazy("expected redemptions"))
+    def expected_interval(self, run: Run) -> str | None:
+        if run.expected_redemptions is None:
+            return None
+        decimals = 0 if run.expected_redemptions >= 10 else 1
+        expected = f"{run.expected_redemptions:,.{decimals}f}"
+        if run.expected_low is None or run.expected_high is None:
+            return _("about %(expected)s uses") % {"expected": expected}
+        told = _("about %(expected)s uses, 90 of 100 times between %(low)s and %(high)s") % {
+            "expected": expected,
+            "low": f"{run.expected_low:,}",
+            "high": f"{run.expected_high:,}",
+        }
+        if run.model_version.training_positives:
+            return told
+        return _("%(told)s. No past campaign has taught anything yet: this rests on purchases alone.") % {"told": told}
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

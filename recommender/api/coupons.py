@@ -16,7 +16,7 @@ from recommender.api.permissions import IsShopOrShopper
 from recommender.api.schema import problems
 from recommender.api.views import ApiView
 from recommender.models import Coupon
-from recommender.reasons import KINDS, in_words
+from recommender.reasons import in_words, speaking_for
 from recommender.services.access import ShopperUnknown
 from recommender.services.serving import CampaignUnknown, ServedCoupon, coupons_of
 
@@ -112,8 +112,7 @@ def _offered(served: ServedCoupon) -> dict[str, Any]:
     for column in ("discount_value", "min_spend", "max_discount"):
         if coupon[column] is not None:
             coupon[column] = str(coupon[column])  # the renderer would make a float of it
-    # A list may be older than a release that dropped a kind.
-    reasons = [reason for reason in coupon.pop("reasons") if reason["kind"] in KINDS]
+    reasons = speaking_for(coupon.pop("reasons"))
     return {
         "rank": coupon.pop("rank"),
         "score": coupon.pop("score"),

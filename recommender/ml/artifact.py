@@ -9,7 +9,7 @@ from pathlib import Path
 
 import joblib
 
-from recommender.ml.algorithms.base import Algorithm
+from recommender.ml.contract import Algorithm
 
 #: Raised when the code can no longer use what earlier code wrote: features or attributes of algorithms changed.
 FORMAT = 1

@@ -61,14 +61,14 @@ class BehaviourExamples:
     bought: np.ndarray
 
 
-def describe_behaviour(sets: ProductSets, profiles: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-    """What the model looks at, for pairs of ``shopper`` and ``set``."""
+def describe_behaviour(described: pl.DataFrame, profiles: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """What the model looks at, for pairs of ``shopper`` and ``set`` that :meth:`ProductSets.describe` described."""
     shoppers = (
         pairs.select(c.SHOPPER)
         .join(profiles.select(c.SHOPPER, *_OF_THE_SHOPPER), on=c.SHOPPER, how="left", maintain_order="left")
         .select(pl.col(column).fill_null(NEW_SHOPPER[column]) for column in _OF_THE_SHOPPER)
     )
-    return pl.concat([sets.describe(pairs).select(_OF_THE_SET), shoppers], how="horizontal")
+    return pl.concat([described.select(_OF_THE_SET), shoppers], how="horizontal")
 
 
 def behaviour_examples(history: History, seed: int) -> BehaviourExamples | None:
@@ -113,7 +113,7 @@ def behaviour_examples(history: History, seed: int) -> BehaviourExamples | None:
     outcome = pairs.lazy().join(since, on=[c.SHOPPER, SET], how="left", maintain_order="left").collect()
     return BehaviourExamples(
         pairs=pairs,
-        inputs=describe_behaviour(ProductSets(then, members), shopper_profiles(then), pairs),
+        inputs=describe_behaviour(ProductSets(then, members).describe(pairs), shopper_profiles(then), pairs),
         bought=outcome[c.LABEL].fill_null(False).to_numpy(),
     )
 

@@ -46,6 +46,12 @@ def product_categories(history: History, depth: int) -> pl.DataFrame:
     )
 
 
+def category_names(history: History) -> pl.DataFrame:
+    """What each category is called, the last part of its path. Columns ``category`` and ``name``."""
+    name = pl.col(c.PATH).str.split(_SEPARATOR).list.last().alias(c.NAME)
+    return history.scan("categories").select(c.CATEGORY, name).sort(c.CATEGORY).collect()
+
+
 def category_depth(history: History) -> int:
     """The deepest level at which at most :data:`MOST_CATEGORIES` categories were bought from; at least 1."""
     bought = purchases(history).select(c.PRODUCT).unique()

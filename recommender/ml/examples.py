@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from recommender.ml import columns as c
-from recommender.ml.algorithms.base import Inputs
+from recommender.ml.contract import Inputs
 from recommender.ml.evaluation.splits import label_pairs, teaching_campaigns
 from recommender.ml.history import Snapshot
 

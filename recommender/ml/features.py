@@ -1,7 +1,8 @@
 """What the supervised algorithms see of a (shopper, coupon) pair as of a moment.
 
 All features are numbers from 0 up, in raw units (counts, days, money, shares); algorithms that want another scale make
-it themselves. :data:`GROUPS` says which belong together, so that a score can be explained by groups.
+it themselves. :data:`GROUPS` says which belong together, so that a score can be explained by groups; :data:`RISING` and
+:data:`FALLING` which of them common sense gives a direction.
 """
 
 from collections.abc import Mapping
@@ -9,13 +10,13 @@ from typing import ClassVar
 
 import numpy as np
 import polars as pl
-from scipy import sparse
 
 from recommender.ml import columns as c
 from recommender.ml import shopper_profile as profile
-from recommender.ml.algorithms.base import DescribedHistory, Inputs
+from recommender.ml.affinity import GroupShares, purchase_matrix
 from recommender.ml.behaviour import behaviour_model, describe_behaviour
 from recommender.ml.catalogue import category_depth, coupon_products, product_categories
+from recommender.ml.contract import DescribedHistory, Inputs
 from recommender.ml.history import History
 from recommender.ml.product_sets import (
     BUYERS,
@@ -30,20 +31,25 @@ from recommender.ml.purchases import (
     DAYS_SINCE_LAST,
     FADED_AMOUNT,
     FADED_TIMES,
+    FADED_TIMES_WITH_COUPON,
     RECENT_TIMES,
     TIMES,
     age_in_days,
     fading_weight,
-    purchases,
 )
+from recommender.ml.standing import AmongShoppers, rank_in_list, reference_rows, share_of_best
 
 LIKELY_TO_BUY = "likely_to_buy"
 OWN_SHARE = "own_share_of_purchases"
+LIFT = "share_against_the_shop"
+OWN_LIFT = f"own_{LIFT}"
+OWN_PART = "own_part"
 CATEGORY_TIMES = "category_times"
-CATEGORY_FADED_TIMES = "category_faded_times"
 CATEGORY_SHARE = "category_share_of_purchases"
 BRAND_TIMES = "brand_times"
 BRAND_FADED_TIMES = "brand_faded_times"
+SALES_SHARE = "share_of_sales"
+COUPON_RATE = "share_bought_with_coupon"
 OFFER_USES = "own_uses_of_the_offer"
 OFFER_INTEREST = "own_interest_in_the_offer"
 OFFER_USE_RATE = "use_rate_of_the_offer"
@@ -57,27 +63,93 @@ MIN_SPEND = "min_spend"
 
 #: What is said of a coupon whose offer nobody was sent before: nothing is known, so the prior's rate.
 PRIOR_OFFER_USES, PRIOR_OFFER_CHANCES = 0.5, 100.0
+#: Purchases with a coupon, and purchases, that all products are credited with, for the same reason.
+PRIOR_COUPON_TIMES, PRIOR_TIMES = 0.5, 50.0
+#: Purchases like the whole shop's that every shopper is credited with, so that one purchase is not a taste.
+PRIOR_TASTE = 1.0
+
+#: The product groups that a coupon's products are in: the deepest level of categories that is not too fine to say what
+#: a shopper likes, and the level below it.
+CATEGORY_LEVELS = ("category", "subcategory")
+
+
+def _of(level: str, what: str) -> str:
+    return f"{level}_{what}"
+
+
+CATEGORY_FADED_TIMES = _of("category", FADED_TIMES)
+#: What is told of both levels of categories.
+_OF_A_LEVEL = (FADED_TIMES, RECENT_TIMES, FADED_TIMES_WITH_COUPON, LIFT, OWN_PART)
+
+#: The affinities whose standing among the other shoppers is told, and those whose standing in the list is.
+OWN_STANDINGS = (TIMES, FADED_TIMES, RECENT_TIMES)
+CATEGORY_STANDINGS = tuple(_of(level, FADED_TIMES) for level in CATEGORY_LEVELS)
+STANDINGS = (*OWN_STANDINGS, *CATEGORY_STANDINGS)
+LIST_STANDINGS = (*STANDINGS, FADED_AMOUNT, LIKELY_TO_BUY)
+
+
+def _share_of_best(affinity: str) -> str:
+    return f"{affinity}_of_best"
+
+
+def _rank(affinity: str) -> str:
+    return f"{affinity}_rank"
+
+
+def _above(affinity: str) -> str:
+    return f"{affinity}_shoppers_above"
+
+
+def _rank_above(affinity: str) -> str:
+    return f"{affinity}_shoppers_above_rank"
+
+
+def standing_in_the_list(affinity: str) -> tuple[str, str]:
+    """The features of where an affinity stands in the list: its share of the best, and its rank from 0."""
+    return _share_of_best(affinity), _rank(affinity)
+
+
+def standing_among_shoppers(affinity: str) -> tuple[str, str]:
+    """The features of where an affinity stands among shoppers: of a thousand, those above, and the rank by that."""
+    return _above(affinity), _rank_above(affinity)
+
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "own purchases": (
         TIMES,
         FADED_TIMES,
         RECENT_TIMES,
+        FADED_TIMES_WITH_COUPON,
         FADED_AMOUNT,
         OWN_PRODUCTS,
         DAYS_SINCE_LAST,
         OWN_SHARE,
+        OWN_LIFT,
     ),
     "behaviour": (LIKELY_TO_BUY,),
-    "category": (CATEGORY_TIMES, CATEGORY_FADED_TIMES, CATEGORY_SHARE),
+    "category": (
+        CATEGORY_TIMES,
+        CATEGORY_SHARE,
+        *(_of(level, what) for level in CATEGORY_LEVELS for what in _OF_A_LEVEL),
+    ),
     "brand": (BRAND_TIMES, BRAND_FADED_TIMES),
+    "standing in the list": tuple(name for affinity in LIST_STANDINGS for name in standing_in_the_list(affinity)),
+    "standing among shoppers": tuple(name for affinity in STANDINGS for name in standing_among_shoppers(affinity)),
     "coupon habit": (
         profile.COUPON_USE_RATE,
         profile.CAMPAIGN_USE_RATE,
         profile.REDEMPTIONS,
         profile.FADED_REDEMPTIONS,
+        profile.DAYS_SINCE_LAST_REDEMPTION,
+        profile.REDEMPTION_DAYS,
+        profile.USES_AGAINST_OTHERS,
+        profile.CAMPAIGNS_USED_AGAINST_OTHERS,
         profile.CAMPAIGNS_RECEIVED,
         profile.COUPON_DISCOUNT_SHARE,
+        profile.COUPON_ORDERS,
+        profile.COUPON_ORDER_RATE,
+        profile.COUPON_LINES,
+        profile.DAYS_SINCE_LAST_COUPON,
         profile.DISCOUNT_SHARE,
         profile.CLICKS,
     ),
@@ -86,7 +158,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "activity": (profile.FREQUENCY, profile.RECENT_FREQUENCY, profile.DAYS_SINCE_LAST_ORDER),
     "variety": (profile.VARIETY, profile.DISTINCT_PRODUCTS),
     "spend": (profile.SPEND,),
-    "popularity": (BUYERS, BUYERS_SHARE, RECENT_BUYERS_SHARE),
+    "popularity": (BUYERS, BUYERS_SHARE, RECENT_BUYERS_SHARE, SALES_SHARE),
+    "coupons on its products": (COUPON_RATE, *(_of(level, COUPON_RATE) for level in CATEGORY_LEVELS)),
     "coupon": (
         PRODUCTS,
         PRODUCT_PRICE,
@@ -98,6 +171,34 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 FEATURES = [feature for group in GROUPS.values() for feature in group]
+
+#: Directions that common sense gives: more of the first never lowers the score, more of the second never raises it.
+RISING = {
+    TIMES,
+    FADED_TIMES,
+    RECENT_TIMES,
+    FADED_TIMES_WITH_COUPON,
+    FADED_AMOUNT,
+    LIKELY_TO_BUY,
+    OFFER_USES,
+    OFFER_INTEREST,
+    profile.COUPON_USE_RATE,
+    profile.CAMPAIGN_USE_RATE,
+    profile.FADED_REDEMPTIONS,
+    profile.USES_AGAINST_OTHERS,
+    profile.CAMPAIGNS_USED_AGAINST_OTHERS,
+    profile.COUPON_ORDERS,
+    profile.COUPON_ORDER_RATE,
+    profile.COUPON_LINES,
+    *(_share_of_best(affinity) for affinity in LIST_STANDINGS),
+}
+FALLING = {
+    DAYS_SINCE_LAST,
+    profile.DAYS_SINCE_LAST_COUPON,
+    profile.DAYS_SINCE_LAST_REDEMPTION,
+    *(_rank(affinity) for affinity in LIST_STANDINGS),
+    *(name for affinity in STANDINGS for name in standing_among_shoppers(affinity)),
+}
 
 
 class PairFeatures(Inputs):
@@ -117,38 +218,60 @@ class _DescribedPairs(DescribedHistory):
         self._sets = ProductSets(history, members.rename({c.COUPON: SET}))
         self._profiles = profile.shopper_profiles(history)
         self._behaviour = behaviour_model(history)
-        self._coupon_features = _coupon_features(history, self._coupons, members)
         self._offer_uses = _own_uses_of_offers(history, self._coupons)
-        self._categories = _Affinity(
-            history, members, product_categories(history, category_depth(history)), self._coupons
+        self._matrix = purchase_matrix(history)
+        self._bought = {
+            kind: self._matrix.of(kind) for kind in (TIMES, FADED_TIMES, RECENT_TIMES, FADED_TIMES_WITH_COUPON)
+        }
+        self._members = self._matrix.membership(members, self._coupons, c.COUPON)
+        depth = category_depth(history)
+        self._levels = {
+            level: GroupShares(self._matrix, members, product_categories(history, depth + below), self._coupons)
+            for below, level in enumerate(CATEGORY_LEVELS)
+        }
+        self._brands = GroupShares(self._matrix, members, _brands(history), self._coupons)
+        sold = self._matrix.sold()
+        self._sales_share = (sold @ self._members) / max(sold.sum(), 1e-9)
+        self._level_shares = {
+            level: groups.of_the_shop(sold) / max(sold.sum(), 1e-9) for level, groups in self._levels.items()
+        }
+        self._coupon_features = _coupon_features(history, self._coupons, members).join(
+            self._sales(), on=c.COUPON, how="left", maintain_order="left"
         )
-        brands = (
-            history.scan("products").filter(pl.col(c.BRAND) != "").select(c.PRODUCT, c.BRAND).sort(c.PRODUCT).collect()
-        )
-        numbered = brands.select(c.PRODUCT, pl.col(c.BRAND).rank("dense").cast(pl.UInt32).alias(c.CATEGORY))
-        self._brands = _Affinity(history, members, numbered, self._coupons)
+        reference = self._affinities(reference_rows(self._matrix))
+        self._among_shoppers = {affinity: AmongShoppers(reference[affinity]) for affinity in STANDINGS}
 
     def describe(self, pairs: pl.DataFrame) -> pl.DataFrame:
-        as_sets = pairs.select(c.SHOPPER, pl.col(c.COUPON).alias(SET))
-        frame = (
-            pairs.select(c.SHOPPER, c.COUPON)
-            .hstack(self._sets.describe(as_sets))
+        # All coupons of each shopper, whichever are asked for: a coupon's standing depends on the others.
+        shoppers = pairs[c.SHOPPER].unique().sort()
+        grid = shoppers.to_frame().join(self._coupons.to_frame(), how="cross", maintain_order="left_right")
+        described = self._describe(grid, self._matrix.rows_of(shoppers))
+        asked = shoppers.search_sorted(pairs[c.SHOPPER]) * len(self._coupons) + self._coupons.search_sorted(
+            pairs[c.COUPON]
+        )
+        return described[asked]
+
+    def _describe(self, grid: pl.DataFrame, rows: np.ndarray) -> pl.DataFrame:
+        """Every shopper with every coupon: a block of coupons for each row of the purchase matrix."""
+        sets = grid.rename({c.COUPON: SET})
+        own = self._sets.describe(sets)
+        likely = self._behaviour.probability(describe_behaviour(own, self._profiles, sets))
+        tables = self._tables(rows)
+        shape = len(rows), len(self._coupons)
+        # In single precision, since a product of matrices rounds its rows differently by how many there are, and what
+        # is equal must stay equal.
+        for name, values in ((FADED_AMOUNT, own[FADED_AMOUNT].to_numpy()), (LIKELY_TO_BUY, likely)):
+            tables |= _list_standing(name, values.astype(np.float32).astype(np.float64).reshape(shape))
+        purchased = pl.max_horizontal(profile.VARIETY, pl.lit(1e-9))
+        return (
+            grid.hstack(own)
             .join(self._profiles, on=c.SHOPPER, how="left", maintain_order="left")
             .with_columns(pl.col(column).fill_null(value) for column, value in profile.NEW_SHOPPER.items())
             .join(self._coupon_features, on=c.COUPON, how="left", maintain_order="left")
             .join(self._offer_uses, on=[c.SHOPPER, c.COUPON], how="left", maintain_order="left")
-        )
-        category = self._categories.of(pairs)
-        brand = self._brands.of(pairs)
-        likely = self._behaviour.probability(describe_behaviour(self._sets, self._profiles, as_sets))
-        purchased = pl.max_horizontal(profile.VARIETY, pl.lit(1e-9))
-        return (
-            frame.with_columns(
+            .with_columns(
                 pl.Series(LIKELY_TO_BUY, likely),
-                pl.Series(CATEGORY_TIMES, category[:, 0]),
-                pl.Series(CATEGORY_FADED_TIMES, category[:, 1]),
-                pl.Series(BRAND_TIMES, brand[:, 0]),
-                pl.Series(BRAND_FADED_TIMES, brand[:, 1]),
+                *(pl.Series(name, table.ravel()) for name, table in tables.items()),
             )
             .with_columns(
                 (pl.col(FADED_TIMES) / purchased).clip(0, 1).alias(OWN_SHARE),
@@ -157,64 +280,82 @@ class _DescribedPairs(DescribedHistory):
             .select(pl.col(feature).fill_null(0.0).cast(pl.Float32) for feature in FEATURES)
         )
 
+    def _affinities(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """(rows, coupons) by the name of each of :data:`STANDINGS`, for rows of the purchase matrix."""
+        faded = self._bought[FADED_TIMES][rows]
+        own = {
+            kind: (self._bought[kind][rows] @ self._members).toarray() for kind in (TIMES, FADED_TIMES, RECENT_TIMES)
+        }
+        return own | {_of(level, FADED_TIMES): groups.of_shoppers(faded) for level, groups in self._levels.items()}
 
-class _Affinity:
-    """How often shoppers bought from the categories (or brands) that a coupon's products are in.
+    def _tables(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """(rows, coupons) by feature: all that takes the purchase matrix, for rows of it."""
+        bought = {kind: matrix[rows] for kind, matrix in self._bought.items()}
+        affinities = self._affinities(rows)
+        purchased = np.asarray(bought[FADED_TIMES].sum(axis=1))
+        tables = affinities | {
+            FADED_TIMES_WITH_COUPON: (bought[FADED_TIMES_WITH_COUPON] @ self._members).toarray(),
+            OWN_LIFT: _lift(affinities[FADED_TIMES], purchased, self._sales_share),
+            CATEGORY_TIMES: self._levels["category"].of_shoppers(bought[TIMES]),
+            BRAND_TIMES: self._brands.of_shoppers(bought[TIMES]),
+            BRAND_FADED_TIMES: self._brands.of_shoppers(bought[FADED_TIMES]),
+        }
+        for level, groups in self._levels.items():
+            of_level = affinities[_of(level, FADED_TIMES)]
+            for kind in (RECENT_TIMES, FADED_TIMES_WITH_COUPON):
+                tables[_of(level, kind)] = groups.of_shoppers(bought[kind])
+            tables[_of(level, LIFT)] = _lift(of_level, purchased, groups.averaged(self._level_shares[level]))
+            tables[_of(level, OWN_PART)] = _ratio(affinities[FADED_TIMES], of_level)
+        for name in STANDINGS:
+            above = self._among_shoppers[name].per_mille_above(affinities[name])
+            tables |= _list_standing(name, affinities[name])
+            tables |= {_above(name): above, _rank_above(name): rank_in_list(-above)}
+        return tables
 
-    A coupon's categories weigh by the share of its products' sales that each has, so that one stray product does not
-    make a coffee coupon a tea coupon.
+    def _sales(self) -> pl.DataFrame:
+        """A row a coupon: its products' share of all purchases, and how much is bought with coupons, of its products
+        and of the categories that they are in."""
+        with_coupon, sold = self._matrix.sold(FADED_TIMES_WITH_COUPON), self._matrix.sold()
+        rates = {COUPON_RATE: _coupon_rate(with_coupon @ self._members, sold @ self._members)}
+        for level, groups in self._levels.items():
+            rate = _coupon_rate(groups.of_the_shop(with_coupon), groups.of_the_shop(sold))
+            rates[_of(level, COUPON_RATE)] = groups.averaged(rate)
+        return pl.DataFrame({c.COUPON: self._coupons, SALES_SHARE: self._sales_share, **rates})
+
+
+def _list_standing(name: str, affinity: np.ndarray) -> dict[str, np.ndarray]:
+    return {_share_of_best(name): share_of_best(affinity), _rank(name): rank_in_list(affinity)}
+
+
+def _coupon_rate(with_coupon: np.ndarray, sold: np.ndarray) -> np.ndarray:
+    return (np.asarray(with_coupon) + PRIOR_COUPON_TIMES) / (np.asarray(sold) + PRIOR_TIMES)
+
+
+def _lift(affinity: np.ndarray, purchased: np.ndarray, shop_share: np.ndarray) -> np.ndarray:
+    """(rows, k): the share of a shopper's purchases over that of the whole shop's, drawn towards 1.
+
+    Args:
+        affinity: (rows, k), purchases of what each coupon is for.
+        purchased: (rows, 1), all purchases of each shopper.
+        shop_share: (k,), the share of the whole shop's purchases.
     """
+    share = (affinity + PRIOR_TASTE * shop_share) / (purchased + PRIOR_TASTE)
+    return np.divide(share, shop_share, out=np.ones_like(affinity), where=shop_share > 0)
 
-    def __init__(self, history: History, members: pl.DataFrame, categories: pl.DataFrame, coupons: pl.Series) -> None:
-        bought = purchases(history)
-        sold = bought.group_by(c.PRODUCT, maintain_order=True).agg(pl.col(FADED_TIMES).sum().alias("sold"))
-        shares = (
-            members.join(categories, on=c.PRODUCT, maintain_order="left")
-            .join(sold, on=c.PRODUCT, how="left", maintain_order="left")
-            .group_by(c.COUPON, c.CATEGORY, maintain_order=True)
-            .agg((pl.col("sold").fill_null(0.0) + 0.1).sum().alias("share"))
-            .with_columns(pl.col("share") / pl.col("share").sum().over(c.COUPON))
-            .sort(c.COUPON, c.CATEGORY)
-        )
-        wanted = shares[c.CATEGORY].unique().sort()
-        self._coupons = coupons
-        self._bought = (
-            bought.lazy()
-            .join(categories.lazy(), on=c.PRODUCT, maintain_order="left")
-            .join(wanted.to_frame().lazy(), on=c.CATEGORY, how="semi")
-            .group_by(c.SHOPPER, c.CATEGORY, maintain_order=True)
-            .agg(pl.col(TIMES, FADED_TIMES).sum())
-            .sort(c.SHOPPER, c.CATEGORY)
-            .collect()
-        )
-        self._categories = wanted
-        self._shares = sparse.csr_matrix(
-            (
-                shares["share"].to_numpy(),
-                (
-                    wanted.search_sorted(shares[c.CATEGORY]).to_numpy(),
-                    coupons.search_sorted(shares[c.COUPON]).to_numpy(),
-                ),
-            ),
-            shape=(len(wanted), len(coupons)),
-        )
 
-    def of(self, pairs: pl.DataFrame) -> np.ndarray:
-        """(n, 2): times and faded times, averaged over the coupon's categories by their shares."""
-        shoppers = pairs[c.SHOPPER].unique().sort()
-        bought = self._bought.join(shoppers.to_frame(), on=c.SHOPPER, how="semi")
-        rows = shoppers.search_sorted(bought[c.SHOPPER]).to_numpy()
-        columns = self._categories.search_sorted(bought[c.CATEGORY]).to_numpy()
-        shape = (len(shoppers), len(self._categories))
-        pair_rows = shoppers.search_sorted(pairs[c.SHOPPER]).to_numpy()
-        pair_columns = self._coupons.search_sorted(pairs[c.COUPON]).to_numpy()
-        affinities = [
-            (sparse.csr_matrix((bought[what].to_numpy(), (rows, columns)), shape=shape) @ self._shares).toarray()[
-                pair_rows, pair_columns
-            ]
-            for what in (TIMES, FADED_TIMES)
-        ]
-        return np.stack(affinities, axis=1)
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.clip(np.divide(part, whole, out=np.zeros_like(part), where=whole > 0), 0.0, 1.0)
+
+
+def _brands(history: History) -> pl.DataFrame:
+    """The brand of each product that has one, numbered as ``category``."""
+    return (
+        history.scan("products")
+        .filter(pl.col(c.BRAND) != "")
+        .select(c.PRODUCT, pl.col(c.BRAND).rank("dense").cast(pl.UInt32).alias(c.CATEGORY))
+        .sort(c.PRODUCT)
+        .collect()
+    )
 
 
 def _coupon_features(history: History, coupons: pl.Series, members: pl.DataFrame) -> pl.DataFrame:

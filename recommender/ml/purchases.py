@@ -18,6 +18,7 @@ AGE = "age"
 TIMES = "times"
 FADED_TIMES = "faded_times"
 RECENT_TIMES = "recent_times"
+FADED_TIMES_WITH_COUPON = "faded_times_with_coupon"
 FADED_AMOUNT = "faded_amount"
 DAYS_SINCE_LAST = "days_since_last"
 
@@ -45,12 +46,13 @@ def purchases(history: History) -> pl.DataFrame:
     age = pl.col(AGE)
     return (
         history.order_lines.lazy()
-        .select(c.SHOPPER, c.PRODUCT, c.AMOUNT, age_in_days(c.ORDERED_AT, history).alias(AGE))
+        .select(c.SHOPPER, c.PRODUCT, c.AMOUNT, c.COUPON_DISCOUNT, age_in_days(c.ORDERED_AT, history).alias(AGE))
         .group_by(c.SHOPPER, c.PRODUCT, maintain_order=True)  # a sum of floats depends on the order of its terms
         .agg(
             pl.len().cast(pl.Float64).alias(TIMES),
             fading_weight(age).sum().alias(FADED_TIMES),
             fading_weight(age, SHORT_HALF_LIFE).sum().alias(RECENT_TIMES),
+            fading_weight(age).filter(pl.col(c.COUPON_DISCOUNT) > 0).sum().alias(FADED_TIMES_WITH_COUPON),
             (pl.col(c.AMOUNT) * fading_weight(age)).sum().alias(FADED_AMOUNT),
             age.min().alias(DAYS_SINCE_LAST),
         )

@@ -14,6 +14,9 @@ from recommender.progress import Progress
 
 #: The champion fills shoppers' lists, so it is chosen by how good lists are.
 METRIC = "ndcg_at_10"
+#: Between those whose lists are as good as can be told, by how good the probabilities are: every pair has a say in it,
+#: so it tells apart what a few lists cannot.
+TIE_BREAKER = "log_loss"
 RESAMPLES = 500
 
 
@@ -49,7 +52,10 @@ def select_champion(
     seed: int,
     progress: Progress,
 ) -> Selection:
-    """Choose among the candidates by :data:`METRIC`, and keep the choice only if it passes the gate.
+    """Choose among the candidates, and keep the choice only if it passes the gate.
+
+    Candidates whose :data:`METRIC` is not surely below the best one's (their paired interval holds 0) are equals; of
+    these the one with the best :data:`TIE_BREAKER` is chosen.
 
     Args:
         scores: of the validation period, the baseline and the present champion's algorithm among them.
@@ -65,6 +71,18 @@ def select_champion(
         for (name,), its in scores.group_by(c.ALGORITHM)
     }
     comparison = compare(scores, thresholds, resamples=RESAMPLES, seed=seed, progress=progress)
-    best = next(name for name in comparison.ranked(METRIC) if name in candidates)
+    best = choose_candidate(comparison, candidates)
     decision = passes_gate(comparison, candidate=best, metric=METRIC, champion=present)
     return Selection(best if decision.passed else present or BASELINE, decision, comparison, thresholds)
+
+
+def choose_candidate(comparison: Comparison, candidates: Sequence[str]) -> str:
+    """The candidate with the best :data:`TIE_BREAKER` of those with the best :data:`METRIC`, as far as can be told."""
+    leader = next(name for name in comparison.ranked(METRIC) if name in candidates)
+    equals = [name for name in candidates if name == leader or _as_good(comparison, name, leader)]
+    return next(name for name in comparison.ranked(TIE_BREAKER) if name in equals)
+
+
+def _as_good(comparison: Comparison, name: str, leader: str) -> bool:
+    gap = comparison.difference(leader, name, METRIC)
+    return gap.low is not None and gap.low <= 0

@@ -20,6 +20,14 @@ FADED_REDEMPTIONS = "faded_redemptions"
 CAMPAIGNS_RECEIVED = "campaigns_received"
 CAMPAIGN_USE_RATE = "campaign_use_rate"
 CLICKS = "clicks"
+COUPON_ORDERS = "orders_with_coupon"
+COUPON_ORDER_RATE = "share_of_orders_with_coupon"
+COUPON_LINES = "lines_with_coupon"
+DAYS_SINCE_LAST_COUPON = "days_since_last_order_with_coupon"
+DAYS_SINCE_LAST_REDEMPTION = "days_since_last_redemption"
+REDEMPTION_DAYS = "redemption_days"
+USES_AGAINST_OTHERS = "uses_against_others"
+CAMPAIGNS_USED_AGAINST_OTHERS = "campaigns_used_against_others"
 
 #: E(u) of somebody who never bought.
 NEW_SHOPPER = {
@@ -37,9 +45,19 @@ NEW_SHOPPER = {
     CAMPAIGNS_RECEIVED: 0.0,
     CAMPAIGN_USE_RATE: 0.05,
     CLICKS: 0.0,
+    COUPON_ORDERS: 0.0,
+    COUPON_ORDER_RATE: 0.05,
+    COUPON_LINES: 0.0,
+    DAYS_SINCE_LAST_COUPON: NEVER,
+    DAYS_SINCE_LAST_REDEMPTION: NEVER,
+    REDEMPTION_DAYS: 0.0,
+    USES_AGAINST_OTHERS: 1.0,
+    CAMPAIGNS_USED_AGAINST_OTHERS: 1.0,
 }
 #: Redemptions, and orders or campaigns, that everybody is credited with, so that one lucky use is not a rate of 1.
 PRIOR_USES, PRIOR_CHANCES = 0.1, 2.0
+#: Uses, and campaigns used, that are added both to a shopper's own and to what was to be expected of anybody.
+PRIOR_EXPECTED_USES, PRIOR_EXPECTED_CAMPAIGNS = 0.5, 0.25
 
 
 def shopper_profiles(history: History) -> pl.DataFrame:
@@ -58,8 +76,10 @@ def shopper_profiles(history: History) -> pl.DataFrame:
             age_in_days(c.ORDERED_AT, history).first().alias(AGE),
             pl.col(c.PRODUCT).n_unique().alias(VARIETY),
             pl.col(c.AMOUNT, c.DISCOUNT, c.COUPON_DISCOUNT).sum(),
+            (pl.col(c.COUPON_DISCOUNT) > 0).sum().alias("lines_with_coupon"),
         )
     )
+    with_coupon = pl.col("lines_with_coupon") > 0
     gross = (pl.col(c.AMOUNT) + pl.col(c.DISCOUNT) + pl.col(c.COUPON_DISCOUNT)).sum()
     buying = baskets.group_by(c.SHOPPER, maintain_order=True).agg(
         weight.sum().alias(FREQUENCY),
@@ -71,6 +91,9 @@ def shopper_profiles(history: History) -> pl.DataFrame:
         .clip(0, 1)
         .alias(COUPON_DISCOUNT_SHARE),
         pl.col(AGE).min().alias(DAYS_SINCE_LAST_ORDER),
+        weight.filter(with_coupon).sum().alias(COUPON_ORDERS),
+        (weight * pl.col("lines_with_coupon")).sum().alias(COUPON_LINES),
+        pl.col(AGE).filter(with_coupon).min().alias(DAYS_SINCE_LAST_COUPON),
     )
     variety = purchases(history).lazy().group_by(c.SHOPPER).agg(pl.len().cast(pl.Float64).alias(DISTINCT_PRODUCTS))
     redeeming = (
@@ -81,18 +104,11 @@ def shopper_profiles(history: History) -> pl.DataFrame:
             pl.len().cast(pl.Float64).alias(REDEMPTIONS),
             weight.sum().alias(FADED_REDEMPTIONS),
             pl.col(c.CAMPAIGN).drop_nulls().n_unique().cast(pl.Float64).alias("campaigns_used"),
+            pl.col(AGE).min().alias(DAYS_SINCE_LAST_REDEMPTION),
+            pl.col(AGE).floor().n_unique().cast(pl.Float64).alias(REDEMPTION_DAYS),
         )
     )
-    received = (
-        pl.concat(
-            [
-                history.scan("campaign_shoppers").filter(~pl.col(c.IS_CONTROL)).select(c.SHOPPER, c.CAMPAIGN),
-                history.scan("offers").select(c.SHOPPER, c.CAMPAIGN),
-            ]
-        )
-        .group_by(c.SHOPPER)
-        .agg(pl.col(c.CAMPAIGN).n_unique().cast(pl.Float64).alias(CAMPAIGNS_RECEIVED))
-    )
+    receiving = _receiving(history)
     clicking = (
         history.scan("events")
         .filter(pl.col(c.KIND).is_in(["click", "claim"]))
@@ -100,12 +116,13 @@ def shopper_profiles(history: History) -> pl.DataFrame:
         .group_by(c.SHOPPER, maintain_order=True)
         .agg(weight.sum().alias(CLICKS))
     )
-    profile = pl.concat([frame.select(c.SHOPPER) for frame in (buying, redeeming, received, clicking)]).unique()
-    for part in (buying, variety, redeeming, received, clicking):
+    profile = pl.concat([frame.select(c.SHOPPER) for frame in (buying, redeeming, receiving, clicking)]).unique()
+    for part in (buying, variety, redeeming, receiving, clicking):
         profile = profile.join(part, on=c.SHOPPER, how="left")
     rates = {
         COUPON_USE_RATE: (FADED_REDEMPTIONS, FREQUENCY),
         CAMPAIGN_USE_RATE: ("campaigns_used", CAMPAIGNS_RECEIVED),
+        COUPON_ORDER_RATE: (COUPON_ORDERS, FREQUENCY),
     }
     return (
         profile.with_columns(pl.col("campaigns_used").fill_null(0.0))
@@ -117,4 +134,40 @@ def shopper_profiles(history: History) -> pl.DataFrame:
         .select(c.SHOPPER, *NEW_SHOPPER)
         .sort(c.SHOPPER)
         .collect()
+    )
+
+
+def _receiving(history: History) -> pl.LazyFrame:
+    """Campaigns that each shopper was sent, and how the use of them compares with that of all who were sent the same.
+
+    Both ratios are own uses (campaigns used) over what the mean shopper of the same campaigns used, drawn towards 1:
+    above it is who uses more than others, however generous the campaigns were.
+    """
+    sent = pl.concat(
+        [
+            history.scan("campaign_shoppers").filter(~pl.col(c.IS_CONTROL)).select(c.SHOPPER, c.CAMPAIGN),
+            history.scan("offers").select(c.SHOPPER, c.CAMPAIGN),
+        ]
+    ).unique()
+    uses = history.scan("redemptions").group_by(c.SHOPPER, c.CAMPAIGN).agg(pl.len().cast(pl.Float64).alias("uses"))
+    used = pl.col("uses") > 0
+    return (
+        sent.join(uses, on=[c.SHOPPER, c.CAMPAIGN], how="left")
+        .with_columns(pl.col("uses").fill_null(0.0))
+        .sort(c.SHOPPER, c.CAMPAIGN)  # a sum of floats depends on the order of its terms
+        .with_columns(
+            pl.col("uses").mean().over(c.CAMPAIGN).alias("expected"),
+            used.mean().over(c.CAMPAIGN).alias("expected_campaigns"),
+        )
+        .group_by(c.SHOPPER, maintain_order=True)
+        .agg(
+            pl.len().cast(pl.Float64).alias(CAMPAIGNS_RECEIVED),
+            ((pl.col("uses").sum() + PRIOR_EXPECTED_USES) / (pl.col("expected").sum() + PRIOR_EXPECTED_USES)).alias(
+                USES_AGAINST_OTHERS
+            ),
+            (
+                (used.sum() + PRIOR_EXPECTED_CAMPAIGNS)
+                / (pl.col("expected_campaigns").sum() + PRIOR_EXPECTED_CAMPAIGNS)
+            ).alias(CAMPAIGNS_USED_AGAINST_OTHERS),
+        )
     )

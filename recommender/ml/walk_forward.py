@@ -1,7 +1,7 @@
 """Each campaign scored by what was known strictly before its start."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -10,6 +10,8 @@ import polars as pl
 
 from recommender.ml import columns as c
 from recommender.ml.algorithms import Algorithm
+from recommender.ml.algorithms.blend import Blend
+from recommender.ml.algorithms.configured import Candidate, Configured
 from recommender.ml.evaluation.splits import walk_forward
 from recommender.ml.examples import Casebook
 from recommender.progress import Progress
@@ -49,11 +51,21 @@ class WalkForward:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def fit_as_of(algorithm: type[Algorithm], casebook: Casebook, moment: datetime, seed: int) -> Fit:
+def fit_as_of(
+    algorithm: Candidate, casebook: Casebook, moment: datetime, seed: int, fits: Mapping[str, Fit] | None = None
+) -> Fit:
     """Fit a new instance on all that was known strictly before the moment.
 
     Without a past campaign it is fitted on no examples, and scores by what it knows without.
+
+    Args:
+        fits: by name, algorithms fitted as of the same moment with the same seed: a blend of these is not fitted again.
     """
+    kind = algorithm.algorithm if isinstance(algorithm, Configured) else algorithm
+    if issubclass(kind, Blend) and fits and all(member.name in fits for member in kind.members):
+        members = [fits[member.name] for member in kind.members]
+        blend = kind.of([member.model for member in members])
+        return Fit(blend, members[0].rows, members[0].positives, sum(member.seconds for member in members))
     examples = casebook.examples(algorithm.inputs, moment)
     started = time.perf_counter()
     if examples is None:
@@ -65,7 +77,7 @@ def fit_as_of(algorithm: type[Algorithm], casebook: Casebook, moment: datetime, 
 
 def score_period(
     casebook: Casebook,
-    algorithms: Sequence[type[Algorithm]],
+    algorithms: Sequence[Candidate],
     start: datetime,
     end: datetime,
     *,
@@ -97,6 +109,7 @@ def score_period(
         for _, moment in campaigns
     }
     seconds: dict[str, float] = {}
+    fits: dict[datetime, dict[str, Fit]] = {moment: {} for _, moment in campaigns}
     for place, algorithm in enumerate(algorithms):
         known = -1
         fitted: Fit | None = None
@@ -106,11 +119,13 @@ def score_period(
                 place * len(campaigns) + number,
                 len(algorithms) * len(campaigns),
             )
-            started = time.perf_counter()
             if fitted is None or uses_known[moment] > (1 + WORTH_REFITTING) * known:
-                known, fitted = uses_known[moment], fit_as_of(algorithm, casebook, moment, seed)
+                known, fitted = uses_known[moment], fit_as_of(algorithm, casebook, moment, seed, fits[moment])
+                fits[moment][algorithm.name] = fitted
+                seconds[algorithm.name] = seconds.get(algorithm.name, 0.0) + fitted.seconds
+            started = time.perf_counter()
             scores = fitted.model.score(casebook.described(algorithm.inputs, campaign))
-            seconds[algorithm.name] = seconds.get(algorithm.name, 0.0) + time.perf_counter() - started
+            seconds[algorithm.name] += time.perf_counter() - started
             frames.append(
                 casebook.pairs(campaign).select(
                     pl.lit(algorithm.name).alias(c.ALGORITHM),

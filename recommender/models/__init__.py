@@ -6,7 +6,7 @@ from recommender.models.catalogue import CATEGORY_SEPARATOR, Category, Product
 from recommender.models.coupons import Coupon, CouponTarget
 from recommender.models.feedback import Event, Redemption
 from recommender.models.jobs import Job
-from recommender.models.learning import BACKTEST_FIGURE, Evaluation, ModelVersion, Promotion, Snapshot
+from recommender.models.learning import BACKTEST_FIGURE, Evaluation, ModelVersion, Promotion, SearchTrial, Snapshot
 from recommender.models.orders import Order, OrderLine
 from recommender.models.runs import Publication, Recommendation, Run, RunShard
 from recommender.models.shop import Shop, User
@@ -35,6 +35,7 @@ __all__ = [
     "Redemption",
     "Run",
     "RunShard",
+    "SearchTrial",
     "Shop",
     "Shopper",
     "Snapshot",

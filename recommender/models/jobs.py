@@ -31,6 +31,7 @@ class Job(models.Model):
     class Kind(models.TextChoices):
         LOAD = "load", _("load history")
         TRAIN = "train", _("compare and train")
+        SEARCH = "search", _("search for the model")
         EVALUATE = "evaluate", _("backtest")
         RECOMMEND = "recommend", _("recommend")
         PUBLISH = "publish", _("publish")

@@ -1,5 +1,9 @@
 """What was learned, from what, and how good it is."""
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
@@ -42,7 +46,16 @@ class ModelVersion(models.Model):
         _("learned until"), help_text=_("Nothing dated at or after this moment was learned from.")
     )
     key = models.CharField(_("key"), max_length=64, unique=True, editable=False)
-    parameters = models.JSONField(_("parameters"), default=dict, encoder=DjangoJSONEncoder)
+    configuration = models.JSONField(
+        _("configuration"),
+        default=dict,
+        blank=True,
+        encoder=DjangoJSONEncoder,
+        help_text=_("Parameters that it was fitted with, where they are not the algorithm's defaults."),
+    )
+    parameters = models.JSONField(
+        _("parameters"), default=dict, encoder=DjangoJSONEncoder, help_text=_("What was chosen or learned.")
+    )
     library_versions = models.JSONField(_("library versions"), default=dict)
     artifact = models.CharField(_("artifact"), max_length=200, help_text=_("Its file under the data directory."))
     artifact_digest = models.CharField(_("artifact digest"), max_length=64)
@@ -53,11 +66,25 @@ class ModelVersion(models.Model):
         _("threshold"),
         help_text=_("Probability from which a pair counts as redeemed; chosen on the validation period."),
     )
+    past_outcomes = models.JSONField(
+        _("past outcomes"),
+        default=list,
+        help_text=_(
+            "Of each past campaign of the validation period, scored as of its start: uses expected, uses counted, uses "
+            "learned from, kind."
+        ),
+    )
     won = models.BooleanField(
         _("won its training"), default=False, help_text=_("Was the best of those that were compared with it.")
     )
     figure = models.CharField(
         _("figure"), max_length=200, blank=True, help_text=_("Its file under the data directory.")
+    )
+    drawing = models.CharField(
+        _("drawing"),
+        max_length=200,
+        blank=True,
+        help_text=_("The model itself drawn, where it can be: its file under the data directory."),
     )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     job = models.ForeignKey(
@@ -72,6 +99,11 @@ class ModelVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.algorithm} {self.pk}"
+
+    @property
+    def name(self) -> str:
+        """The algorithm with the parameters of its own, as comparisons call it: ``decision_tree(max_depth=4)``."""
+        return _name(self.algorithm, self.configuration)
 
 
 class Evaluation(models.Model):
@@ -94,6 +126,61 @@ class Evaluation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.metric} {self.value}"
+
+
+class SearchTrial(models.Model):
+    """One configuration that a search for the model scored on the validation period: the trail, and what a search that
+    was broken off goes on from.
+
+    Its figures are of the half of the shoppers that the search chooses by. The best of many trials looks better there
+    than it is, and the more trials there are the more so; whether it is better is found out on the other half.
+    """
+
+    key = models.CharField(_("key"), max_length=64, unique=True, editable=False)
+    algorithm = models.CharField(_("algorithm"), max_length=64)
+    configuration = models.JSONField(
+        _("configuration"),
+        default=dict,
+        blank=True,
+        encoder=DjangoJSONEncoder,
+        help_text=_("Its parameters, where they are not the algorithm's defaults."),
+    )
+    snapshot = models.ForeignKey(
+        Snapshot, verbose_name=_("snapshot"), on_delete=models.CASCADE, related_name="search_trials"
+    )
+    learned_until = models.DateTimeField(
+        _("learned until"), help_text=_("Nothing dated at or after this moment was used, and it ends the period.")
+    )
+    roc_auc = models.FloatField(_("ROC-AUC"), null=True)
+    pr_auc = models.FloatField(_("PR-AUC"), null=True)
+    ndcg_at_10 = models.FloatField(
+        _("NDCG@10"),
+        null=True,
+        help_text=_(
+            "The search chooses by it, on half of the shoppers. The best of many trials looks better here than it is; "
+            "the other half decides whether it replaces the champion."
+        ),
+    )
+    recall_at_10 = models.FloatField(_("Recall@10"), null=True)
+    seconds = models.FloatField(_("seconds"), help_text=_("To fit and score it on the validation period."))
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    job = models.ForeignKey(
+        Job, verbose_name=_("job"), null=True, blank=True, on_delete=models.SET_NULL, related_name="search_trials"
+    )
+
+    class Meta:
+        verbose_name = _("search trial")
+        verbose_name_plural = _("search trials")
+        ordering = ["-pk"]
+        indexes = [models.Index(fields=["snapshot", "learned_until"], name="search_trial_data")]
+
+    def __str__(self) -> str:
+        return f"{self.algorithm} {self.pk}"
+
+    @property
+    def name(self) -> str:
+        """The algorithm with the parameters of its own, as comparisons call it: ``decision_tree(max_depth=4)``."""
+        return _name(self.algorithm, self.configuration)
 
 
 class Promotion(models.Model):
@@ -129,3 +216,8 @@ class Promotion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model_version}: {self.reason}"
+
+
+def _name(algorithm: str, configuration: Mapping[str, Any]) -> str:
+    chosen = ", ".join(f"{name}={json.dumps(configuration[name])}" for name in sorted(configuration))
+    return f"{algorithm}({chosen})" if chosen else algorithm

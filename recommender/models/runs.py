@@ -44,6 +44,12 @@ class Run(models.Model):
     shopper_count = models.PositiveBigIntegerField(_("shoppers"), default=0)
     recommendation_count = models.PositiveBigIntegerField(_("recommendations"), default=0)
     expected_redemptions = models.FloatField(_("expected redemptions"), null=True, blank=True)
+    expected_low = models.PositiveBigIntegerField(
+        _("redemptions at least"), null=True, blank=True, help_text=_("Fewer are expected 5 times of 100.")
+    )
+    expected_high = models.PositiveBigIntegerField(
+        _("redemptions at most"), null=True, blank=True, help_text=_("More are expected 5 times of 100.")
+    )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import polars as pl
 from django.conf import settings
@@ -12,8 +13,10 @@ from recommender.ml import columns as c
 from recommender.ml.algorithms import algorithms_named
 from recommender.ml.behaviour_evaluation import evaluate_behaviour
 from recommender.ml.evaluation.comparison import Comparison, compare
-from recommender.ml.evaluation.figure import draw_comparison
+from recommender.ml.evaluation.figure import draw_comparison, draw_reliability
 from recommender.ml.evaluation.gate import BASELINE
+from recommender.ml.evaluation.reliability import Decile, measure_reliability
+from recommender.ml.evaluation.slices import Slice, compare_by_kind, evaluate_slices, pair_facts
 from recommender.ml.evaluation.splits import default_validation_start
 from recommender.ml.examples import Casebook
 from recommender.ml.history import Snapshot
@@ -43,6 +46,9 @@ class Backtest:
         selection: how the champion was chosen, on the validation period alone.
         behaviour: the behaviour model P(u, c) by itself over the test period, against the share of buyers; None where
             the period is too short.
+        by_kind: the figures of the test period by kind of campaign; empty where there is one kind only.
+        reliability: the champion's and the baseline's probabilities by decile, on the test period.
+        slices: the champion against the baseline on parts of the test period, the kinds of campaign among them.
         seconds: by algorithm, what fitting and scoring took on the test period.
     """
 
@@ -52,6 +58,9 @@ class Backtest:
     period: tuple[datetime, datetime]
     validation_period: tuple[datetime, datetime]
     behaviour: Comparison | None
+    by_kind: dict[str, Comparison]
+    reliability: dict[str, tuple[Decile, ...]]
+    slices: list[Slice]
     seconds: dict[str, float]
 
 
@@ -102,6 +111,21 @@ def backtest(
     # Where no campaign could be compared, nothing is known of the baseline unless it is a candidate.
     thresholds = selection.thresholds | {CHAMPION: selection.thresholds[selection.champion]}
     comparison = compare(scores, thresholds, resamples=RESAMPLES, seed=SEED, progress=progress)
+    facts = pair_facts(casebook, scores[c.CAMPAIGN].unique().sort())
+    by_kind = compare_by_kind(scores, facts, thresholds, resamples=RESAMPLES, seed=SEED, progress=progress)
+    slices = evaluate_slices(
+        scores,
+        facts,
+        thresholds,
+        candidate=CHAMPION,
+        baseline=BASELINE,
+        resamples=RESAMPLES,
+        seed=SEED,
+        progress=progress,
+    )
+    slices += [Slice(f"campaigns: {kind}", found, CHAMPION, BASELINE) for kind, found in by_kind.items()]
+    of_both = scores.filter(pl.col(c.ALGORITHM).is_in([CHAMPION, BASELINE]))
+    reliability = measure_reliability(of_both, resamples=RESAMPLES, seed=SEED)
     starts = casebook.campaigns[c.STARTS_AT]
     last_order = snapshot.scan("orders").select(pl.col(c.ORDERED_AT).max()).collect().item()
     behaviour = evaluate_behaviour(snapshot, start, min(end or last_order, last_order), seed=SEED, progress=progress)
@@ -114,7 +138,18 @@ def backtest(
         period=period,
         validation_period=(validation_start, start),
         behaviour=behaviour,
+        by_kind=by_kind,
+        reliability=reliability,
+        slices=slices,
         seconds=tested.seconds,
+    )
+
+
+def draw_figures(result: Backtest, folder: Path) -> None:
+    """Write ``comparison.png`` and ``reliability.png`` into a folder, which comes into being if need be."""
+    draw_comparison(result.comparison, folder / "comparison.png", champion=CHAMPION, period=result.period)
+    draw_reliability(
+        result.reliability, result.comparison, folder / "reliability.png", champion=CHAMPION, period=result.period
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import polars as pl
 from django.conf import settings
@@ -20,10 +21,14 @@ from django.utils.translation import gettext as _
 from recommender import models
 from recommender.bulk import insert_frame
 from recommender.ml import columns as c
-from recommender.ml.algorithms.base import Algorithm, DescribedHistory
+from recommender.ml.contract import Algorithm, DescribedHistory
+from recommender.ml.narration import Narrator
 from recommender.models import Recommendation, Run, RunShard
 from recommender.progress import Cancelled, Progress
 from recommender.services.snapshot import open_snapshot, take_snapshot
+
+if TYPE_CHECKING:
+    from recommender.ml.forecast import Forecast
 
 MOST_COUPONS = 1_000  # on a shopper's list
 SHARD_SHOPPERS = 2_000
@@ -246,14 +251,32 @@ def score_shard(*, shard_id: int, progress: Progress = Progress()) -> None:
 def finish_run(*, run: Run) -> Run:
     """Hand a run to review once all its shards are scored. Does nothing before that, or when it is done."""
     if not _pending_shards(run).exists():
-        totals = run.recommendations.aggregate(
-            shopper_count=Count("shopper", distinct=True),
-            recommendation_count=Count("pk"),
-            expected_redemptions=Sum("score", default=0.0),
+        counts = run.recommendations.aggregate(
+            shopper_count=Count("shopper", distinct=True), recommendation_count=Count("pk")
         )
-        Run.objects.filter(pk=run.pk, state=Run.State.COMPUTING).update(state=Run.State.DRAFTED, **totals)
+        forecast = _forecast(run)
+        Run.objects.filter(pk=run.pk, state=Run.State.COMPUTING).update(
+            state=Run.State.DRAFTED,
+            **counts,
+            expected_redemptions=forecast.expected,
+            expected_low=forecast.low,
+            expected_high=forecast.high,
+        )
     run.refresh_from_db()
     return run
+
+
+def _forecast(run: Run) -> "Forecast":
+    """How many of the offers will be used, by what came of past campaigns that the same algorithm scored."""
+    from recommender.ml.forecast import Forecaster, Outcome  # costs a second, which review and publishing do without
+
+    version = run.model_version
+    forecaster = Forecaster(
+        [Outcome(*outcome) for outcome in version.past_outcomes],
+        taught_by=version.training_positives,
+        kind=run.campaign.kind,
+    )
+    return forecaster.forecast(run.recommendations.aggregate(total=Sum("score", default=0.0))["total"])
 
 
 def _pending_shards(run: Run) -> QuerySet[RunShard]:
@@ -266,6 +289,7 @@ class _Scorer:
 
     algorithm: Algorithm
     history: DescribedHistory
+    narrator: Narrator
     shoppers: pl.DataFrame  # shopper, shopper_id
     coupons: pl.DataFrame  # coupon, coupon_id, offer
 
@@ -284,9 +308,8 @@ class _Scorer:
             .filter(pl.col(c.RANK) <= top)
             .sort(c.SHOPPER, c.RANK)
         )
-        reasons = [
-            json.dumps(reasons, cls=DjangoJSONEncoder) for reasons in self.algorithm.explain(inputs[lists["pair"]])
-        ]
+        explained = self.narrator.tell(lists, self.algorithm.explain(inputs[lists["pair"]]))
+        reasons = [json.dumps(of_pair, cls=DjangoJSONEncoder) for of_pair in explained]
         return lists.select(c.SHOPPER_ID, c.COUPON_ID, c.RANK, c.SCORE, pl.Series("reasons", reasons, dtype=pl.String))
 
 
@@ -308,9 +331,11 @@ def _prepare_scorer(key: str) -> _Scorer:
         .select(c.COUPON, c.COUPON_ID, offer.alias("offer"))
         .collect()
     )
+    history = snapshot.before(run.as_of)
     return _Scorer(
         algorithm=algorithm,
-        history=algorithm.inputs.prepare(snapshot.before(run.as_of), coupons[c.COUPON]),
+        history=algorithm.inputs.prepare(history, coupons[c.COUPON]),
+        narrator=Narrator(history, coupons[c.COUPON]),
         shoppers=snapshot.scan("shoppers").select(c.SHOPPER, c.SHOPPER_ID).collect(),
         coupons=coupons,
     )

@@ -5,7 +5,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Self
 
+import polars as pl
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
@@ -13,12 +15,18 @@ from django.utils.translation import gettext as _
 
 from recommender import models
 from recommender.ml import artifact
-from recommender.ml.algorithms import algorithms_named
+from recommender.ml import columns as c
+from recommender.ml.algorithms import ALGORITHMS, Algorithm, algorithms_named
+from recommender.ml.algorithms.configured import Configured
+from recommender.ml.algorithms.tree_figure import draw_tree
+from recommender.ml.algorithms.trees import DecisionTree
 from recommender.ml.evaluation.figure import draw_comparison
 from recommender.ml.evaluation.gate import BASELINE
 from recommender.ml.evaluation.splits import default_validation_start
 from recommender.ml.examples import Casebook
+from recommender.ml.forecast import Outcome, past_outcomes
 from recommender.ml.history import History
+from recommender.ml.redemption_timing import ObservedUses
 from recommender.ml.selection import Selection, select_champion
 from recommender.ml.walk_forward import Fit, fit_as_of, score_period
 from recommender.progress import Progress
@@ -32,16 +40,69 @@ class NothingToLearnFrom(ValueError):
 
 
 @dataclass(frozen=True)
+class TrainingData:
+    """What there is to learn from: a snapshot, and the moment before which things count.
+
+    Attributes:
+        moment: at or before the end of what is known. A campaign that was still running then is not a finished one.
+        period: the validation period, the last four months.
+    """
+
+    record: models.Snapshot
+    moment: datetime
+
+    @classmethod
+    def take(cls, *, as_of: datetime | None, progress: Progress) -> Self:
+        """Of everything that happened, or happened before a moment.
+
+        Raises:
+            NothingToLearnFrom: nothing happened at all.
+        """
+        record = take_snapshot(progress=progress)
+        if record.history_until is None:
+            raise NothingToLearnFrom(
+                _("There is nothing to learn from: no order, redemption or event. Load history first.")
+            )
+        return cls(record, min(as_of or timezone.now(), record.history_until + timedelta(microseconds=1)))
+
+    @property
+    def period(self) -> tuple[datetime, datetime]:
+        return default_validation_start(self.moment), self.moment
+
+    def open(self) -> Casebook:
+        """
+        Raises:
+            NothingToLearnFrom: nothing happened before the moment.
+        """
+        snapshot = open_snapshot(snapshot=self.record)
+        _refuse_empty(snapshot.before(self.moment))
+        return Casebook(snapshot)
+
+    def key_of(self, candidate: Configured) -> str:
+        """Names what a candidate learns from these data, here and again."""
+        decides = [
+            candidate.algorithm.name,
+            candidate.parameters,
+            self.record.fingerprint,
+            self.moment.timestamp(),
+            artifact.FORMAT,
+            artifact.library_versions(),
+            SEED,
+        ]
+        return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
 class TrainingReport:
     """What a training came to.
 
     Attributes:
-        versions: one for each algorithm.
-        champion: the version of the algorithm that won; where no candidate passed the gate, the present champion's
-            algorithm, fitted anew.
+        versions: one for each algorithm, and one for the present champion's parameters where they are its own.
+        champion: the version of the candidate that won; where none passed the gate, the present champion's, fitted
+            anew.
         selection: how it was chosen; None where everything had been learned before.
         period: the validation period.
-        seconds: by algorithm, what fitting and scoring took on the validation period.
+        seconds: by candidate, what fitting and scoring took on the validation period.
     """
 
     versions: list[models.ModelVersion]
@@ -64,6 +125,9 @@ def train(
     running then is not taken for a finished one. Doing it again with nothing new returns what is there. A training as
     of a moment before the present champion's leaves the champion in place.
 
+    Algorithms are compared as they come. A champion that a search found (:mod:`recommender.services.search`) is one
+    candidate more with the parameters that were found, so that they last until something does better.
+
     Args:
         as_of: nothing dated at or after this moment is used; now if it is not given.
         algorithms: their names; all of them if not given. The baseline and the present champion's are compared too.
@@ -73,49 +137,126 @@ def train(
         NothingToLearnFrom: nothing happened before the moment.
         Cancelled: somebody asked the work to stop; nothing is kept.
     """
-    candidates = [algorithm.name for algorithm in algorithms_named(algorithms)]
-    present = models.Shop.current().champion
-    compared = algorithms_named({*candidates, BASELINE, *([present.algorithm] if present else [])})
-    record = take_snapshot(progress=progress)
-    moment = _known_until(record, as_of or timezone.now())
-    period = (default_validation_start(moment), moment)
-    keys = {algorithm.name: _version_key(algorithm.name, record, moment) for algorithm in compared}
-    found = models.ModelVersion.objects.filter(key__in=keys.values())
+    named = [Configured(algorithm) for algorithm in algorithms_named(algorithms)]
+    champion = present_champion()
+    compared = in_order([*named, baseline(), *([champion] if champion else [])])
+    data = TrainingData.take(as_of=as_of, progress=progress)
+    keys = [data.key_of(candidate) for candidate in compared]
+    found = models.ModelVersion.objects.filter(key__in=keys)
     selection: Selection | None = None
     seconds: dict[str, float] = {}
-    if set(keys) != {version.algorithm for version in found} or not any(version.won for version in found):
-        snapshot = open_snapshot(snapshot=record)
-        _refuse_empty(snapshot.before(moment))
-        casebook = Casebook(snapshot)
-        walk = score_period(casebook, compared, *period, labels_before=moment, seed=SEED, progress=progress)
+    if set(keys) != {version.key for version in found} or not any(version.won for version in found):
+        casebook = data.open()
+        walk = score_period(casebook, compared, *data.period, labels_before=data.moment, seed=SEED, progress=progress)
         seconds = walk.seconds
+        wanted = {candidate.algorithm for candidate in named}
         selection = select_champion(
-            walk.scores, candidates, present=present.algorithm if present else None, seed=SEED, progress=progress
+            walk.scores,
+            [candidate.name for candidate in compared if candidate.algorithm in wanted],
+            present=champion.name if champion else None,
+            seed=SEED,
+            progress=progress,
         )
-        fits = []
-        for algorithm in compared:
-            progress.report(f"Fitting {algorithm.name} on everything")
-            fits.append(fit_as_of(algorithm, casebook, moment, SEED))
-        figure = _draw_figure(selection, record, period)
-        files = {fit.model.name: _save_model(fit, keys[fit.model.name]) for fit in fits}
-        # All versions and the champion, or none: a version that is there is not learned again.
-        with transaction.atomic():
-            for fit in fits:
-                _save_version(
-                    key=keys[fit.model.name],
-                    fit=fit,
-                    file=files[fit.model.name],
-                    snapshot=record,
-                    moment=moment,
-                    selection=selection,
-                    figure=figure,
-                    job=job,
-                )
-            if present is None or moment >= present.learned_until:
-                promote(model_version=found.get(algorithm=selection.champion), reason=selection.reason)
-    versions = sorted(found.all(), key=lambda version: list(keys).index(version.algorithm))
-    winner = next(version for version in versions if version.won)
-    return TrainingReport(versions, winner, selection, period, seconds)
+        keep_versions(
+            data=data,
+            casebook=casebook,
+            candidates=compared,
+            scores=walk.scores,
+            selection=selection,
+            reason=selection.reason,
+            figure=f"figures/training-{data.record.fingerprint[:12]}-{data.moment:%Y%m%dT%H%M%S}.png",
+            job=job,
+            progress=progress,
+        )
+    versions = sorted(found.all(), key=lambda version: keys.index(version.key))
+    # A search on the same data may have found a better one since.
+    winner = max((version for version in versions if version.won), key=lambda version: version.pk)
+    return TrainingReport(versions, winner, selection, data.period, seconds)
+
+
+def baseline() -> Configured:
+    """What every candidate has to be better than."""
+    return Configured(ALGORITHMS[BASELINE])
+
+
+def present_champion() -> Configured | None:
+    """The shop's champion as a candidate, with the parameters that it was fitted with.
+
+    Raises:
+        UnknownAlgorithm: there is no such algorithm any more.
+    """
+    version = models.Shop.current().champion
+    if version is None:
+        return None
+    [algorithm] = algorithms_named([version.algorithm])
+    return Configured.of(algorithm, version.configuration)
+
+
+def in_order(candidates: Sequence[Configured]) -> list[Configured]:
+    """Each candidate once, by algorithm in the order of the tables."""
+    distinct = {candidate.name: candidate for candidate in candidates}
+    return sorted(distinct.values(), key=lambda candidate: list(ALGORITHMS).index(candidate.algorithm.name))
+
+
+def keep_versions(
+    *,
+    data: TrainingData,
+    casebook: Casebook,
+    candidates: Sequence[Configured],
+    scores: pl.DataFrame,
+    selection: Selection,
+    reason: str,
+    figure: str,
+    job: models.Job | None,
+    progress: Progress,
+) -> None:
+    """Fit candidates on everything and write them down, and make the selected one the champion.
+
+    All of them or none, since a version that is there is not learned again. A champion that knows later things stays.
+
+    Args:
+        candidates: the selected one among them.
+        scores: theirs of the validation period.
+        reason: why the selected one is the champion, if it becomes it.
+        figure: the file under the data directory to draw the comparison in.
+    """
+    fits: dict[str, Fit] = {}
+    for candidate in candidates:
+        progress.report(f"Fitting {candidate.name} on everything")
+        fits[candidate.name] = fit_as_of(candidate, casebook, data.moment, SEED, fits)
+    observed = ObservedUses(casebook)
+    outcomes = {name: past_outcomes(observed, scores.filter(pl.col(c.ALGORITHM) == name), data.moment) for name in fits}
+    if selection.comparison is None:
+        figure = ""
+    else:
+        file = settings.DATA_DIR / figure
+        draw_comparison(selection.comparison, file, champion=selection.champion, period=data.period)
+    keys = {candidate.name: data.key_of(candidate) for candidate in candidates}
+    files = {name: _save_model(fit, keys[name]) for name, fit in fits.items()}
+    drawings = {name: _draw_model(fit.model, keys[name]) for name, fit in fits.items()}
+    with transaction.atomic():
+        for candidate in candidates:
+            name = candidate.name
+            _save_version(
+                key=keys[name],
+                candidate=candidate,
+                fit=fits[name],
+                file=files[name],
+                data=data,
+                selection=selection,
+                outcomes=outcomes[name],
+                figure=figure,
+                drawing=drawings[name],
+                job=job,
+            )
+        promote_winner(data=data, key=keys[selection.champion], reason=reason)
+
+
+def promote_winner(*, data: TrainingData, key: str, reason: str) -> None:
+    """Make the version with this key the champion, unless the present one knows later things."""
+    present = models.Shop.current().champion
+    if present is None or data.moment >= present.learned_until:
+        promote(model_version=models.ModelVersion.objects.get(key=key), reason=reason)
 
 
 def promote(*, model_version: models.ModelVersion, reason: str, promoted_by: models.User | None = None) -> None:
@@ -132,14 +273,6 @@ def promote(*, model_version: models.ModelVersion, reason: str, promoted_by: mod
         shop.save(update_fields=["champion"])
 
 
-def _known_until(snapshot: models.Snapshot, as_of: datetime) -> datetime:
-    if snapshot.history_until is None:
-        raise NothingToLearnFrom(
-            _("There is nothing to learn from: no order, redemption or event. Load history first.")
-        )
-    return min(as_of, snapshot.history_until + timedelta(microseconds=1))
-
-
 def _refuse_empty(history: History) -> None:
     if all(history.scan(table).head(1).collect().is_empty() for table in ("orders", "redemptions", "events")):
         raise NothingToLearnFrom(
@@ -148,18 +281,13 @@ def _refuse_empty(history: History) -> None:
         )
 
 
-def _version_key(algorithm: str, snapshot: models.Snapshot, moment: datetime) -> str:
-    decides = [algorithm, snapshot.fingerprint, moment.timestamp(), artifact.FORMAT, artifact.library_versions(), SEED]
-    return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
-
-
-def _draw_figure(selection: Selection, snapshot: models.Snapshot, period: tuple[datetime, datetime]) -> str:
-    """The comparison drawn, as a path under the data directory; empty where there is nothing to draw."""
-    if selection.comparison is None:
+def _draw_model(model: Algorithm, key: str) -> str:
+    """The model itself drawn, as a path under the data directory; empty where it cannot be."""
+    if not isinstance(model, DecisionTree) or not model.informed_:
         return ""
-    name = f"figures/training-{snapshot.fingerprint[:12]}-{period[1]:%Y%m%dT%H%M%S}.png"
-    draw_comparison(selection.comparison, settings.DATA_DIR / name, champion=selection.champion, period=period)
-    return name
+    path = f"figures/{model.name}-{key[:16]}.png"
+    draw_tree(model, settings.DATA_DIR / path)
+    return path
 
 
 def _save_model(fit: Fit, key: str) -> tuple[str, str]:
@@ -171,22 +299,24 @@ def _save_model(fit: Fit, key: str) -> tuple[str, str]:
 def _save_version(
     *,
     key: str,
+    candidate: Configured,
     fit: Fit,
     file: tuple[str, str],
-    snapshot: models.Snapshot,
-    moment: datetime,
+    data: TrainingData,
     selection: Selection,
+    outcomes: Sequence[Outcome],
     figure: str,
+    drawing: str,
     job: models.Job | None,
 ) -> None:
-    algorithm = fit.model.name
     path, digest = file
     version, _is_new = models.ModelVersion.objects.update_or_create(
         key=key,
         defaults={
-            "algorithm": algorithm,
-            "snapshot": snapshot,
-            "learned_until": moment,
+            "algorithm": candidate.algorithm.name,
+            "configuration": candidate.parameters,
+            "snapshot": data.record,
+            "learned_until": data.moment,
             "parameters": fit.model.parameters(),
             "library_versions": artifact.library_versions(),
             "artifact": path,
@@ -194,9 +324,11 @@ def _save_version(
             "training_rows": fit.rows,
             "training_positives": fit.positives,
             "fit_seconds": fit.seconds,
-            "threshold": selection.thresholds[algorithm],
-            "won": algorithm == selection.champion,
+            "threshold": selection.thresholds[candidate.name],
+            "past_outcomes": outcomes,
+            "won": candidate.name == selection.champion,
             "figure": figure,
+            "drawing": drawing,
             "job": job,
         },
     )
@@ -204,5 +336,5 @@ def _save_version(
     if selection.comparison is not None:
         models.Evaluation.objects.bulk_create(
             models.Evaluation(model_version=version, metric=metric, **figures)
-            for metric, figures in selection.comparison.figures(algorithm).items()
+            for metric, figures in selection.comparison.figures(candidate.name).items()
         )

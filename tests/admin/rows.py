@@ -45,6 +45,15 @@ def add_rows(number: int) -> None:
     version = add_version(number, job=job)
     models.Evaluation.objects.create(model_version=version, metric="roc_auc", value=0.8, low=0.75, high=0.85)
     models.Promotion.objects.create(model_version=version, previous=version, promoted_by=user, reason="better")
+    models.SearchTrial.objects.create(
+        key=version.key,
+        algorithm=version.algorithm,
+        snapshot=version.snapshot,
+        learned_until=version.learned_until,
+        ndcg_at_10=0.5,
+        seconds=1.5,
+        job=job,
+    )
     run = models.Run.objects.create(
         campaign=campaign,
         model_version=version,

@@ -125,3 +125,19 @@ class TestFigure:
         assert admin_client.get(address).getvalue() == PNG
         assert address in admin_client.get(action("compare", version)).content.decode()
         assert client_with("view_run").get(address).status_code == 403
+
+    def test_a_drawn_model_is_shown_on_its_page(
+        self, admin_client: Client, client_with: Callable[..., Client], version: ModelVersion
+    ) -> None:
+        page, drawing = action("change", version), action("drawing", version)
+        assert drawing not in admin_client.get(page).content.decode()
+        assert admin_client.get(drawing).status_code == 404
+        ModelVersion.objects.update(drawing="figures/one.png")
+        assert f'src="{drawing}"' in admin_client.get(page).content.decode()
+        assert admin_client.get(drawing).getvalue() == PNG
+        assert client_with("view_run").get(drawing).status_code == 403
+
+    @pytest.mark.parametrize("drawing", ["../outside.png", "link.png", "secret-key"])
+    def test_no_other_file_is_a_drawing(self, drawing: str, admin_client: Client, version: ModelVersion) -> None:
+        ModelVersion.objects.update(drawing=drawing)
+        assert admin_client.get(action("drawing", version)).status_code == 404

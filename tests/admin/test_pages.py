@@ -22,6 +22,7 @@ MACHINE_WRITTEN = [
     models.ModelVersion,
     models.Evaluation,
     models.Promotion,
+    models.SearchTrial,
     models.Job,
     models.Run,
     models.RunShard,

@@ -77,6 +77,45 @@ def test_the_page_of_a_run_counts_its_coupons(admin_client: Client) -> None:
     assert sum(int(count["shoppers"]) for count in coupons) == run.recommendation_count
 
 
+@pytest.mark.parametrize(
+    ("figures", "taught_by", "told"),
+    [
+        ((None, None, None), 5, "None"),  # shown as a dash
+        ((120.4, 60, 2_100), 5, "about 120 uses, 90 of 100 times between 60 and 2,100"),
+        ((1.44, 0, 5), 5, "about 1.4 uses, 90 of 100 times between 0 and 5"),
+        ((120.4, None, None), 5, "about 120 uses"),
+        (
+            (120.4, 10, 900),
+            0,
+            "about 120 uses, 90 of 100 times between 10 and 900. "
+            "No past campaign has taught anything yet: this rests on purchases alone.",
+        ),
+    ],
+)
+def test_the_page_of_a_run_says_how_many_uses_are_expected(
+    admin_client: Client,
+    campaign: Campaign,
+    figures: tuple[float | None, int | None, int | None],
+    taught_by: int,
+    told: str,
+) -> None:
+    run = add_run(campaign)
+    run.model_version.training_positives = taught_by
+    run.model_version.save()
+    run.expected_redemptions, run.expected_low, run.expected_high = figures
+    run.save()
+
+    answer = admin_client.get(page(run))
+
+    assert shown(answer, "expected_interval") == told
+
+
+def shown(answer: Any, name: str) -> str:
+    """What the page shows in a read-only field."""
+    lines = (line for fieldset in answer.context["adminform"] for line in fieldset)
+    return next(str(field.contents()) for line in lines for field in line if field.field["name"] == name)
+
+
 def test_publishing_says_what_changes_for_whom(admin_client: Client, campaign: Campaign) -> None:
     for number in range(1, 5):
         add_rows(number)

@@ -1,5 +1,6 @@
 """Backtest from a terminal: the file of scores, results on standard output, one clear line for a mistake."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,25 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from recommender import models
+from recommender.management.commands.backtest import Command
 from recommender.ml import behaviour_evaluation, selection
-from recommender.ml.evaluation.table import render_table
+from recommender.ml.evaluation.report import BEGIN, END
+from recommender.ml.evaluation.table import render_by_kind, render_reliability, render_slices, render_table
 from recommender.services import backtest as service
 from tests.services.learning_shop import load_learning_shop
 
 pytestmark = pytest.mark.django_db
 
 START = "2021-06-30"  # the fourth campaign's
+SECTIONS = [
+    "### The algorithms",
+    "### What they cost",
+    "### How true the probabilities are",
+    "### Where the champion is strong and where it is weak",
+    "### By kind of campaign",
+    "### The behaviour model by itself",
+    "### What these figures were made with",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -31,17 +43,28 @@ def shop(data_dir: Path, tmp_path: Path) -> None:
     load_learning_shop(tmp_path / "export")
 
 
-def test_backtest_writes_the_scores_and_prints_the_table(
-    shop: None, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    results = []
+@pytest.fixture
+def results(monkeypatch: pytest.MonkeyPatch) -> list[service.Backtest]:
+    """What the service returned to the command."""
+    done: list[service.Backtest] = []
     backtest = service.backtest
-    monkeypatch.setattr(service, "backtest", lambda **options: results.append(backtest(**options)) or results[-1])
+    monkeypatch.setattr(service, "backtest", lambda **options: done.append(backtest(**options)) or done[-1])
+    return done
+
+
+def test_backtest_writes_the_scores_and_prints_the_tables(
+    shop: None,
+    results: list[service.Backtest],
+    data_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
     file = folder / "scores.parquet"
     file.write_text("of an earlier backtest")
 
+    models.Campaign.objects.filter(campaign_id="last").update(kind="Type A")
     call_command("backtest", "--start", START, "--algorithms", "item_based_cf", "--scores-out", str(file))
 
     (result,) = results
@@ -53,19 +76,48 @@ def test_backtest_writes_the_scores_and_prints_the_table(
     assert [path.name for path in folder.iterdir()] == ["scores.parquet"]
 
     output = capsys.readouterr()
-    assert output.out.startswith(render_table(result.comparison))
+    assert output.out.startswith(f"### The algorithms\n\n{render_table(result.comparison)}")
     assert "| champion " in output.out
-    assert result.behaviour is not None
-    assert render_table(result.behaviour) in output.out
-    assert output.out.splitlines()[-2:] == [
+    assert (
         f"Champion: {result.selection.champion}, chosen on the campaigns from 2021-02-28 to {START}. "
-        f"{result.selection.reason}",
-        f"Figure: {data_dir / models.BACKTEST_FIGURE}",
-    ]
+        f"{result.selection.reason}\n"
+    ) in output.out
+    assert [line for line in output.out.splitlines() if line.startswith("#")] == SECTIONS
+    assert result.behaviour is not None
+    for table in (
+        render_table(result.behaviour),
+        render_slices(result.slices),
+        render_by_kind(result.by_kind),
+        render_reliability(result.comparison, result.reliability),
+    ):
+        assert table.strip() in output.out
+    for algorithm, seconds in result.seconds.items():
+        assert re.search(rf"^\| {algorithm} +\| +{seconds:.1f} \|$", output.out, re.MULTILINE)
+    assert re.search(r"^The whole backtest: \d+ seconds, peak memory \d+\.\d GiB\.$", output.out, re.MULTILINE)
+    assert re.search(r"^Python 3\.\d+\.\d+ · numpy \d", output.out, re.MULTILINE)
+    assert output.out.splitlines()[-1] == f"Figure: {data_dir / models.BACKTEST_FIGURE}"
     assert (data_dir / models.BACKTEST_FIGURE).is_file()
     assert "Scoring past campaigns by item_based_cf" in output.err
     assert "Scoring past campaigns" not in output.out
     assert "Champion" not in output.err
+
+
+def test_the_page_holds_what_was_printed_and_the_command_that_made_it(
+    shop: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = Path("page.md")
+    page.write_text(f"Before.\n\n{BEGIN}\nold\n{END}\n\nAfter.\n")
+    typed = ["backtest", "--start", START, "--algorithms", "popularity", "--report", "page.md", "--figures", "drawn"]
+
+    command = Command()
+    command.run_from_argv(["/anywhere/manage.py", *typed])
+
+    printed, _, figure = capsys.readouterr().out.rstrip().rpartition("\n")
+    assert figure.startswith("Figure: ")
+    assert page.read_text() == f"Before.\n\n{BEGIN}\n\n{printed.strip()}\n\n{END}\n\nAfter.\n"
+    assert f"\n    manage.py {' '.join(typed)}\n" in printed
+    assert sorted(path.name for path in Path("drawn").iterdir()) == ["comparison.png", "reliability.png"]
 
 
 @pytest.mark.parametrize(
@@ -106,3 +158,43 @@ def test_a_file_that_cannot_be_written_is_told_before_the_work_begins(
 
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
     assert not list((tmp_path / "folder").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("option", "path", "message"),
+    [
+        ("--report", "missing.md", r"missing\.md cannot be read: No such file or directory"),
+        ("--report", "page.md", r"page\.md has the line <!-- backtest: begin --> 0 times; expected once"),
+        ("--figures", "page.md", r"page\.md is a file; expected a folder"),
+    ],
+)
+def test_a_page_or_folder_that_will_not_do_is_told_before_the_work_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, path: str, message: str
+) -> None:
+    (tmp_path / "page.md").write_text("no markers")
+    monkeypatch.delattr(service, "take_snapshot")
+
+    with pytest.raises(CommandError, match=f"^{option}: .*{message}"):
+        call_command("backtest", "--start", START, option, str(tmp_path / path))
+
+    assert [path.name for path in tmp_path.iterdir()] == ["page.md"]
+    assert (tmp_path / "page.md").read_text() == "no markers"
+
+
+def test_a_page_that_lost_its_markers_meanwhile_stays_and_the_figures_are_printed(
+    shop: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"{BEGIN}\n{END}\n")
+    backtest = service.backtest
+
+    def edited_meanwhile(**options: Any) -> service.Backtest:
+        page.write_text("no markers")
+        return backtest(**options)
+
+    monkeypatch.setattr(service, "backtest", edited_meanwhile)
+    with pytest.raises(CommandError, match=r"page\.md has the line <!-- backtest: begin --> 0 times"):
+        call_command("backtest", "--start", START, "--algorithms", "popularity", "--report", str(page))
+
+    assert page.read_text() == "no markers"
+    assert capsys.readouterr().out.startswith("### The algorithms\n")

@@ -24,7 +24,7 @@ def every_product_of_every_shopper(history: History) -> tuple[pl.DataFrame, pl.D
     pairs = pl.DataFrame({"shopper": [shoppers[name] for name in SHOPPERS]}, schema={"shopper": pl.UInt32}).join(
         members.select(SET), how="cross"
     )
-    return pairs, describe_behaviour(ProductSets(history, members), shopper_profiles(history), pairs)
+    return pairs, describe_behaviour(ProductSets(history, members).describe(pairs), shopper_profiles(history), pairs)
 
 
 @pytest.fixture(scope="module")

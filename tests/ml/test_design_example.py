@@ -155,4 +155,4 @@ def test_what_is_called_collaborative_filtering_is_it() -> None:
     assert type(RandomForest().fit(X, labels, campaigns, 0).forest_) is RandomForestClassifier
     for neighbours in (UserBasedFiltering, ItemBasedFiltering):
         assert not issubclass(neighbours, RandomForest)
-        assert set(neighbours.inputs.columns) == {"cosine", "pearson", "buyers", "buyers_share"}
+        assert {"cosine", "pearson", "buyers", "buyers_share"} <= set(neighbours.inputs.columns)

@@ -193,8 +193,19 @@ def test_categories_at_a_depth(small: History) -> None:
 
 
 def test_every_feature_tells_something(history: History, pairs: pl.DataFrame) -> None:
-    """On the generated shop none is the same everywhere, but for what the shop never says."""
+    """On the generated shop none is the same everywhere, but for what the shop never says: it knows no coupons at the
+    till and no least amounts, and all coupons are on offer at once."""
     described = PairFeatures().prepare(history, pairs["coupon"]).describe(pairs)
     constant = [name for name in FEATURES if np.ptp(described[name].to_numpy()) == 0]
 
-    assert constant == [profile.COUPON_DISCOUNT_SHARE, f.COUPONS_ON_OFFER, f.MIN_SPEND]
+    assert constant == [
+        "faded_times_with_coupon",
+        "category_faded_times_with_coupon",
+        "subcategory_faded_times_with_coupon",
+        profile.COUPON_DISCOUNT_SHARE,
+        profile.COUPON_ORDERS,
+        profile.COUPON_LINES,
+        profile.DAYS_SINCE_LAST_COUPON,
+        f.COUPONS_ON_OFFER,
+        f.MIN_SPEND,
+    ]

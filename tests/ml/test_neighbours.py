@@ -1,113 +1,21 @@
 """Collaborative filtering by hand: who is alike, and what that says of a coupon."""
 
-from math import log1p, sqrt
+from math import log, log1p, sqrt
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import sparse
 
 from recommender.ml.algorithms.neighbours import (
     FEWEST_BUYERS,
     ItemBasedFiltering,
-    Similarity,
     SimilarProducts,
     SimilarShoppers,
     UserBasedFiltering,
-    top_neighbours,
 )
 from recommender.ml.history import Snapshot
 from tests.ml.shops import Shop, day, pairs_of
-
-#: Four shoppers × three products; 0 is unknown.
-RATINGS = sparse.csr_matrix([[3.0, 4.0, 0.0], [6.0, 8.0, 0.0], [0.0, 1.0, 0.0], [4.0, 0.0, 3.0]])
-
-
-def alike(similarity: Similarity, k: int = 4) -> np.ndarray:
-    return top_neighbours(RATINGS, RATINGS, similarity, k).toarray()
-
-
-def test_cosine_by_hand() -> None:
-    expected = [
-        [1.0, 1.0, 0.8, 12 / 25],
-        [1.0, 1.0, 0.8, 12 / 25],
-        [0.8, 0.8, 1.0, 0.0],
-        [12 / 25, 12 / 25, 0.0, 1.0],
-    ]
-    np.testing.assert_allclose(alike("cosine"), expected, rtol=1e-12)
-
-
-def test_pearson_by_hand() -> None:
-    """Less the mean of what is known the rows are (−½, ½, ·), (−1, 1, ·), (·, 0, ·) and (½, ·, −½).
-
-    The first two are one direction, the third has none, the fourth points away from the first: nobody's neighbour.
-    """
-    expected = [[1.0, 1.0, 0, 0], [1.0, 1.0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1.0]]
-    np.testing.assert_allclose(alike("pearson"), expected, rtol=1e-12)
-
-
-def test_pearson_is_the_correlation_where_all_is_known() -> None:
-    ratings = np.random.default_rng(0).uniform(1, 5, size=(6, 9))
-    correlation = np.corrcoef(ratings)
-
-    found = top_neighbours(sparse.csr_matrix(ratings), sparse.csr_matrix(ratings), "pearson", 6).toarray()
-
-    np.testing.assert_allclose(found, np.where(correlation > 0, correlation, 0.0), atol=1e-12)
-
-
-def test_equal_cells_have_no_direction() -> None:
-    """A mean that is off by a rounding error would point everybody who bought everything once the same way."""
-    values = np.log1p(np.random.default_rng(0).uniform(0, 3, 50))
-    ratings = sparse.csr_matrix(np.vstack([np.tile(values[:, None], 10), [[0.1, 0.5, 0.2] + [0.0] * 7]]))
-
-    assert np.diff(top_neighbours(ratings, ratings, "pearson", 5).indptr).tolist() == [0] * 50 + [1]
-
-
-def test_only_the_k_nearest_are_kept() -> None:
-    ratings = sparse.csr_matrix([[1.0, 0, 0], [1.0, 0.2, 0], [1.0, 0.5, 0], [1.0, 1.0, 1.0]])
-
-    nearest = top_neighbours(ratings[:1], ratings, "cosine", 2).toarray()
-
-    np.testing.assert_allclose(nearest, [[1.0, 1 / sqrt(1.04), 0, 0]], rtol=1e-12)
-
-
-def test_of_equally_near_ones_k_are_kept() -> None:
-    ratings = sparse.csr_matrix(np.ones((5, 2)))
-
-    kept = top_neighbours(ratings, ratings, "cosine", 3)
-
-    assert np.diff(kept.indptr).tolist() == [3] * 5
-    np.testing.assert_allclose(kept.data, 1.0)
-
-
-@given(
-    cells=st.lists(st.lists(st.sampled_from([0.0, 0.5, 1.0, 2.0]), min_size=4, max_size=4), min_size=1, max_size=7),
-    k=st.integers(1, 8),
-)
-@pytest.mark.parametrize("similarity", ["cosine", "pearson"])
-def test_neighbours_are_the_k_largest_positive_similarities(
-    similarity: Similarity, cells: list[list[float]], k: int
-) -> None:
-    ratings = np.array(cells)
-    if similarity == "pearson":
-        known = np.where(ratings > 0, ratings, np.nan)
-        means = np.array([np.nanmean(row) if (row > 0).any() else 0.0 for row in known])
-        directions = np.where(ratings > 0, ratings - means[:, None], 0.0)
-    else:
-        directions = ratings
-    norms = np.linalg.norm(directions, axis=1, keepdims=True)
-    units = np.divide(directions, norms, out=np.zeros_like(directions), where=norms > 1e-9)
-    every = units @ units.T
-
-    found = top_neighbours(sparse.csr_matrix(ratings), sparse.csr_matrix(ratings), similarity, k).toarray()
-
-    for row, similarities in zip(found, every, strict=True):
-        largest = np.sort(similarities[similarities > 1e-9])[::-1][:k]
-        np.testing.assert_allclose(np.sort(row[row > 1e-9])[::-1], largest, rtol=1e-9)
-
 
 # A shop of three by three, where every product has the three buyers that it takes to count, and one rare product
 
@@ -144,15 +52,17 @@ def described(shop: Snapshot, inputs: SimilarShoppers | SimilarProducts, shopper
 
 
 def test_what_similar_shoppers_buy(shop: Snapshot) -> None:
-    """Bob is as ann is; cem is like her by the cosine of their rows. Their cells weigh by that."""
+    """Bob is as ann is; cem is like her by the cosine of their rows. What they bought of all that a coupon is for, on
+    the scale of the cells, weighs by that.
+    """
     like_cem = CEM.sum() / (sqrt(3) * np.linalg.norm(CEM))
 
     of_ann = described(shop, SimilarShoppers(), "ann")
     of_cem = described(shop, SimilarShoppers(), "cem")
 
-    by_hand = [(A + like_cem * CEM[0]) / (1 + like_cem), (2 * A + like_cem * (CEM[1] + CEM[2])) / (1 + like_cem), 0]
+    by_hand = [(A + like_cem * CEM[0]) / (1 + like_cem), (log(3) + like_cem * log(6)) / (1 + like_cem), 0]
     np.testing.assert_allclose(of_ann["cosine"], by_hand, rtol=1e-6)
-    np.testing.assert_allclose(of_cem["cosine"], [A, 2 * A, 0], rtol=1e-6)  # ann and bob, alike like cem
+    np.testing.assert_allclose(of_cem["cosine"], [A, log(3), 0], rtol=1e-6)  # ann and bob, alike like cem
 
 
 def test_who_buys_all_alike_correlates_with_nobody(shop: Snapshot) -> None:
@@ -180,80 +90,167 @@ def test_own_purchases_are_no_news_of_others(tmp_path: Path) -> None:
 
 
 def test_products_that_go_together(shop: Snapshot) -> None:
-    """A coupon's products speak for each product by their similarity; a shopper's cells weigh by that."""
+    """For each of a coupon's products, the mean of the shopper's cells weighed by the squares of similarities to it.
+
+    Of two products the sum counts by the root of two.
+    """
     cells = np.array([[A, A, A], [A, A, A], CEM])
     directions = cells / np.linalg.norm(cells, axis=0)
     similar = directions.T @ directions  # milk, bread, tea
     np.testing.assert_allclose(similar[0, 1], A * (2 * A + CEM[1]) / (sqrt(3) * A * sqrt(2 * A**2 + CEM[1] ** 2)))
 
     for shopper, own in (("ann", cells[0]), ("cem", CEM)):
-        by_hand = [own @ similar[0], own @ (similar[1] + similar[2]), 0]
+        milk, bread, tea = (own @ squares / squares.sum() for squares in similar**2)
+        by_hand = [milk, (bread + tea) / sqrt(2), 0]
         np.testing.assert_allclose(described(shop, SimilarProducts(), shopper)["cosine"], by_hand, rtol=1e-6)
 
 
 def test_products_that_correlate(shop: Snapshot) -> None:
     """Less its buyers' mean, bread is as tea is (one buyer above two equal ones), and milk has no direction."""
     for shopper, own in (("ann", [A, A, A]), ("cem", CEM)):
-        by_hand = [0, 2 * (own[1] + own[2]), 0]
+        by_hand = [0, (own[1] + own[2]) / sqrt(2), 0]
         np.testing.assert_allclose(described(shop, SimilarProducts(), shopper)["pearson"], by_hand, rtol=1e-6)
 
 
+def test_what_everybody_buys_tells_nothing_by_rarity(tmp_path: Path) -> None:
+    """Tf-idf: of four shoppers all bought milk, log(4 / 4) = 0, and three bread and tea, log(4 / 3)."""
+    shop = Shop()
+    for shopper in ("ann", "bob", "cem"):
+        shop.sell(shopper, day(0), "milk", "bread", "tea")
+    shop.sell("dan", day(0), "milk")
+    snapshot = shop.coupon("milk", "milk").coupon("tea", "tea").write(tmp_path / "shop")
+    pairs = pairs_of(snapshot, [("ann", "milk"), ("ann", "tea"), ("dan", "tea")])
+
+    found = SimilarProducts().prepare(snapshot.before(day(90)), pairs["coupon"]).describe(pairs)
+
+    square = 3**2 / (4 * 3)  # of the similarity of milk to bread and to tea, which are one direction
+    of_ann = 2 * log1p(0.5) * log(4 / 3)  # her bread and tea
+    by_hand = [of_ann * square / (1 + 2 * square), of_ann / (2 + square), 0]
+    np.testing.assert_allclose(found["tf_idf"], by_hand, rtol=1e-6)
+    np.testing.assert_allclose(found["cosine"][2], log1p(0.5) * square / (2 + square), rtol=1e-6)
+
+
 @pytest.mark.parametrize("inputs", [SimilarShoppers(), SimilarProducts()])
-def test_popularity_stands_beside_them(shop: Snapshot, inputs: SimilarShoppers | SimilarProducts) -> None:
+def test_own_purchases_and_popularity_stand_beside_them(
+    shop: Snapshot, inputs: SimilarShoppers | SimilarProducts
+) -> None:
     """Also of products too rare to be like others, and for shoppers who bought nothing."""
-    of_new = described(shop, inputs, "new")
+    of_new, of_ann = described(shop, inputs, "new"), described(shop, inputs, "ann")
 
     assert FEWEST_BUYERS == 3
-    assert of_new["cosine"].to_list() == of_new["pearson"].to_list() == [0.0, 0.0, 0.0]
-    assert of_new["buyers"].to_list() == [3.0, 3.0, 2.0]
-    np.testing.assert_allclose(of_new["buyers_share"], [1.0, 1.0, 2 / 3], rtol=1e-6)
+    for verdict in inputs.verdicts:
+        assert of_new[verdict].to_list() == [0.0, 0.0, 0.0]
+    assert of_new["faded_times"].to_list() == of_new["times"].to_list() == [0.0, 0.0, 0.0]
+    assert of_ann["times"].to_list() == [2.0, 4.0, 1.0]
+    assert of_ann["faded_times"].to_list() == [1.0, 2.0, 0.5]
+    assert of_ann["days_since_last"].to_list() == [90.0, 90.0, 90.0]
+    for found in (of_new, of_ann):
+        assert found["buyers"].to_list() == [3.0, 3.0, 2.0]
+        np.testing.assert_allclose(found["buyers_share"], [1.0, 1.0, 2 / 3], rtol=1e-6)
 
 
-@pytest.mark.parametrize("algorithm", [UserBasedFiltering, ItemBasedFiltering])
-def test_the_similarity_that_ranks_better_is_taken(
-    algorithm: type[UserBasedFiltering] | type[ItemBasedFiltering],
-) -> None:
-    labels = np.array([True, False, False, True])
-    good, bad = [0.9, 0.1, 0.2, 0.8], [0.1, 0.9, 0.8, 0.2]
-    popularity = {"buyers": [5.0, 4.0, 3.0, 2.0], "buyers_share": [0.5, 0.4, 0.3, 0.2]}
+# What is learned of them
 
-    for similarity, other in (("cosine", "pearson"), ("pearson", "cosine")):
-        inputs = pl.DataFrame({similarity: good, other: bad, **popularity}).select(algorithm.inputs.columns)
-        model = algorithm().fit(inputs, labels, np.zeros(4, dtype=np.int64), 0)
-
-        assert model.parameters() == {"similarity": similarity, "neighbours": 50}
-        assert model.score(inputs)[labels].min() > model.score(inputs)[~labels].max()
+FILTERS = pytest.mark.parametrize("algorithm", [UserBasedFiltering, ItemBasedFiltering])
+Filter = type[UserBasedFiltering] | type[ItemBasedFiltering]
 
 
-@pytest.mark.parametrize("algorithm", [UserBasedFiltering, ItemBasedFiltering])
-def test_a_similarity_that_examples_speak_against_is_no_reason(
-    algorithm: type[UserBasedFiltering] | type[ItemBasedFiltering],
-) -> None:
-    against = [0.1, 0.9, 0.8, 0.2]
-    inputs = pl.DataFrame(
-        {"cosine": against, "pearson": against, "buyers": [9.0, 1.0, 2.0, 8.0], "buyers_share": [0.9, 0.1, 0.2, 0.8]}
+def inputs_of(algorithm: Filter, **known: list[float]) -> pl.DataFrame:
+    """Inputs of as many pairs as ``known`` lists; what it does not name is 0 throughout."""
+    count = len(next(iter(known.values())))
+    return pl.DataFrame(
+        {column: known.get(column, [0.0] * count) for column in algorithm.inputs.columns},
+        schema=algorithm.inputs.none().schema,
     )
-    model = algorithm().fit(inputs, np.array([True, False, False, True]), np.zeros(4, dtype=np.int64), 0)
-
-    assert [reasons[0]["kind"] for reasons in model.explain(inputs)] == ["popular"] * 4
 
 
-@pytest.mark.parametrize("algorithm", [UserBasedFiltering, ItemBasedFiltering])
-def test_popularity_orders_what_neighbours_know_nothing_of(
-    algorithm: type[UserBasedFiltering] | type[ItemBasedFiltering],
-) -> None:
-    """Even where the examples speak against popularity, which then gets no weight."""
-    similar = [0.9, 0.8, 0.0, 0.0, 0.0]
-    inputs = pl.DataFrame(
-        {
-            "cosine": similar,
-            "pearson": similar,
-            "buyers": [1.0, 2.0, 9.0, 8.0, 3.0],
-            "buyers_share": [0.1, 0.2, 0.9, 0.8, 0.3],
-        }
+def same_verdicts(algorithm: Filter, *values: float) -> dict[str, list[float]]:
+    return {verdict: list(values) for verdict in algorithm.inputs.verdicts}
+
+
+def fit(algorithm: Filter, inputs: pl.DataFrame, labels: list[bool]) -> UserBasedFiltering | ItemBasedFiltering:
+    return algorithm().fit(inputs, np.array(labels), np.zeros(len(labels), dtype=np.int64), 0)
+
+
+@FILTERS
+def test_the_similarity_that_ranks_better_is_taken(algorithm: Filter) -> None:
+    labels = [True, False, False, True]
+    bad = same_verdicts(algorithm, 0.1, 0.9, 0.8, 0.2)
+    for similarity in algorithm.inputs.verdicts:
+        inputs = inputs_of(algorithm, **bad | {similarity: [0.9, 0.1, 0.2, 0.8]}, buyers_share=[0.5, 0.4, 0.3, 0.2])
+
+        model = fit(algorithm, inputs, labels)
+
+        assert model.parameters()["similarity"] == similarity
+        assert model.parameters()["neighbours"] == 50
+        assert model.score(inputs)[labels].min() > model.score(inputs)[np.logical_not(labels)].max()
+
+
+def test_what_may_be_chosen() -> None:
+    assert UserBasedFiltering.inputs.verdicts == ("cosine", "pearson")
+    assert ItemBasedFiltering.inputs.verdicts == ("cosine", "pearson", "tf_idf")
+    assert "amplification" not in UserBasedFiltering().fit(SimilarShoppers().none(), *NOTHING).parameters()
+    assert ItemBasedFiltering().fit(SimilarProducts().none(), *NOTHING).parameters() == {
+        "similarity": "cosine",
+        "neighbours": 50,
+        "weighs": ["neighbours", "own purchases", "popularity"],
+        "amplification": 2,
+    }
+
+
+NOTHING = (np.zeros(0, dtype=bool), np.zeros(0, dtype=np.int64), 0)
+
+
+@FILTERS
+def test_a_similarity_that_examples_speak_against_is_no_reason(algorithm: Filter) -> None:
+    against = same_verdicts(algorithm, 0.1, 0.9, 0.8, 0.2)
+    inputs = inputs_of(algorithm, **against, buyers=[9.0, 1.0, 2.0, 8.0], buyers_share=[0.9, 0.1, 0.2, 0.8])
+
+    model = fit(algorithm, inputs, [True, False, False, True])
+
+    assert model.parameters()["weighs"] == ["own purchases", "popularity"]
+    assert model.explain(inputs) == [[{"kind": "popular", "shoppers": buyers}] for buyers in (9, 1, 2, 8)]
+
+
+@FILTERS
+def test_reasons_are_what_the_score_would_lose(algorithm: Filter) -> None:
+    """The neighbours' verdict, own purchases, or popularity where there is neither; the larger loss first."""
+    similar, own = [0.9, 0.0, 0.9, 0.01, 0.0, 0.0, 0.1, 0.0], [0.0, 5.0, 0.01, 5.0, 0.0, 0.0, 0.0, 0.5]
+    inputs = inputs_of(
+        algorithm,
+        **same_verdicts(algorithm, *similar),
+        faded_times=own,
+        times=[10 * times for times in own],
+        days_since_last=[12.34] * 8,
+        buyers=[7.0] * 8,
+        buyers_share=[0.1] * 8,
     )
-    model = algorithm().fit(inputs, np.array([True, True, False, False, False]), np.zeros(5, dtype=np.int64), 0)
+    model = fit(algorithm, inputs, [True, True, True, True, False, False, False, False])
     scores = model.score(inputs)
+    without_own = model.score(inputs.with_columns(pl.lit(0.0).alias("faded_times")))
+
+    explained = model.explain(inputs)
+
+    bought = {"kind": "bought_products", "times": 50, "days_since_last": 12.3}
+    assert explained[0] == [{"kind": algorithm.reason}]
+    assert explained[1] == [bought]
+    assert [reason["kind"] for reason in explained[2]] == [algorithm.reason, "bought_products"]
+    assert explained[3] == [bought, {"kind": algorithm.reason}]
+    assert explained[4] == explained[5] == [{"kind": "popular", "shoppers": 7}]
+    names_own = ["bought_products" in [reason["kind"] for reason in reasons] for reasons in explained]
+    assert (scores > without_own).tolist() == names_own
+
+
+@FILTERS
+def test_popularity_orders_what_neighbours_know_nothing_of(algorithm: Filter) -> None:
+    """Even where the examples speak against popularity, which then gets no weight."""
+    inputs = inputs_of(
+        algorithm,
+        **same_verdicts(algorithm, 0.9, 0.8, 0.0, 0.0, 0.0),
+        buyers=[1.0, 2.0, 9.0, 8.0, 3.0],
+        buyers_share=[0.1, 0.2, 0.9, 0.8, 0.3],
+    )
+    scores = fit(algorithm, inputs, [True, True, False, False, False]).score(inputs)
 
     assert scores[:2].min() > scores[2:].max()
     assert scores[2] > scores[3] > scores[4] > 0

@@ -10,7 +10,7 @@ from django.conf import settings
 from recommender import models
 from recommender.ml import artifact
 from recommender.ml import columns as c
-from recommender.ml.algorithms.base import Algorithm, DescribedHistory, Inputs, Reason
+from recommender.ml.contract import Algorithm, DescribedHistory, Inputs, Reason
 from recommender.ml.history import History
 from recommender.models import Run
 from recommender.services.snapshot import take_snapshot

@@ -11,7 +11,7 @@ from recommender import models
 from recommender.ml import selection
 from recommender.ml.algorithms import UnknownAlgorithm
 from recommender.services import backtest as service
-from recommender.services.backtest import Backtest, NothingToTest, backtest
+from recommender.services.backtest import Backtest, NothingToTest, backtest, draw_figures
 from tests.services.learning_shop import COUPONS, STARTS, TREATED, load_learning_shop
 
 pytestmark = pytest.mark.django_db
@@ -83,6 +83,23 @@ def test_every_pair_of_the_period_is_scored_once_by_each_algorithm(shop: None, d
     assert result.period == (START, STARTS["last"])
     assert result.validation_period == (datetime(2021, 2, 10, tzinfo=START.tzinfo), START)
     assert set(result.seconds) == {"popularity", "decision_tree"}
+    assert list(result.reliability) == ["champion", "popularity"]
+    for deciles in result.reliability.values():
+        assert sum(decile.pairs for decile in deciles) == len(expected)
+        assert sum(decile.redemptions for decile in deciles) == len(used_pairs() & expected)
+    slices = {each.name: each.comparison for each in result.slices}
+    assert list(slices) == [
+        "light buyers",
+        "heavy buyers",
+        "coupon-averse shoppers",
+        "new coupons",
+        "narrow coupons",
+        "broad coupons",
+    ]
+    assert result.by_kind == {}
+    assert slices["light buyers"].pair_count == slices["heavy buyers"].pair_count == len(expected) // 3
+    assert slices["new coupons"].pair_count == TREATED  # one coupon of the last campaign
+    assert {each.candidate for each in result.slices} == {"champion"}
     assert (data_dir / models.BACKTEST_FIGURE).stat().st_size > 0
     assert not models.ModelVersion.objects.exists()
     assert models.Shop.current().champion is None
@@ -123,6 +140,27 @@ def test_without_an_earlier_campaign_there_is_a_champion_too(shop: None) -> None
 
     assert (result.selection.champion, result.selection.comparison) == ("decision_tree", None)
     assert result.comparison.thresholds == dict.fromkeys(["popularity", "decision_tree", "champion"], 0.5)
+
+
+def test_kinds_of_campaign_are_told_apart(shop: None) -> None:
+    models.Campaign.objects.filter(campaign_id="last").update(kind="Type A")
+    result = backtest(start=START, algorithms=FEW)
+
+    assert {kind: found.pair_count for kind, found in result.by_kind.items()} == {
+        "Type A": TREATED * COUPONS["last"],
+        "no kind": TREATED * COUPONS["fourth"],
+    }
+    of_kinds = {each.name: each.comparison for each in result.slices if each.name.startswith("campaigns: ")}
+    assert of_kinds == {f"campaigns: {kind}": found for kind, found in result.by_kind.items()}
+    assert list(of_kinds["campaigns: Type A"].estimates) == ["champion", "decision_tree", "popularity"]
+
+
+def test_figures_are_drawn_into_a_folder(shop: None, tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "figures"
+    draw_figures(backtest(start=STARTS["last"], algorithms=["popularity"]), folder)
+
+    assert sorted(path.name for path in folder.iterdir()) == ["comparison.png", "reliability.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in folder.iterdir())
 
 
 @pytest.mark.parametrize("start", [STARTS["last"] + timedelta(seconds=1), STARTS["last"] + timedelta(days=9999)])

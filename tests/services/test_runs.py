@@ -13,6 +13,7 @@ from django.db import connection
 from django.utils import timezone
 
 from recommender import models
+from recommender.ml.forecast import Forecaster, Outcome
 from recommender.models import Recommendation, Run, RunShard
 from recommender.progress import Cancelled, Progress
 from recommender.services import runs, training
@@ -208,9 +209,25 @@ def test_lists_are_the_best_coupons_an_offer_once(campaign: models.Campaign) -> 
     assert lists["s5"][0] == ("c1", 0.1)
     assert (run.state, run.shopper_count, run.recommendation_count) == ("drafted", 5, 10)
     assert run.expected_redemptions == pytest.approx(0.3 + 0.1 + 0.2 + 0.2 + 0.5 + 0.1)
+    assert (run.expected_low, run.expected_high) == Forecaster([], taught_by=0).forecast(1.4)[1:], "nothing has taught"
     best = run.recommendations.get(shopper__shopper_id="s1", rank=1)
     assert best.reasons == [{"kind": "bought_category", "times": 3}]
     assert not best.excluded
+
+
+def test_what_is_expected_rests_on_what_came_of_past_campaigns(campaign: models.Campaign) -> None:
+    past = [[20.0, 40, 100, "mail"], [30.0, 58, 100, "mail"], [10.0, 3, 100, "app"]]
+    models.ModelVersion.objects.update(past_outcomes=past, training_positives=100)
+    models.Campaign.objects.update(kind="mail")
+    campaign.refresh_from_db()
+
+    run = compute_run(run=plan(campaign))
+
+    forecaster = Forecaster([Outcome(*outcome) for outcome in past], taught_by=100, kind="mail")
+    expected, low, high = forecaster.forecast(1.4)
+    assert expected > 1.4, "twice as many came as were expected"
+    assert run.expected_redemptions == pytest.approx(expected)
+    assert (run.expected_low, run.expected_high) == (low, high)
 
 
 def test_a_list_is_as_long_as_there_are_offers(campaign: models.Campaign) -> None:

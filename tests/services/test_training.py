@@ -10,6 +10,7 @@ from recommender import models
 from recommender.ml import artifact, selection
 from recommender.ml.algorithms import UnknownAlgorithm
 from recommender.ml.evaluation.gate import BASELINE, GateDecision
+from recommender.ml.forecast import Outcome
 from recommender.models import ModelVersion, Promotion, Shop
 from recommender.progress import Cancelled, Progress
 from recommender.services import training
@@ -84,6 +85,12 @@ def test_each_algorithm_becomes_a_version_and_the_best_one_the_champion(shop: No
         assert version.learned_until == last + timedelta(microseconds=1)
         assert version.training_rows == TREATED * sum(COUPONS.values())
         assert version.training_positives == models.Redemption.objects.count()
+        # The first campaign starts before the validation period.
+        outcomes = [Outcome(*outcome) for outcome in version.past_outcomes]
+        uses = [models.Redemption.objects.filter(campaign__campaign_id=name).count() for name in STARTS]
+        assert [outcome.actual for outcome in outcomes] == uses[1:]
+        assert [outcome.taught_by for outcome in outcomes] == [sum(uses[:number]) for number in range(1, len(uses))]
+        assert all(0 < outcome.expected < TREATED * COUPONS["last"] for outcome in outcomes)
         assert version.threshold == report.selection.thresholds[version.algorithm]
         assert version.library_versions == artifact.library_versions()
         assert version.snapshot == models.Snapshot.objects.get()
@@ -95,6 +102,9 @@ def test_each_algorithm_becomes_a_version_and_the_best_one_the_champion(shop: No
         assert {
             row.metric: {"value": row.value, "low": row.low, "high": row.high} for row in version.evaluations.all()
         } == figures
+    popularity, tree = report.versions
+    assert popularity.drawing == ""
+    assert (data_dir / tree.drawing).read_bytes().startswith(b"\x89PNG")
     assert [version.won for version in report.versions] == [False, True]
     assert report.champion == report.versions[1] == champion()
     assert history_of_champions() == [("decision_tree", None, report.selection.reason)]

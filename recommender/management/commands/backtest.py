@@ -1,6 +1,12 @@
+import platform
+import resource
+import shlex
+import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -9,12 +15,18 @@ from recommender.management.arguments import parse_moment, parse_names
 from recommender.models import BACKTEST_FIGURE
 from recommender.progress import ConsoleProgress
 
+if TYPE_CHECKING:
+    from recommender.ml.evaluation.report import Section
+    from recommender.services.backtest import Backtest
+
 
 class Command(BaseCommand):
     help = (
         "Score every campaign that starts in a period by what was known strictly before its start, and print the "
         "algorithms side by side. The champion and all thresholds are chosen on the campaigns before the period."
     )
+    #: As it was typed; empty where a program calls the command.
+    command_line = ""
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--start", type=parse_moment, required=True, metavar="DATE", help="first day of the period")
@@ -34,20 +46,34 @@ class Command(BaseCommand):
             metavar="FILE.parquet",
             help="write algorithm, campaign_id, shopper_id, coupon_id, score and label of every pair",
         )
+        parser.add_argument(
+            "--report",
+            type=Path,
+            metavar="FILE.md",
+            help="replace what stands between the lines <!-- backtest: begin --> and <!-- backtest: end --> of a page "
+            "by all that is printed",
+        )
+        parser.add_argument(
+            "--figures", type=Path, metavar="FOLDER", help="draw comparison.png and reliability.png into it"
+        )
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        self.command_line = shlex.join(["manage.py", *argv[1:]])
+        super().run_from_argv(argv)
 
     def handle(self, *args: Any, **options: Any) -> None:
         from recommender.ml.algorithms import UnknownAlgorithm
-        from recommender.ml.evaluation.table import render_table
-        from recommender.services.backtest import NothingToTest, backtest
+        from recommender.ml.evaluation.report import ReportError, render_sections, write_between_markers
+        from recommender.services.backtest import NothingToTest, backtest, draw_figures
 
         out: Path | None = options["scores_out"]
-        if out is not None and not out.resolve().parent.is_dir():
-            raise CommandError(f"--scores-out: there is no folder {out.resolve().parent}.")
-        if out is not None and out.is_dir():
-            raise CommandError(f"--scores-out: {out} is a folder; expected the name of a file.")
+        report: Path | None = options["report"]
+        figures: Path | None = options["figures"]
+        _refuse_bad_destinations(out, report, figures)
         for earlier, later in (("validation_start", "start"), ("start", "end")):
             if options[earlier] and options[later] and options[earlier] >= options[later]:
                 raise CommandError(f"--{later} must be after --{earlier.replace('_', '-')}.")
+        started = time.monotonic()
         progress = ConsoleProgress()
         try:
             result = backtest(
@@ -61,27 +87,90 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         finally:
             progress.close()
-        if out is not None:
-            try:
-                with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
-                    aside = Path(folder) / out.name
-                    result.scores.write_parquet(aside)
-                    aside.replace(out)
-            except OSError as error:
-                raise CommandError(f"{out} cannot be written: {error.strerror or error}") from error
-        self.stdout.write(render_table(result.comparison))
-        self.stdout.write("| algorithm | seconds to fit and score |\n| --- | ---: |")
-        for algorithm, seconds in result.seconds.items():
-            self.stdout.write(f"| {algorithm} | {seconds:.1f} |")
-        if result.behaviour is not None:
-            self.stdout.write(
-                "\nThe behaviour model P(u, c) by itself: pairs of shoppers with categories and products, bought or "
-                "not within four weeks (the columns say redeemed for bought)."
-            )
-            self.stdout.write(render_table(result.behaviour))
-        begin, end = result.validation_period
-        self.stdout.write(
-            f"\nChampion: {result.selection.champion}, chosen on the campaigns from {begin:%Y-%m-%d} to "
-            f"{end:%Y-%m-%d}. {result.selection.reason}"
-        )
+        text = render_sections(_sections(result, time.monotonic() - started, self.command_line))
+        # Printed first: what took minutes is not lost where a file cannot be written.
+        self.stdout.write(text)
         self.stdout.write(f"Figure: {settings.DATA_DIR / BACKTEST_FIGURE}")
+        write_to: list[tuple[Path | None, Callable[[Path], None]]] = [
+            (out, lambda file: _write_scores(result, file)),
+            (figures, lambda folder: draw_figures(result, folder)),
+            (report, lambda page: write_between_markers(page, text)),
+        ]
+        for path, write in write_to:
+            try:
+                if path is not None:
+                    write(path)
+            except ReportError as error:
+                raise CommandError(str(error)) from error
+            except OSError as error:
+                raise CommandError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _refuse_bad_destinations(out: Path | None, report: Path | None, figures: Path | None) -> None:
+    """Whoever gave a wrong path should not learn it after minutes of work."""
+    from recommender.ml.evaluation.report import ReportError, check_page
+
+    if out is not None and not out.resolve().parent.is_dir():
+        raise CommandError(f"--scores-out: there is no folder {out.resolve().parent}.")
+    if out is not None and out.is_dir():
+        raise CommandError(f"--scores-out: {out} is a folder; expected the name of a file.")
+    if figures is not None and figures.exists() and not figures.is_dir():
+        raise CommandError(f"--figures: {figures} is a file; expected a folder.")
+    if report is not None:
+        try:
+            check_page(report)
+        except ReportError as error:
+            raise CommandError(f"--report: {error}") from error
+
+
+def _write_scores(result: "Backtest", file: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.name}-") as folder:
+        aside = Path(folder) / file.name
+        result.scores.write_parquet(aside)
+        aside.replace(file)
+
+
+def _sections(result: "Backtest", seconds: float, command_line: str) -> list["Section"]:
+    """All that a backtest found, in the order in which it is read."""
+    from recommender.ml.evaluation.report import Section
+    from recommender.ml.evaluation.table import render_by_kind, render_reliability, render_slices, render_table
+
+    begin, end = result.validation_period
+    champion = (
+        f"Champion: {result.selection.champion}, chosen on the campaigns from {begin:%Y-%m-%d} to {end:%Y-%m-%d}. "
+        f"{result.selection.reason}"
+    )
+    sections = [
+        Section("The algorithms", f"{render_table(result.comparison)}\n{champion}"),
+        Section("What they cost", _costs(result, seconds)),
+        Section("How true the probabilities are", render_reliability(result.comparison, result.reliability)),
+        Section("Where the champion is strong and where it is weak", render_slices(result.slices)),
+    ]
+    if result.by_kind:
+        sections.append(Section("By kind of campaign", render_by_kind(result.by_kind)))
+    if result.behaviour is not None:
+        what = (
+            "P(u, c) for pairs of shoppers with categories and products, bought or not within four weeks (the columns "
+            "say redeemed for bought)."
+        )
+        sections.append(Section("The behaviour model by itself", f"{what}\n\n{render_table(result.behaviour)}"))
+    return [*sections, Section("What these figures were made with", _made_with(command_line))]
+
+
+def _costs(result: "Backtest", seconds: float) -> str:
+    from recommender.ml.evaluation.table import align
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    rows = [[algorithm, f"{spent:.1f}"] for algorithm, spent in result.seconds.items()]
+    return (
+        f"{align(['Algorithm', 'Seconds to fit and score'], rows)}\n\n"
+        f"The whole backtest: {seconds:.0f} seconds, peak memory {peak / 2**30:.1f} GiB."
+    )
+
+
+def _made_with(command_line: str) -> str:
+    from recommender.ml.artifact import library_versions
+
+    versions = {"Python": platform.python_version(), **library_versions()}
+    listed = " · ".join(f"{name} {version}" for name, version in versions.items())
+    return f"    {command_line}\n\n{listed}" if command_line else listed

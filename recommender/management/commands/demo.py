@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from recommender.management.commands.up import add_bind_argument, format_address
 from recommender.models import Campaign, CampaignShopper, Order, Publication, Recommendation, Run, Shop, User
-from recommender.reasons import in_words
+from recommender.reasons import in_words, speaking_for
 
 SAMPLE = "complete-journey"
 SAMPLE_ZONE = ZoneInfo("America/New_York")
@@ -82,7 +82,7 @@ class Command(BaseCommand):
                 run.recommendations.offered().filter(shopper=first.shopper).select_related("coupon").order_by("rank")
             )
             for recommendation in listed[:COUPONS_SHOWN]:
-                why = "; ".join(in_words(recommendation.reasons))
+                why = "; ".join(in_words(speaking_for(recommendation.reasons)))
                 coupon = recommendation.coupon
                 name = f"{coupon.coupon_id} {coupon.title}".strip()
                 self.stdout.write(f"    {recommendation.rank}. {name} ({recommendation.score:.1%}): {why}")

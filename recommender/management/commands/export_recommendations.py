@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from recommender.models import Run
-from recommender.reasons import in_words
+from recommender.reasons import in_words, speaking_for
 
 
 class Command(BaseCommand):
@@ -41,7 +41,7 @@ def _write(run: Run, out: Path) -> int:
             writer = csv.writer(file)
             writer.writerow(["shopper_id", "coupon_id", "rank", "score", "reason"])
             for *columns, reasons in rows.iterator():
-                writer.writerow([*columns, "; ".join(in_words(reasons))])
+                writer.writerow([*columns, "; ".join(in_words(speaking_for(reasons)))])
                 count += 1
         aside.replace(out)
     return count

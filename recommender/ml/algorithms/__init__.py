@@ -2,12 +2,19 @@
 
 from collections.abc import Iterable
 
-from recommender.ml.algorithms.base import Algorithm
+from recommender.ml.algorithms.blend import Blend
+from recommender.ml.algorithms.boosted_logistic_regression import BoostedLogisticRegression
 from recommender.ml.algorithms.gradient_boosting import GradientBoosting
 from recommender.ml.algorithms.neighbours import ItemBasedFiltering, UserBasedFiltering
 from recommender.ml.algorithms.popularity import Popularity
+from recommender.ml.algorithms.sequence_network import (
+    BasketSequenceNetwork,
+    NeuralRequirementsMissing,
+    neural_requirements_installed,
+)
 from recommender.ml.algorithms.support_vector_machine import SupportVectorMachine
 from recommender.ml.algorithms.trees import DecisionTree, RandomForest
+from recommender.ml.contract import Algorithm
 
 ALGORITHMS: dict[str, type[Algorithm]] = {
     algorithm.name: algorithm
@@ -19,10 +26,14 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
         RandomForest,
         SupportVectorMachine,
         GradientBoosting,
+        BoostedLogisticRegression,
+        Blend,
     )
 }
+if neural_requirements_installed():
+    ALGORITHMS[BasketSequenceNetwork.name] = BasketSequenceNetwork
 #: What scores while no campaign has taught anything: it falls back on the behaviour model P(u, c).
-UNTAUGHT = GradientBoosting.name
+UNTAUGHT = Blend.name
 
 
 class UnknownAlgorithm(ValueError):
@@ -33,9 +44,11 @@ def algorithms_named(names: Iterable[str] | None) -> list[type[Algorithm]]:
     """The algorithms of these names, in the order of the tables; all of them for None.
 
     Raises:
-        UnknownAlgorithm: the message lists the names there are.
+        UnknownAlgorithm: the message lists the names there are, or says what an optional one needs.
     """
     wanted = set(ALGORITHMS if names is None else names)
+    if BasketSequenceNetwork.name in wanted - set(ALGORITHMS):
+        raise UnknownAlgorithm(str(NeuralRequirementsMissing()))
     if unknown := sorted(wanted - set(ALGORITHMS)):
         raise UnknownAlgorithm(f"No algorithm is named {', '.join(unknown)}. There are: {', '.join(ALGORITHMS)}.")
     return [algorithm for name, algorithm in ALGORITHMS.items() if name in wanted]

@@ -1,74 +1,47 @@
 """User-based and item-based collaborative filtering.
 
 Both start from the matrix of shoppers × products whose cells are log(1 + times bought, faded by age), find for each row
-(shopper) or column (product) the K most alike by cosine or by Pearson's correlation, and carry what is known of the
-neighbours over to coupons through the products that these are for. Pearson's correlation is the cosine of the cells
-less the mean of their shopper's (or product's) cells over what was bought, as usual for sparse ratings (Herlocker et
-al. 1999).
+(shopper) or column (product) the K most alike (``neighbour_search``), and carry what is known of the neighbours over to
+coupons through the products that these are for. Pearson's correlation is the cosine of the cells less the mean of their
+shopper's (or product's) cells over what was bought, as usual for sparse ratings (Herlocker et al. 1999).
 
-Sources: Resnick et al. 1994 (user-based), Sarwar et al. 2001 and Deshpande & Karypis 2004 (item-based).
+What neighbours say is weighed against what the shopper bought of the coupon's products themself, which says more about
+coupons than anybody else's purchases, and against popularity, for those of whom neither knows anything.
+
+Sources: Resnick et al. 1994 (user-based), Sarwar et al. 2001 and Deshpande & Karypis 2004 (item-based), Breese et al.
+1998 (similarities raised to a power).
 """
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import polars as pl
-from joblib import cpu_count
 from scipy import sparse
 from sklearn.metrics import average_precision_score
 from sklearn.preprocessing import normalize
-from sparse_dot_topn import sp_matmul_topn
 
 from recommender.ml import columns as c
-from recommender.ml.algorithms.base import Algorithm, DescribedHistory, Inputs, Reason
 from recommender.ml.algorithms.calibration import LogisticScale
+from recommender.ml.algorithms.neighbour_search import SIMILARITIES, NeighbourSearch, top_neighbours
 from recommender.ml.catalogue import coupon_products
+from recommender.ml.contract import Algorithm, DescribedHistory, Inputs, Reason
 from recommender.ml.history import History
 from recommender.ml.product_sets import BUYERS, BUYERS_SHARE, SET, ProductSets
-from recommender.ml.purchases import FADED_TIMES, purchases
+from recommender.ml.purchases import DAYS_SINCE_LAST, FADED_TIMES, TIMES, purchases
 
-Similarity = Literal["cosine", "pearson"]
-SIMILARITIES: tuple[Similarity, ...] = ("cosine", "pearson")
 NEIGHBOURS = 50
 #: A product that fewer bought is like another by accident.
 FEWEST_BUYERS = 3
+#: The power that products' similarities are raised to, so that many hardly alike ones do not outvote a few alike ones.
+AMPLIFICATION = 2
+#: Cosine between products, with the cells of a shopper weighed by how few bought the product. How alike two products
+#: are is the same with and without these weights.
+TF_IDF = "tf_idf"
 #: The part of a score that is left to popularity whatever the examples say of it, so that it still orders the coupons
 #: of shoppers of whom neighbours know nothing.
 TIE_BREAKER = 0.001
-#: What a mean of logarithms may be off by.
-ROUNDING = 1e-9
-_COLUMNS = (*SIMILARITIES, BUYERS, BUYERS_SHARE)
-
-
-def top_neighbours(
-    ratings: sparse.csr_matrix, others: sparse.csr_matrix, similarity: Similarity, k: int
-) -> sparse.csr_matrix:
-    """The k rows of ``others`` most like each row of ``ratings``.
-
-    Args:
-        ratings: (n, f), positive cells are ratings, empty ones unknown.
-        others: (m, f).
-        similarity: ``cosine``, or ``pearson`` with each row's mean taken over its known cells.
-        k: neighbours a row, the row itself included where it is among the others.
-
-    Returns:
-        (n, m), at most k positive cells a row: the similarities, in (0, 1].
-    """
-    if similarity == "pearson":
-        ratings, others = _less_row_mean(ratings), _less_row_mean(others)
-    return sp_matmul_topn(
-        normalize(ratings), normalize(others).T.tocsr(), top_n=k, threshold=0.0, sort=True, n_threads=cpu_count()
-    )
-
-
-def _less_row_mean(ratings: sparse.csr_matrix) -> sparse.csr_matrix:
-    counts = np.diff(ratings.indptr)
-    means = np.asarray(ratings.sum(axis=1)).ravel() / np.maximum(counts, 1)
-    centred = ratings.copy()
-    centred.data = centred.data - np.repeat(means, counts)
-    centred.data[np.abs(centred.data) < ROUNDING] = 0.0  # equal cells have no direction, whatever their mean rounds to
-    return centred
+_OWN_AND_POPULARITY = (TIMES, FADED_TIMES, DAYS_SINCE_LAST, BUYERS, BUYERS_SHARE)
 
 
 class _Ratings:
@@ -109,12 +82,17 @@ class _Ratings:
         known = np.isin(shoppers.to_numpy(), self.shoppers.to_numpy())
         return np.where(known, rows, -1)
 
+    def weighed_by_rarity(self) -> sparse.csr_matrix:
+        """The cells times log(shoppers / buyers of the product): the usual tf-idf, a shopper for a document."""
+        buyers = self.matrix.getnnz(axis=0)
+        return (self.matrix @ sparse.diags(np.log(len(self.shoppers) / np.maximum(buyers, 1)))).tocsr()
+
 
 class _DescribedNeighbours(DescribedHistory):
-    def __init__(self, history: History, coupons: pl.Series) -> None:
+    def __init__(self, history: History, coupons: pl.Series, verdicts: tuple[str, ...]) -> None:
+        self._verdicts = verdicts
         self._ratings = _Ratings(history, coupons)
-        sets = ProductSets(history, coupon_products(history, coupons).rename({c.COUPON: SET}))
-        self._popularity = sets.popularity.select(SET, BUYERS, BUYERS_SHARE)
+        self._sets = ProductSets(history, coupon_products(history, coupons).rename({c.COUPON: SET}))
         self._prepare()
 
     @abstractmethod
@@ -122,7 +100,7 @@ class _DescribedNeighbours(DescribedHistory):
         """Do the work that all shoppers share."""
 
     @abstractmethod
-    def _scores(self, rows: np.ndarray, similarity: Similarity) -> np.ndarray:
+    def _scores(self, rows: np.ndarray, verdict: str) -> np.ndarray:
         """(len(rows), coupons): what the neighbours say, for rows of the ratings."""
 
     def describe(self, pairs: pl.DataFrame) -> pl.DataFrame:
@@ -130,28 +108,31 @@ class _DescribedNeighbours(DescribedHistory):
         rows = self._ratings.rows_of(shoppers)
         pair_rows = shoppers.search_sorted(pairs[c.SHOPPER]).to_numpy()
         pair_columns = self._ratings.coupons.search_sorted(pairs[c.COUPON]).to_numpy()
-        frame = pairs.select(pl.col(c.COUPON).alias(SET)).join(
-            self._popularity, on=SET, how="left", maintain_order="left"
-        )
+        frame = self._sets.describe(pairs.select(c.SHOPPER, pl.col(c.COUPON).alias(SET)))
         scores = {}
-        for similarity in SIMILARITIES:
+        for verdict in self._verdicts:
             table = np.zeros((len(shoppers), len(self._ratings.coupons)))
             if (rows >= 0).any():
-                table[rows >= 0] = self._scores(rows[rows >= 0], similarity)
-            scores[similarity] = table[pair_rows, pair_columns]
+                table[rows >= 0] = self._scores(rows[rows >= 0], verdict)
+            scores[verdict] = table[pair_rows, pair_columns]
         return frame.with_columns(pl.Series(name, values) for name, values in scores.items()).select(
-            pl.col(column).fill_null(0.0).cast(pl.Float32) for column in _COLUMNS
+            pl.col(column).cast(pl.Float32) for column in (*self._verdicts, *_OWN_AND_POPULARITY)
         )
 
 
 class _SimilarShoppers(_DescribedNeighbours):
     def _prepare(self) -> None:
-        self._bought_for = (self._ratings.matrix @ self._ratings.targets).tocsr()  # shoppers × coupons
+        # log(1 + times bought of all that the coupon is for), so that breadth alone is not taken for liking
+        self._bought_for = (self._ratings.matrix.expm1() @ self._ratings.targets).log1p().tocsr()  # shoppers × coupons
+        self._searches: dict[str, NeighbourSearch] = {
+            similarity: NeighbourSearch(self._ratings.matrix, similarity)
+            for similarity in SIMILARITIES
+            if len(self._ratings.shoppers)
+        }
 
-    def _scores(self, rows: np.ndarray, similarity: Similarity) -> np.ndarray:
+    def _scores(self, rows: np.ndarray, verdict: str) -> np.ndarray:
         # One neighbour more, since each shopper finds themself first; who bought it themself is no news of others.
-        neighbours = top_neighbours(self._ratings.matrix[rows], self._ratings.matrix, similarity, NEIGHBOURS + 1)
-        neighbours = neighbours.tocoo()
+        neighbours = self._searches[verdict].neighbours(rows, NEIGHBOURS + 1).tocoo()
         others = neighbours.col != rows[neighbours.row]
         neighbours = sparse.csr_matrix(
             (neighbours.data[others], (neighbours.row[others], neighbours.col[others])), shape=neighbours.shape
@@ -161,51 +142,69 @@ class _SimilarShoppers(_DescribedNeighbours):
 
 class _SimilarProducts(_DescribedNeighbours):
     def _prepare(self) -> None:
+        targets = self._ratings.targets
+        targeted = np.flatnonzero(np.diff(targets.indptr))
+        # Between the sum over what a coupon is for, which takes breadth for liking, and the mean, which takes it for
+        # indifference.
+        breadth = sparse.diags(1 / np.sqrt(np.maximum(targets.getnnz(axis=0), 1)))
         by_product = self._ratings.matrix.T.tocsr()
-        targeted = np.flatnonzero(np.diff(self._ratings.targets.indptr))
-        self._relevance = {}
+        self._cells: dict[str, sparse.csr_matrix] = {
+            **dict.fromkeys(SIMILARITIES, self._ratings.matrix),
+            TF_IDF: self._ratings.weighed_by_rarity(),
+        }
+        self._relevance: dict[str, sparse.csr_matrix] = {}
         for similarity in SIMILARITIES:
             if not len(targeted):  # nobody bought anything that these coupons are for
-                self._relevance[similarity] = sparse.csr_matrix(self._ratings.targets.shape)
+                self._relevance[similarity] = sparse.csr_matrix(targets.shape)
                 continue
             alike = top_neighbours(by_product[targeted], by_product, similarity, NEIGHBOURS)  # targeted × products
+            # A mean, since similarities grow with the length of the history, which is no reason to buy.
+            weights = normalize(alike.power(AMPLIFICATION), norm="l1")
             # products × coupons: how much buying a product speaks for what a coupon is for
-            self._relevance[similarity] = (alike.T @ self._ratings.targets[targeted]).tocsr()
+            self._relevance[similarity] = (weights.T @ targets[targeted] @ breadth).tocsr()
+        self._relevance[TF_IDF] = self._relevance["cosine"]
 
-    def _scores(self, rows: np.ndarray, similarity: Similarity) -> np.ndarray:
-        return (self._ratings.matrix[rows] @ self._relevance[similarity]).toarray()
+    def _scores(self, rows: np.ndarray, verdict: str) -> np.ndarray:
+        return (self._cells[verdict][rows] @ self._relevance[verdict]).toarray()
 
 
 class SimilarShoppers(Inputs):
-    """What the :data:`NEIGHBOURS` shoppers who buy most alike bought of what a coupon is for."""
+    """What the :data:`NEIGHBOURS` shoppers who buy most alike bought of what a coupon is for, and what the shopper and
+    everybody did."""
 
     name: ClassVar[str] = "similar shoppers"
-    columns: ClassVar[tuple[str, ...]] = _COLUMNS
+    verdicts: ClassVar[tuple[str, ...]] = SIMILARITIES
+    columns: ClassVar[tuple[str, ...]] = (*verdicts, *_OWN_AND_POPULARITY)
 
     def prepare(self, history: History, coupons: pl.Series) -> DescribedHistory:
-        return _SimilarShoppers(history, coupons)
+        return _SimilarShoppers(history, coupons, self.verdicts)
 
 
 class SimilarProducts(Inputs):
-    """How alike what a shopper bought is to what a coupon is for, over the :data:`NEIGHBOURS` nearest products."""
+    """How alike what a shopper bought is to what a coupon is for, over the :data:`NEIGHBOURS` nearest products, and how
+    much of that the shopper and everybody bought."""
 
     name: ClassVar[str] = "similar products"
-    columns: ClassVar[tuple[str, ...]] = _COLUMNS
+    verdicts: ClassVar[tuple[str, ...]] = (*SIMILARITIES, TF_IDF)
+    columns: ClassVar[tuple[str, ...]] = (*verdicts, *_OWN_AND_POPULARITY)
 
     def prepare(self, history: History, coupons: pl.Series) -> DescribedHistory:
-        return _SimilarProducts(history, coupons)
+        return _SimilarProducts(history, coupons, self.verdicts)
 
 
 class _CollaborativeFiltering(Algorithm):
-    """The similarity that ranks the latest campaigns better, and popularity for those of whom nothing is known."""
+    """What neighbours say by the similarity that ranks past campaigns best, weighed with own purchases and popularity
+    by a logistic regression on past campaigns whose weights are not below zero."""
 
+    inputs: ClassVar[SimilarShoppers | SimilarProducts]
     reason: ClassVar[str]
 
     def fit(self, examples: pl.DataFrame, labels: np.ndarray, campaigns: np.ndarray, seed: int) -> Self:
-        self.similarity_: Similarity = "cosine"
+        self.similarity_ = self.inputs.verdicts[0]
         if labels.any():
             self.similarity_ = max(
-                SIMILARITIES, key=lambda similarity: average_precision_score(labels, examples[similarity].to_numpy())
+                self.inputs.verdicts,
+                key=lambda similarity: average_precision_score(labels, self._verdict(examples, similarity)),
             )
         self.scale_ = LogisticScale().fit(self._columns(examples), labels)
         return self
@@ -215,27 +214,61 @@ class _CollaborativeFiltering(Algorithm):
         return self.scale_.probability(self._columns(inputs)) * (1 - TIE_BREAKER * (1 - popularity))
 
     def explain(self, inputs: pl.DataFrame) -> list[list[Reason]]:
-        heeded = self.scale_.kept_[0]  # unless examples spoke against the similarity
-        return [
-            [{"kind": self.reason}] if heeded and score > 0 else [{"kind": "popular", "shoppers": int(buyers)}]
-            for score, buyers in zip(inputs[self.similarity_], inputs[BUYERS], strict=True)
-        ]
+        """What the score would lose without the neighbours' verdict, and without own purchases, the larger loss first;
+        popularity where it would lose by neither."""
+        losses = [self._loss_without(column, inputs) for column in (self.similarity_, FADED_TIMES)]
+        explained = []
+        for neighbours, own, times, days, buyers in zip(
+            *losses, inputs[TIMES], inputs[DAYS_SINCE_LAST], inputs[BUYERS], strict=True
+        ):
+            reasons: list[tuple[float, Reason]] = [
+                (neighbours, {"kind": self.reason}),
+                (own, {"kind": "bought_products", "times": int(times), "days_since_last": round(days, 1)}),
+            ]
+            said = [reason for loss, reason in sorted(reasons, key=lambda each: -each[0]) if loss > 0]
+            explained.append(said or [{"kind": "popular", "shoppers": int(buyers)}])
+        return explained
 
     def parameters(self) -> dict[str, Any]:
-        return {"similarity": self.similarity_, "neighbours": NEIGHBOURS}
+        """The similarity chosen, and the columns that the examples did not speak against."""
+        names = ("neighbours", "own purchases", "popularity")
+        return {
+            "similarity": self.similarity_,
+            "neighbours": NEIGHBOURS,
+            "weighs": [name for name, kept in zip(names, self.scale_.kept_, strict=True) if kept],
+        }
+
+    @abstractmethod
+    def _verdict(self, inputs: pl.DataFrame, similarity: str) -> np.ndarray:
+        """n numbers: what the neighbours by this similarity say, the shopper or product itself being one of them."""
+
+    def _loss_without(self, column: str, inputs: pl.DataFrame) -> np.ndarray:
+        without = inputs.with_columns(pl.lit(0, dtype=pl.Float32).alias(column))
+        return self.scale_.probability(self._columns(inputs)) - self.scale_.probability(self._columns(without))
 
     def _columns(self, inputs: pl.DataFrame) -> np.ndarray:
+        columns = (self._verdict(inputs, self.similarity_), inputs[FADED_TIMES], inputs[BUYERS_SHARE])
         # In hundredths, so that the logarithm that follows tells little from nothing.
-        return 100 * inputs.select(self.similarity_, BUYERS_SHARE).to_numpy()
+        return 100 * np.column_stack(columns).astype(np.float64)
 
 
 class UserBasedFiltering(_CollaborativeFiltering):
     name: ClassVar[str] = "user_based_cf"
-    inputs: ClassVar[Inputs] = SimilarShoppers()
+    inputs: ClassVar[SimilarShoppers] = SimilarShoppers()
     reason: ClassVar[str] = "similar_shoppers"
+
+    def _verdict(self, inputs: pl.DataFrame, similarity: str) -> np.ndarray:
+        # Nobody is more like the shopper than the shopper, who counts as much as all neighbours together.
+        return inputs[similarity].to_numpy() + np.log1p(inputs[FADED_TIMES].to_numpy())
 
 
 class ItemBasedFiltering(_CollaborativeFiltering):
     name: ClassVar[str] = "item_based_cf"
-    inputs: ClassVar[Inputs] = SimilarProducts()
+    inputs: ClassVar[SimilarProducts] = SimilarProducts()
     reason: ClassVar[str] = "similar_products"
+
+    def parameters(self) -> dict[str, Any]:
+        return super().parameters() | {"amplification": AMPLIFICATION}
+
+    def _verdict(self, inputs: pl.DataFrame, similarity: str) -> np.ndarray:
+        return inputs[similarity].to_numpy()

@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 
 from recommender.ml import columns as c
-from recommender.ml.algorithms.base import Algorithm, DescribedHistory, Inputs, Reason
 from recommender.ml.algorithms.calibration import LogisticScale
 from recommender.ml.catalogue import coupon_products
+from recommender.ml.contract import Algorithm, DescribedHistory, Inputs, Reason
 from recommender.ml.history import History
 from recommender.ml.product_sets import BUYERS, BUYERS_SHARE, RECENT_BUYERS_SHARE, SET, ProductSets
 

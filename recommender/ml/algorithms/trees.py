@@ -1,94 +1,209 @@
-"""The decision tree of the design, and the forest that mends its overfitting."""
+"""The decision tree of the design, and the forest that mends its overfitting.
 
+Both learn from offers weighted so that the used ones are a tenth of all: with one used offer among hundreds, entropy
+hardly falls whatever is asked, and a drawn sample has next to no used offer in it. Probabilities are then brought back
+to the true share.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import clone
+from joblib import Parallel, delayed
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import log_loss
 from sklearn.tree import DecisionTreeClassifier
 
 from recommender.ml.algorithms.supervised import SupervisedAlgorithm, later_rows
+
+#: What share of the weight the used offers get, where they are fewer.
+USED_SHARE = 0.1
+#: Rows that are scored at once: few enough to stay in a processor's cache while every tree reads them.
+ROWS_AT_ONCE = 8_192
+
+
+def raise_used_share(labels: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights by which used offers are at least :data:`USED_SHARE` of all, and by how much they were multiplied."""
+    used, unused = weights[labels].sum(), weights[~labels].sum()
+    factor = max(1.0, float(USED_SHARE / (1 - USED_SHARE) * unused / used))
+    return np.where(labels, factor * weights, weights), factor
 
 
 class DecisionTree(SupervisedAlgorithm):
     """Splits where the information gain (fall of entropy) is greatest, until a depth or a leaf size stops it.
 
-    Depth and leaf size are those that rank the latest campaigns best when learned from the campaigns before them. Pairs
-    of the same leaf have the same score, so a shopper's list may be one long tie, a new shopper's above all.
+    The tree is then pruned by cost and complexity (Breiman et al., 1984). The leaf size and how much is pruned are
+    those whose probabilities fit the latest campaigns best (log loss) when learned from the campaigns before them.
+
+    A leaf's probability is its share of used offers drawn towards that of the node above it, and so on up to the
+    overall rate at the root: (used + m · above) / (offers + m), with m as many offers as hold one used offer overall.
+    So no leaf says 0 or 1, and a small leaf says little that its surroundings do not.
+
+    Pairs of the same leaf have the same score, so a shopper's list may be one long tie, a new shopper's above all.
+
+    Attributes:
+        tree_: the fitted tree of scikit-learn.
+        offers_: by node, how many offers of the examples come to it.
+        used_: by node, how many of them were used.
+        probabilities_: by node, the smoothed probability.
     """
 
     name: ClassVar[str] = "decision_tree"
+    most_unused: ClassVar[int] = 15_000  # it is grown many times over, and used offers are weighed up to a tenth anyway
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "max_depth": (4, 6, 8, 12),
+        "min_samples_leafs": ((20, 100), (50, 200), (100, 400)),
+    }
 
-    def __init__(
-        self, max_depths: tuple[int, ...] = (3, 4, 6), min_samples_leafs: tuple[int, ...] = (100, 400)
-    ) -> None:
-        self.max_depths = max_depths
+    def __init__(self, max_depth: int = 8, min_samples_leafs: tuple[int, ...] = (20, 100), prunings: int = 4) -> None:
+        self.max_depth = max_depth
         self.min_samples_leafs = min_samples_leafs
+        self.prunings = prunings
 
     def _fit(self, X: np.ndarray, labels: np.ndarray, weights: np.ndarray, campaigns: np.ndarray, seed: int) -> None:
-        candidates = [
-            DecisionTreeClassifier(criterion="entropy", max_depth=depth, min_samples_leaf=leaf, random_state=seed)
-            for depth in self.max_depths
-            for leaf in self.min_samples_leafs
-        ]
         later = later_rows(labels, campaigns)
-        best = candidates[0]
+        leaf_size, alpha = self.min_samples_leafs[-1], 0.0
         if later is not None:
-            best = max(
-                candidates,
-                key=lambda tree: average_precision_score(
-                    labels[later],
-                    clone(tree).fit(X[~later], labels[~later], weights[~later]).predict_proba(X[later])[:, 1],
-                    sample_weight=weights[later],
-                ),
-            )
-        self.tree_ = clone(best).fit(X, labels, weights)
+            leaf_size, alpha = self._choose(X, labels, weights, later, seed)
+        self.tree_ = self._grow(X, labels, weights, leaf_size, alpha, seed=seed)
+        self.offers_, self.used_ = _count_by_node(self.tree_, X, labels, weights)
+        self.probabilities_ = _smooth(self.tree_, self.offers_, self.used_)
+
+    def _choose(
+        self, X: np.ndarray, labels: np.ndarray, weights: np.ndarray, later: np.ndarray, seed: int
+    ) -> tuple[int, float]:
+        """The leaf size and the complexity parameter (``ccp_alpha``) that fit the later rows best."""
+        losses: dict[tuple[int, float], float] = {}
+        earlier = X[~later], labels[~later], weights[~later]
+        for leaf_size in self.min_samples_leafs:
+            whole = self._grow(*earlier, leaf_size, 0.0, seed=seed)
+            path = whole.cost_complexity_pruning_path(X[~later], labels[~later], raise_used_share(*earlier[1:])[0])
+            steps = path.ccp_alphas[:-1]  # the last one leaves nothing but the root
+            for alpha in np.unique(np.quantile(np.append(steps, 0.0), np.linspace(0, 1, self.prunings))):
+                tree = self._grow(*earlier, leaf_size, alpha, seed=seed)
+                probability = _smooth(tree, *_count_by_node(tree, *earlier))[tree.apply(X[later])]
+                losses[leaf_size, float(alpha)] = log_loss(labels[later], probability, sample_weight=weights[later])
+        return min(losses, key=lambda candidate: losses[candidate])
+
+    def _grow(
+        self, X: np.ndarray, labels: np.ndarray, weights: np.ndarray, leaf_size: int, alpha: float, *, seed: int
+    ) -> DecisionTreeClassifier:
+        return DecisionTreeClassifier(
+            criterion="entropy",
+            max_depth=self.max_depth,
+            min_samples_leaf=leaf_size,
+            ccp_alpha=alpha,
+            random_state=seed,
+        ).fit(X, labels, raise_used_share(labels, weights)[0])
 
     def _probability(self, X: np.ndarray) -> np.ndarray:
-        return self.tree_.predict_proba(X)[:, 1]
+        return self.probabilities_[self.tree_.apply(X)]
 
     def parameters(self) -> dict[str, Any]:
         if not self.informed_:
             return {}
         return {
             "criterion": "entropy",
-            "max_depth": self.tree_.max_depth,
+            "max_depth": self.max_depth,
             "min_samples_leaf": self.tree_.min_samples_leaf,
+            "ccp_alpha": self.tree_.ccp_alpha,
+            "depth": int(self.tree_.get_depth()),
             "leaves": int(self.tree_.get_n_leaves()),
         }
 
 
+def _count_by_node(
+    tree: DecisionTreeClassifier, X: np.ndarray, labels: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """By node, how many offers come to it and how many of them were used."""
+    paths = tree.decision_path(X).T
+    return paths @ weights, paths @ np.where(labels, weights, 0.0)
+
+
+def _smooth(tree: DecisionTreeClassifier, offers: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """By node, its share of used offers, drawn towards that of the node above it."""
+    strength = offers[0] / used[0]
+    probabilities = used / offers
+    for number in range(len(offers)):  # a node comes before those below it
+        for child in (tree.tree_.children_left[number], tree.tree_.children_right[number]):
+            if child != -1:
+                prior = strength * probabilities[number]
+                probabilities[child] = (used[child] + prior) / (offers[child] + strength)
+    return probabilities
+
+
 class RandomForest(SupervisedAlgorithm):
-    """Many entropy trees on drawn rows and drawn features, averaged."""
+    """Many entropy trees on drawn rows and drawn features, averaged.
+
+    Each tree draws, with replacement, as many rows as hold each used offer once on average (a balanced forest: Chen,
+    Liaw and Breiman, 2004), so that every tree knows the few used offers and other unused ones than the next. The odds
+    of the average are divided by what the used offers were multiplied by. The leaf size is the one that fits the latest
+    campaigns best (log loss) when learned from the campaigns before them.
+
+    Attributes:
+        forest_: the fitted forest of scikit-learn, whose probabilities are not brought back to the true share.
+        factor_: what the odds of its probabilities are divided by.
+    """
 
     name: ClassVar[str] = "random_forest"
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "trees": (100, 200),
+        "min_samples_leafs": ((2, 5), (5, 10), (10, 30)),
+        "most_draws": (10_000, 20_000, 40_000),
+    }
 
-    def __init__(self, trees: int = 100, min_samples_leaf: int = 50, max_samples: float = 0.25) -> None:
+    def __init__(
+        self,
+        trees: int = 100,
+        trial_trees: int = 50,
+        min_samples_leafs: tuple[int, ...] = (5, 10),
+        most_draws: int = 20_000,
+    ) -> None:
         self.trees = trees
-        self.min_samples_leaf = min_samples_leaf
-        self.max_samples = max_samples
+        self.trial_trees = trial_trees
+        self.min_samples_leafs = min_samples_leafs
+        self.most_draws = most_draws
 
     def _fit(self, X: np.ndarray, labels: np.ndarray, weights: np.ndarray, campaigns: np.ndarray, seed: int) -> None:
+        later = later_rows(labels, campaigns)
+        leaf_size = self.min_samples_leafs[-1]
+        if later is not None:
+            losses = {}
+            for candidate in self.min_samples_leafs:
+                self._grow(X[~later], labels[~later], weights[~later], self.trial_trees, candidate, seed=seed)
+                losses[candidate] = log_loss(labels[later], self._probability(X[later]), sample_weight=weights[later])
+            leaf_size = min(losses, key=lambda candidate: losses[candidate])
+        self._grow(X, labels, weights, self.trees, leaf_size, seed=seed)
+
+    def _grow(
+        self, X: np.ndarray, labels: np.ndarray, weights: np.ndarray, trees: int, leaf_size: int, *, seed: int
+    ) -> None:
+        drawn, self.factor_ = raise_used_share(labels, weights)
+        share = drawn[labels].sum() / drawn.sum()
         self.forest_ = RandomForestClassifier(
-            n_estimators=self.trees,
+            n_estimators=trees,
             criterion="entropy",
-            min_samples_leaf=self.min_samples_leaf,
-            max_samples=self.max_samples,
+            min_samples_leaf=leaf_size,
+            max_samples=min(round(labels.sum() / share), self.most_draws),
             random_state=seed,
             n_jobs=-1,  # threads; the worker says how many
-        ).fit(X, labels, weights)
-        self.forest_.set_params(
-            n_jobs=1
-        )  # threads would add the trees up in any order, and sums of floats depend on it
+        ).fit(X, labels, drawn)
+        # Its own threads would add the trees up in any order, and sums of floats depend on it.
+        self.forest_.set_params(n_jobs=1)
 
     def _probability(self, X: np.ndarray) -> np.ndarray:
-        return self.forest_.predict_proba(X)[:, 1]
+        parts = [X[start : start + ROWS_AT_ONCE] for start in range(0, len(X), ROWS_AT_ONCE)]
+        drawn = Parallel(n_jobs=-1, require="sharedmem")(delayed(self.forest_.predict_proba)(part) for part in parts)
+        probability = np.concatenate(drawn)[:, 1]
+        return probability / (probability + self.factor_ * (1 - probability))
 
     def parameters(self) -> dict[str, Any]:
+        if not self.informed_:
+            return {}
         return {
             "criterion": "entropy",
             "trees": self.trees,
-            "min_samples_leaf": self.min_samples_leaf,
-            "max_samples": self.max_samples,
+            "min_samples_leaf": self.forest_.min_samples_leaf,
+            "max_samples": self.forest_.max_samples,
+            "used_offers_weigh": round(self.factor_, 2),
         }

@@ -42,17 +42,24 @@ def read_pairs(pairs: pl.DataFrame, *, seed: int) -> Pairs:
     Raises:
         ScoresError: a column is missing, a value is missing, or a pair is there twice.
     """
+    _check_columns(pairs)
+    return _read_sorted(pairs.select(*KEY, c.LABEL).sort(KEY), seed=seed)
+
+
+def _check_columns(pairs: pl.DataFrame) -> None:
     missing = [name for name in [*KEY, c.LABEL] if name not in pairs.columns]
     if missing:
         raise ScoresError(f"The pairs have no column {', '.join(missing)}; they have {', '.join(pairs.columns)}.")
-    pairs = pairs.select(*KEY, c.LABEL).sort(KEY)
+
+
+def _read_sorted(pairs: pl.DataFrame, *, seed: int) -> Pairs:
     for name in pairs.columns:
         if nulls := pairs[name].null_count():
             raise ScoresError(f"Column {name} of the pairs is empty in {nulls} of {pairs.height} rows.")
     for name in KEY:
         if not pairs.schema[name].is_integer():
             raise ScoresError(f"Column {name} of the pairs is {pairs.schema[name]}; expected the snapshot's numbers.")
-    if twice := pairs.height - pairs.select(KEY).n_unique():
+    if twice := pairs.select(pl.all_horizontal(pl.col(KEY) == pl.col(KEY).shift()).sum()).item():
         raise ScoresError(f"{twice} of {pairs.height} pairs are there more than once in the same campaign.")
     lists = pairs.select(pl.struct(c.CAMPAIGN, c.SHOPPER).rle_id()).to_series().to_numpy().astype(np.int64)
     shoppers, shopper = np.unique(pairs[c.SHOPPER].to_numpy(), return_inverse=True)
@@ -85,14 +92,15 @@ def read_scores(scores: pl.DataFrame, *, seed: int) -> tuple[Pairs, dict[str, np
         raise ScoresError(f"The scores have no column {', '.join(missing)}; they have {', '.join(scores.columns)}.")
     if scores.is_empty():
         raise ScoresError("There are no scores to evaluate.")
+    _check_columns(scores)
     by_algorithm: dict[str, np.ndarray] = {}
     pairs: Pairs | None = None
     first = pl.DataFrame()
-    for (algorithm,), frame in scores.sort(c.ALGORITHM, maintain_order=True).group_by(c.ALGORITHM, maintain_order=True):
-        if pairs is None:
-            pairs = read_pairs(frame, seed=seed)
-            first = frame.select(*KEY, c.LABEL).sort(KEY)
+    for (algorithm,), frame in sorted(scores.partition_by(c.ALGORITHM, as_dict=True).items()):
         ordered = frame.sort(KEY)
+        if pairs is None:
+            first = ordered.select(*KEY, c.LABEL)
+            pairs = _read_sorted(first, seed=seed)
         if not ordered.select(*KEY, c.LABEL).equals(first):
             raise ScoresError(
                 f"{algorithm} has other pairs or labels ({ordered.height} rows) than {next(iter(by_algorithm))} "

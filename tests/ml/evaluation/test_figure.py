@@ -10,7 +10,8 @@ import pytest
 from matplotlib.image import imread
 
 from recommender.ml.evaluation.comparison import Comparison, compare
-from recommender.ml.evaluation.figure import draw_comparison, draw_curves
+from recommender.ml.evaluation.figure import draw_comparison, draw_reliability
+from recommender.ml.evaluation.reliability import measure_reliability
 
 PERIOD = (datetime(2017, 9, 4, tzinfo=UTC), datetime(2017, 12, 28, tzinfo=UTC))
 
@@ -44,11 +45,17 @@ def test_figures_of_any_comparison_without_a_warning(tmp_path: Path, algorithms:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         draw_comparison(comparison, tmp_path / "comparison.png", champion="algorithm_0", period=PERIOD)
-        draw_curves(frame, comparison, tmp_path / "curves.png", champion="algorithm_0", period=PERIOD)
+        draw_reliability(
+            measure_reliability(frame, resamples=20, seed=0),
+            comparison,
+            tmp_path / "reliability.png",
+            champion="algorithm_0",
+            period=PERIOD,
+        )
 
-    for name in ("comparison.png", "curves.png"):
+    for name in ("comparison.png", "reliability.png"):
         assert imread(tmp_path / name).shape[1] == 1920
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["comparison.png", "curves.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["comparison.png", "reliability.png"]
 
 
 def test_what_is_compared_stands_in_the_figure(tmp_path: Path) -> None:
@@ -68,6 +75,25 @@ def test_what_is_compared_stands_in_the_figure(tmp_path: Path) -> None:
         "Recall@10",
     ):
         assert f">{text}" in drawn or f" {text}" in drawn
+
+
+def test_reliability_says_whose_probabilities_and_how_far_they_are_off(tmp_path: Path) -> None:
+    frame = scores(2, 0.2).filter(algorithm="algorithm_0")
+    path = tmp_path / "reliability.svg"
+    comparison = compared(frame)
+    draw_reliability(measure_reliability(frame, resamples=20, seed=0), comparison, path, period=PERIOD)
+
+    drawn = path.read_text()
+    error = comparison.estimates["algorithm_0"]["calibration_error"]
+    for text in (
+        "algorithm 0",
+        f"calibration error {error.value:.5f} [{error.low:.5f}, {error.high:.5f}]",
+        "Campaigns: 2 (4 September 2017 to 28 December 2017)",
+        "mean probability",
+        "share used",
+        "10 %",
+    ):
+        assert text in drawn
 
 
 def test_another_format_is_refused_and_leaves_nothing(tmp_path: Path) -> None:

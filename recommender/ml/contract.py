@@ -7,6 +7,7 @@ inputs of new pairs into probabilities.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -57,10 +58,14 @@ class Inputs(ABC):
 
 
 class Algorithm(ABC):
-    """One algorithm. As in scikit-learn, parameters are stored in ``__init__`` and learned names end in ``_``."""
+    """One algorithm. As in scikit-learn, parameters are stored in ``__init__`` and learned names end in ``_``.
+
+    ``search_space`` has, for parameters of the constructor that are worth a search, the values to try: JSON values.
+    """
 
     name: ClassVar[str]
     inputs: ClassVar[Inputs]
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {}
 
     @abstractmethod
     def fit(self, examples: pl.DataFrame, labels: np.ndarray, campaigns: np.ndarray, seed: int) -> Self:
@@ -82,7 +87,11 @@ class Algorithm(ABC):
 
     @abstractmethod
     def explain(self, inputs: pl.DataFrame) -> list[list[Reason]]:
-        """For each pair the few reasons that weigh most in its score, the weightiest first; never empty."""
+        """For each pair the few reasons that weigh most in its score, the weightiest first; never empty.
+
+        Where the algorithm measures them, ``log_odds`` of a reason is by how much it moves the log-odds of the score,
+        and a last one below 0 is what speaks most against the pair.
+        """
 
     def parameters(self) -> dict[str, Any]:
         """What was chosen or learned that a person would want to read: JSON values."""

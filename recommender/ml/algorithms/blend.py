@@ -1,0 +1,59 @@
+"""The mean of unlike models."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import polars as pl
+from scipy.special import expit, logit
+
+from recommender.ml.algorithms.boosted_logistic_regression import BoostedLogisticRegression
+from recommender.ml.algorithms.supervised import SupervisedAlgorithm
+from recommender.ml.algorithms.support_vector_machine import SupportVectorMachine
+from recommender.ml.algorithms.trees import RandomForest
+from recommender.ml.contract import Algorithm
+
+#: How near to 0 and 1 a member's probability may be, so that one that is too sure does not outvote the others.
+NEAREST = 1e-7
+
+
+class Blend(SupervisedAlgorithm):
+    """The mean log-odds of a boosted logistic regression, a random forest and a support vector machine.
+
+    They err differently: one extends straight lines to what it has not seen, one averages what it has, one looks at the
+    border between the two. Equal weights, because weights learned from few used offers are worse than none (Claeskens
+    et al. 2016).
+    """
+
+    name: ClassVar[str] = "blend"
+    members: ClassVar[tuple[type[SupervisedAlgorithm], ...]] = (
+        BoostedLogisticRegression,
+        RandomForest,
+        SupportVectorMachine,
+    )
+
+    def __init__(self) -> None:
+        self.members_: list[SupervisedAlgorithm] = []
+
+    @classmethod
+    def of(cls, members: Sequence[Algorithm]) -> Self:
+        """A blend of its members, fitted on the same examples."""
+        return cls()._join(members)
+
+    def fit(self, examples: pl.DataFrame, labels: np.ndarray, campaigns: np.ndarray, seed: int) -> Self:
+        return self._join([member().fit(examples, labels, campaigns, seed) for member in self.members])
+
+    def _join(self, members: Sequence[Algorithm]) -> Self:
+        self.members_ = [member for member in members if isinstance(member, SupervisedAlgorithm)]
+        self.informed_, self.medians_ = self.members_[0].informed_, self.members_[0].medians_
+        return self
+
+    def _fit(self, X: np.ndarray, labels: np.ndarray, weights: np.ndarray, campaigns: np.ndarray, seed: int) -> None:
+        raise NotImplementedError("A blend has nothing to fit but its members.")
+
+    def _probability(self, X: np.ndarray) -> np.ndarray:
+        scores = [np.clip(member._probability(X), NEAREST, 1 - NEAREST) for member in self.members_]
+        return expit(np.mean([logit(score) for score in scores], axis=0))
+
+    def parameters(self) -> dict[str, Any]:
+        return {member.name: member.parameters() for member in self.members_}

@@ -1,0 +1,76 @@
+"""Sets of small boosted trees, each grown on other rows and columns, and their average."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, logit
+from xgboost import XGBClassifier
+
+from recommender.ml import features as f
+
+#: How near to 0 and 1 a probability may be, so that its log-odds are finite.
+NEAREST = 1e-9
+
+
+@dataclass(frozen=True)
+class Examples:
+    """n rows to boost on: (n, features), n labels, n weights, and the n log-odds that the trees start from."""
+
+    X: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+    start: np.ndarray
+
+    def where(self, mask: np.ndarray) -> "Examples":
+        return Examples(self.X[mask], self.labels[mask], self.weights[mask], self.start[mask])
+
+
+def boosters(count: int, seed: int, **parameters: Any) -> list[XGBClassifier]:
+    """Boosters that differ by their seed, and whose scores never fall (rise) with what rises (falls).
+
+    Half of the rows and a fifth of the columns a tree make them differ, so that their average is steadier than each.
+    """
+    return [
+        XGBClassifier(
+            min_child_weight=10,
+            subsample=0.5,
+            colsample_bytree=0.2,
+            reg_lambda=10.0,
+            tree_method="hist",
+            eval_metric="logloss",
+            monotone_constraints=tuple(1 if x in f.RISING else -1 if x in f.FALLING else 0 for x in f.FEATURES),
+            random_state=seed + number,
+            n_jobs=1,  # threads would add up gradients in any order, and sums of floats depend on it
+            **parameters,
+        )
+        for number in range(count)
+    ]
+
+
+def loss_by_trees(untrained: Sequence[XGBClassifier], early: Examples, later: Examples) -> np.ndarray:
+    """(trees + 1,): the weighted sum of the log loss on later rows after 0, 1, ... trees learned from early rows,
+    averaged over the boosters."""
+    curves = []
+    for booster in untrained:
+        booster.fit(
+            early.X,
+            early.labels,
+            sample_weight=early.weights,
+            base_margin=early.start,
+            eval_set=[(later.X, later.labels)],
+            sample_weight_eval_set=[later.weights],
+            base_margin_eval_set=[later.start],
+            verbose=False,
+        )
+        curves.append(booster.evals_result()["validation_0"]["logloss"])
+    surprise = np.logaddexp(0.0, np.where(later.labels, -later.start, later.start))
+    curve = np.concatenate([[np.average(surprise, weights=later.weights)], np.mean(curves, axis=0)])
+    return curve * later.weights.sum()
+
+
+def mean_log_odds(trained: Sequence[XGBClassifier], X: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """n probabilities: the average of the boosters' log-odds, which start from n given ones."""
+    scores = [booster.predict_proba(X, base_margin=start)[:, 1].astype(np.float64) for booster in trained]
+    return expit(np.mean([logit(np.clip(score, NEAREST, 1 - NEAREST)) for score in scores], axis=0))

@@ -1,0 +1,213 @@
+"""What can be said of a (shopper, coupon) pair, and the features through which a model knows of it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil, floor, log
+from typing import Any
+
+from recommender.ml import features as f
+from recommender.ml import shopper_profile as profile
+from recommender.ml.behaviour import HORIZON
+from recommender.ml.contract import Reason
+from recommender.ml.product_sets import BUYERS
+from recommender.ml.purchases import DAYS_SINCE_LAST, FADED_AMOUNT, FADED_TIMES, HALF_LIFE, TIMES
+from recommender.ml.standing import PER_MILLE
+
+DAYS_A_MONTH = 30.4
+
+#: The features of a pair by name.
+Row = dict[str, Any]
+#: What is said of a pair; None where there is nothing that one would say.
+Saying = Callable[[Row], Reason | None]
+
+
+def _nothing(row: Row) -> Reason | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Statement:
+    """Something that can be said of pairs.
+
+    Attributes:
+        group: the group of :data:`~recommender.ml.features.GROUPS` that it is about.
+        features: those of the group that hold it; no two statements share one.
+        reason: what is said where they raise a score.
+        objection: what is said where they lower it.
+    """
+
+    group: str
+    features: tuple[str, ...]
+    reason: Saying
+    objection: Saying = _nothing
+
+
+def _count(kind: str, fact: str, feature: str) -> Saying:
+    """A reason that counts something; none where there is nothing to count."""
+
+    def reason(row: Row) -> Reason | None:
+        count = round(row[feature])
+        return {"kind": kind, fact: count} if count else None
+
+    return reason
+
+
+def _amount(kind: str, fact: str, feature: str) -> Saying:
+    """A reason that names an amount or a share; none where it is 0."""
+    return lambda row: {"kind": kind, fact: round(row[feature], 4)} if row[feature] > 0 else None
+
+
+def _rate(kind: str, feature: str, prior: float) -> Saying:
+    """A reason that names a rate which is drawn towards a prior; none up to it, where there may be nothing to know."""
+    return lambda row: {"kind": kind, "share": round(row[feature], 4)} if row[feature] > 1.01 * prior else None
+
+
+def _absence(kind: str, feature: str) -> Saying:
+    """An objection that something never was."""
+    return lambda row: {"kind": kind} if not row[feature] else None
+
+
+def likely_to_buy(row: Row) -> Reason:
+    return {"kind": "likely_to_buy", "probability": round(row[f.LIKELY_TO_BUY], 4), "days": HORIZON.days}
+
+
+def _own_purchases(row: Row) -> Reason | None:
+    bought = _count("bought_products", "times", TIMES)(row)
+    return bought and {**bought, "days_since_last": round(row[DAYS_SINCE_LAST], 1)}
+
+
+def _redemptions(row: Row) -> Reason | None:
+    used = _count("uses_coupons", "count", profile.REDEMPTIONS)(row)
+    return used and {**used, "days_since_last": round(row[profile.DAYS_SINCE_LAST_REDEMPTION], 1)}
+
+
+def _orders_with_coupon(row: Row) -> Reason | None:
+    if not row[profile.COUPON_ORDERS]:
+        return None
+    return {"kind": "pays_with_coupons", "days_since_last": round(row[profile.DAYS_SINCE_LAST_COUPON], 1)}
+
+
+def _a_month(faded: float) -> float:
+    # A steady stream, faded by the half-life, adds up to its daily rate × half-life / ln 2.
+    return round(faded * DAYS_A_MONTH * log(2) / HALF_LIFE, 2)
+
+
+def _activity(row: Row) -> Reason | None:
+    if not row[profile.FREQUENCY]:
+        return None
+    return {
+        "kind": "buys_often",
+        "orders_a_month": _a_month(row[profile.FREQUENCY]),
+        "days_since_last": round(row[profile.DAYS_SINCE_LAST_ORDER], 1),
+    }
+
+
+def _spending(row: Row) -> Reason | None:
+    return {"kind": "spends", "amount_a_month": _a_month(row[profile.SPEND])} if row[profile.SPEND] else None
+
+
+def _place(kind: str, affinity: str) -> tuple[Saying, Saying]:
+    """A coupon's place in the shopper's list, as a reason in the upper half and as an objection in the lower one."""
+    share_of_best, rank = f.standing_in_the_list(affinity)
+
+    def place(row: Row) -> Reason:
+        # Equal ones share the middle of their places: a half is rounded to the one that claims less.
+        return {"kind": kind, "place": ceil(row[rank]) + 1, "coupons": int(row[f.COUPONS_ON_OFFER])}
+
+    def is_upper(row: Row) -> bool:
+        return bool(row[share_of_best] > 0 and row[rank] < (row[f.COUPONS_ON_OFFER] - 1) / 2)
+
+    return lambda row: place(row) if is_upper(row) else None, lambda row: None if is_upper(row) else place(row)
+
+
+def _more_than_others(kind: str, affinity: str) -> Saying:
+    above, _ = f.standing_among_shoppers(affinity)
+
+    def reason(row: Row) -> Reason | None:
+        below = floor(100 * (1 - row[above] / PER_MILLE)) / 100  # nobody buys more than all, themselves included
+        return {"kind": kind, "share": below} if row[affinity] > 0 and below > 0.5 else None
+
+    return reason
+
+
+def _standing_in_the_list(kind: str, fact: str, affinities: Sequence[str]) -> Statement:
+    features = tuple(feature for affinity in affinities for feature in f.standing_in_the_list(affinity))
+    return Statement("standing in the list", features, *_place(kind, fact))
+
+
+def _standing_among_shoppers(kind: str, fact: str, affinities: Sequence[str]) -> Statement:
+    features = tuple(feature for affinity in affinities for feature in f.standing_among_shoppers(affinity))
+    return Statement("standing among shoppers", features, _more_than_others(kind, fact))
+
+
+def _whole(group: str, reason: Saying, objection: Saying = _nothing) -> Statement:
+    return Statement(group, f.GROUPS[group], reason, objection)
+
+
+#: All that can be said.
+STATEMENTS: tuple[Statement, ...] = (
+    _whole("own purchases", _own_purchases, lambda row: _own_purchases(row) or {"kind": "never_bought"}),
+    _whole("behaviour", likely_to_buy, likely_to_buy),
+    _whole(
+        "category",
+        _count("bought_category", "times", f.CATEGORY_TIMES),
+        _absence("never_bought_category", f.CATEGORY_TIMES),
+    ),
+    _whole("brand", _count("bought_brand", "times", f.BRAND_TIMES)),
+    _standing_in_the_list("place_by_purchases", FADED_TIMES, (*f.OWN_STANDINGS, FADED_AMOUNT)),
+    _standing_in_the_list("place_by_category", f.CATEGORY_FADED_TIMES, f.CATEGORY_STANDINGS),
+    _standing_in_the_list("place_by_chance", f.LIKELY_TO_BUY, (f.LIKELY_TO_BUY,)),
+    _standing_among_shoppers("buys_more_than_others", FADED_TIMES, f.OWN_STANDINGS),
+    _standing_among_shoppers("buys_more_of_category_than_others", f.CATEGORY_FADED_TIMES, f.CATEGORY_STANDINGS),
+    Statement(
+        "coupon habit",
+        (
+            profile.COUPON_USE_RATE,
+            profile.CAMPAIGN_USE_RATE,
+            profile.REDEMPTIONS,
+            profile.FADED_REDEMPTIONS,
+            profile.DAYS_SINCE_LAST_REDEMPTION,
+            profile.REDEMPTION_DAYS,
+            profile.USES_AGAINST_OTHERS,
+            profile.CAMPAIGNS_USED_AGAINST_OTHERS,
+            profile.CAMPAIGNS_RECEIVED,
+        ),
+        _redemptions,
+        _absence("uses_no_coupons", profile.REDEMPTIONS),
+    ),
+    Statement(
+        "coupon habit",
+        (
+            profile.COUPON_ORDERS,
+            profile.COUPON_ORDER_RATE,
+            profile.COUPON_LINES,
+            profile.DAYS_SINCE_LAST_COUPON,
+            profile.COUPON_DISCOUNT_SHARE,
+        ),
+        _orders_with_coupon,
+    ),
+    Statement(
+        "coupon habit", (profile.DISCOUNT_SHARE,), _amount("buys_at_a_discount", "share", profile.DISCOUNT_SHARE)
+    ),
+    Statement(
+        "coupon habit",
+        (profile.CLICKS,),
+        lambda row: {"kind": "clicks_coupons"} if row[profile.CLICKS] > 0 else None,
+    ),
+    Statement("own use of the offer", (f.OFFER_USES,), _count("used_offer", "times", f.OFFER_USES)),
+    Statement(
+        "own use of the offer",
+        (f.OFFER_INTEREST,),
+        lambda row: {"kind": "clicked_offer"} if row[f.OFFER_INTEREST] > 0 else None,
+    ),
+    _whole("use of the offer", _rate("offer_used", f.OFFER_USE_RATE, f.PRIOR_OFFER_USES / f.PRIOR_OFFER_CHANCES)),
+    _whole("activity", _activity),
+    _whole("variety", _count("buys_variety", "count", profile.DISTINCT_PRODUCTS)),
+    _whole("spend", _spending),
+    _whole("popularity", _count("popular", "shoppers", BUYERS)),
+    _whole(
+        "coupons on its products", _rate("bought_with_coupons", f.COUPON_RATE, f.PRIOR_COUPON_TIMES / f.PRIOR_TIMES)
+    ),
+    Statement("coupon", (f.PRODUCTS,), _count("breadth", "products", f.PRODUCTS)),
+    Statement("coupon", (f.PRODUCT_PRICE,), _amount("price", "price", f.PRODUCT_PRICE)),
+)

@@ -1,0 +1,104 @@
+"""Reasons in words."""
+
+import pytest
+from django.utils import translation
+
+from recommender.reasons import KINDS, Reason, in_words, speaking_against, speaking_for, strength_in_words
+
+RHYTHM = {"name": "yoghurt", "days": 6, "since_first": 56.0, "between": 9.0, "since_last": 11.0}
+
+
+@pytest.mark.parametrize(
+    ("reason", "sentence"),
+    [
+        ({"rhythm": RHYTHM}, "Bought yoghurt 6 times in 8 weeks, usually every 9 days, last 11 days ago"),
+        (
+            {"rhythm": RHYTHM | {"between": 1.0}},
+            "Bought yoghurt 6 times in 8 weeks, usually every day, last 11 days ago",
+        ),
+        (
+            {"rhythm": RHYTHM | {"days": 2, "between": None, "since_first": 10.2, "since_last": 0.3}},
+            "Bought yoghurt 2 times in 10 days, last today",
+        ),
+        ({"rhythm": RHYTHM | {"days": 1, "between": None, "since_last": 400.0}}, "Bought yoghurt once, 13 months ago"),
+        (
+            {"rhythm": RHYTHM | {"since_first": 1100.0, "since_last": 1.2}},
+            "Bought yoghurt 6 times in 3 years, usually every 9 days, last 1 day ago",
+        ),
+        ({}, "Bought what this coupon is for 1 time, last 20 days ago"),
+    ],
+)
+def test_own_purchases(reason: Reason, sentence: str) -> None:
+    assert in_words([{"kind": "bought_products", "times": 1, "days_since_last": 20.0, **reason}]) == [
+        sentence.replace("last 20 days ago", "last 3 weeks ago")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reason", "sentence"),
+    [
+        (
+            {"kind": "bought_category", "times": 9, "rhythm": RHYTHM | {"name": "Dairy"}},
+            "Bought from Dairy 6 times in 8 weeks, usually every 9 days, last 11 days ago",
+        ),
+        ({"kind": "bought_category", "times": 1}, "Buys from the same part of the shop: 1 time so far"),
+        (
+            {"kind": "bought_brand", "times": 9, "rhythm": RHYTHM | {"name": "Alm"}},
+            "Bought the brand Alm 6 times in 8 weeks, usually every 9 days, last 11 days ago",
+        ),
+        ({"kind": "bought_brand", "times": 3}, "Buys the brand: 3 times so far"),
+        ({"kind": "uses_coupons", "count": 1, "days_since_last": 3.0}, "Used 1 coupon before, last 3 days ago"),
+        ({"kind": "uses_coupons", "count": 2}, "Used 2 coupons before"),
+        (
+            {"kind": "place_by_purchases", "place": 1, "coupons": 207},
+            "First of the 207 coupons by what the shopper buys",
+        ),
+        (
+            {"kind": "place_by_purchases", "place": 3, "coupons": 207},
+            "Among the first 3 of the 207 coupons by what the shopper buys",
+        ),
+        (
+            {"kind": "buys_more_than_others", "share": 0.96},
+            "Buys more of what this coupon is for than 96 % of shoppers",
+        ),
+        ({"kind": "bought_with_coupons", "share": 0.314}, "About 31 % of what it is for is bought with coupons"),
+        ({"kind": "offer_used", "share": 0.0123}, "About 1.2 % of those who were sent this offer before used it"),
+        (
+            {"kind": "buys_often", "orders_a_month": 5.21, "days_since_last": 2.0},
+            "Buys 5.2 times a month, last 2 days ago",
+        ),
+    ],
+)
+def test_other_reasons(reason: Reason, sentence: str) -> None:
+    assert in_words([reason]) == [sentence]
+
+
+def test_numbers_are_written_as_the_reader_writes_them() -> None:
+    with translation.override("de"):
+        (sentence,) = in_words([{"kind": "price", "price": 2.5}])
+
+    assert "2,50" in sentence
+
+
+@pytest.mark.parametrize(
+    ("log_odds", "strength"),
+    [(-0.2877, "odds × 0.75"), (0.0953, "odds × 1.10"), (0.8329, "odds × 2.3"), (3.0, "odds × 20")],
+)
+def test_strength(log_odds: float, strength: str) -> None:
+    assert strength_in_words({"kind": "popular", "shoppers": 1, "log_odds": log_odds}) == strength
+
+
+def test_a_strength_that_nobody_measured() -> None:
+    assert not strength_in_words({"kind": "popular", "shoppers": 1})
+
+
+def test_what_speaks_for_a_coupon_and_what_against_it() -> None:
+    unmeasured, raises = {"kind": "never_bought"}, {"kind": "popular", "shoppers": 2, "log_odds": 0.5}
+    lowers, without_words = {"kind": "uses_no_coupons", "log_odds": -0.5}, {"kind": "horoscope", "log_odds": -1.0}
+    reasons = [unmeasured, raises, lowers, without_words]
+
+    assert speaking_for(reasons) == [unmeasured, raises]
+    assert speaking_against(reasons) == [lowers]
+    with pytest.raises(KeyError, match="horoscope"):
+        in_words([without_words])
+    assert "horoscope" not in KINDS
