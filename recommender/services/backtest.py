@@ -19,6 +19,7 @@ from recommender.ml.evaluation.reliability import Decile, measure_reliability
 from recommender.ml.evaluation.slices import Slice, compare_by_kind, evaluate_slices, pair_facts
 from recommender.ml.evaluation.splits import default_validation_start
 from recommender.ml.examples import Casebook
+from recommender.ml.forecast import forecast_campaigns
 from recommender.ml.history import Snapshot
 from recommender.ml.selection import RESAMPLES, Selection, select_champion
 from recommender.ml.walk_forward import WalkForward, score_period
@@ -48,6 +49,8 @@ class Backtest:
             the period is too short.
         by_kind: the figures of the test period by kind of campaign; empty where there is one kind only.
         reliability: the champion's and the baseline's probabilities by decile, on the test period.
+        forecasts: how many uses the champion expected of each campaign of the test period, to the end of the data, with
+            90 % intervals; columns of :data:`~recommender.ml.forecast.FORECASTS_SCHEMA`.
         slices: the champion against the baseline on parts of the test period, the kinds of campaign among them.
         seconds: by algorithm, what fitting and scoring took on the test period.
     """
@@ -60,6 +63,7 @@ class Backtest:
     behaviour: Comparison | None
     by_kind: dict[str, Comparison]
     reliability: dict[str, tuple[Decile, ...]]
+    forecasts: pl.DataFrame
     slices: list[Slice]
     seconds: dict[str, float]
 
@@ -126,6 +130,8 @@ def backtest(
     slices += [Slice(f"campaigns: {kind}", found, CHAMPION, BASELINE) for kind, found in by_kind.items()]
     of_both = scores.filter(pl.col(c.ALGORITHM).is_in([CHAMPION, BASELINE]))
     reliability = measure_reliability(of_both, resamples=RESAMPLES, seed=SEED)
+    walks = pl.concat([validation.scores, tested.scores]).filter(pl.col(c.ALGORITHM) == selection.champion)
+    forecasts = forecast_campaigns(casebook, walks, until=END_OF_TIME)
     starts = casebook.campaigns[c.STARTS_AT]
     last_order = snapshot.scan("orders").select(pl.col(c.ORDERED_AT).max()).collect().item()
     behaviour = evaluate_behaviour(snapshot, start, min(end or last_order, last_order), seed=SEED, progress=progress)
@@ -140,6 +146,7 @@ def backtest(
         behaviour=behaviour,
         by_kind=by_kind,
         reliability=reliability,
+        forecasts=forecasts.join(tested.scores, on=c.CAMPAIGN, how="semi", maintain_order="left"),
         slices=slices,
         seconds=tested.seconds,
     )

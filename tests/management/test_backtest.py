@@ -13,6 +13,7 @@ from recommender.management.commands.backtest import Command
 from recommender.ml import behaviour_evaluation, selection
 from recommender.ml.evaluation.report import BEGIN, END
 from recommender.ml.evaluation.table import render_by_kind, render_reliability, render_slices, render_table
+from recommender.ml.forecast import render_forecasts
 from recommender.services import backtest as service
 from tests.services.learning_shop import load_learning_shop
 
@@ -23,6 +24,7 @@ SECTIONS = [
     "### The algorithms",
     "### What they cost",
     "### How true the probabilities are",
+    "### How many uses the champion expected",
     "### Where the champion is strong and where it is weak",
     "### By kind of campaign",
     "### The behaviour model by itself",
@@ -86,6 +88,7 @@ def test_backtest_writes_the_scores_and_prints_the_tables(
     assert result.behaviour is not None
     for table in (
         render_table(result.behaviour),
+        render_forecasts(result.forecasts),
         render_slices(result.slices),
         render_by_kind(result.by_kind),
         render_reliability(result.comparison, result.reliability),

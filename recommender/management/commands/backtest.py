@@ -134,6 +134,7 @@ def _sections(result: "Backtest", seconds: float, command_line: str) -> list["Se
     """All that a backtest found, in the order in which it is read."""
     from recommender.ml.evaluation.report import Section
     from recommender.ml.evaluation.table import render_by_kind, render_reliability, render_slices, render_table
+    from recommender.ml.forecast import render_forecasts
 
     begin, end = result.validation_period
     champion = (
@@ -144,6 +145,7 @@ def _sections(result: "Backtest", seconds: float, command_line: str) -> list["Se
         Section("The algorithms", f"{render_table(result.comparison)}\n{champion}"),
         Section("What they cost", _costs(result, seconds)),
         Section("How true the probabilities are", render_reliability(result.comparison, result.reliability)),
+        Section("How many uses the champion expected", render_forecasts(result.forecasts)),
         Section("Where the champion is strong and where it is weak", render_slices(result.slices)),
     ]
     if result.by_kind:
