@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from recommender.ml.examples import Casebook
 from recommender.ml.forecast import (
@@ -244,7 +245,8 @@ def test_nothing_later_moves_a_forecast(tmp_path: Path) -> None:
         casebook = Casebook(each.write(tmp_path / name))
         found.append(forecast_campaigns(casebook, score_all(casebook), until=day(LAST_DAY)))
 
-    assert found[0].select(known).equals(found[1].select(known))
+    # Sums over many threads may differ in their last digit.
+    assert_frame_equal(found[0].select(known), found[1].select(known), rel_tol=1e-12)
     assert found[0]["actual"].to_list() != found[1]["actual"].to_list()
 
 
