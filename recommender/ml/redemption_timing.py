@@ -6,7 +6,7 @@ that probability is worth only the share of uses that fall before.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Self
 
 import numpy as np
@@ -149,24 +149,3 @@ def _cumulate(spread: np.ndarray) -> np.ndarray:
     cumulative = np.concatenate([[0.0], np.cumsum(spread)])
     share: np.ndarray = cumulative / cumulative[-1]  # ends at 1, whatever the rounding
     return share
-
-
-def observed_shares(casebook: Casebook, until: datetime) -> pl.DataFrame:
-    """Which share of each campaign's uses is expected before a moment or the end of data, whichever is earlier.
-
-    Returns:
-        Columns ``campaign`` and ``share`` (0 to 1), a row for each campaign that offered anything.
-    """
-    observed = ObservedUses(casebook)
-    until = until.astimezone(UTC)
-    rows = [(campaign, observed.expected_share(campaign, until)) for campaign in observed.campaigns]
-    return pl.DataFrame(rows, schema={c.CAMPAIGN: pl.UInt32, "share": pl.Float64}, orient="row")
-
-
-def observed_probability(probability: np.ndarray, share: np.ndarray | float) -> np.ndarray:
-    """The probability that a use falls into the observed part of a window, from that for the whole window.
-
-    Wherever the level counts, labels of a partly observed window are compared with it: log loss, Brier score,
-    calibration, expected sums. The order of a campaign's pairs is the same with and without.
-    """
-    return probability * share

@@ -19,7 +19,6 @@ from recommender.ml.algorithms.configured import Configured
 from recommender.ml.evaluation.gate import BASELINE, GateDecision
 from recommender.ml.evaluation.metrics import Metrics
 from recommender.ml.evaluation.pairs import read_scores
-from recommender.ml.evaluation.probabilities import equal_mass_edges
 from recommender.ml.evaluation.thresholds import UNINFORMED
 from recommender.ml.selection import Selection, select_champion
 from recommender.progress import Progress
@@ -118,7 +117,7 @@ def measure(scores: pl.DataFrame, seed: int) -> dict[str, float | None]:
     pairs, by_candidate = read_scores(scores, seed=seed)
     [probabilities] = by_candidate.values()
     # No threshold is chosen: what depends on one is not looked at.
-    metrics = Metrics(pairs, probabilities, threshold=UNINFORMED, edges=equal_mass_edges(probabilities))
+    metrics = Metrics(pairs, probabilities, threshold=UNINFORMED)
     found = {name: float(value) for name, [value] in metrics.measure(np.ones((pairs.shopper_count, 1))).items()}
     return {name: None if isnan(value) else value for name, value in found.items()}
 

@@ -14,6 +14,7 @@ from recommender.ml.algorithms.blend import Blend
 from recommender.ml.algorithms.configured import Candidate, Configured
 from recommender.ml.evaluation.splits import walk_forward
 from recommender.ml.examples import Casebook
+from recommender.ml.redemption_timing import ObservedUses
 from recommender.progress import Progress
 
 SCORES_SCHEMA = pl.Schema(
@@ -24,6 +25,7 @@ SCORES_SCHEMA = pl.Schema(
         c.COUPON: pl.UInt32,
         c.SCORE: pl.Float64,
         c.LABEL: pl.Boolean,
+        c.SHARE: pl.Float64,
     }
 )
 
@@ -88,7 +90,8 @@ def score_period(
     """Score every pair of every campaign that starts in [start, end), each as of its own start.
 
     Args:
-        labels_before: only uses strictly before this moment count as such.
+        labels_before: only uses strictly before this moment count as such; ``share`` is the share of the campaign's
+            uses that was to be expected by then, as far as data go.
     """
     campaigns = [
         (campaign, casebook.decided_at(campaign))
@@ -103,6 +106,8 @@ def score_period(
         for inputs in kinds:
             casebook.described(inputs, campaign)
 
+    observed = ObservedUses(casebook)
+    shares = {campaign: observed.expected_share(campaign, labels_before) for campaign, _moment in campaigns}
     frames: list[pl.DataFrame] = []
     uses_known = {
         moment: sum(int(casebook.labels(campaign, moment).sum()) for campaign in casebook.teaching(moment))
@@ -134,6 +139,7 @@ def score_period(
                     c.COUPON,
                     pl.Series(c.SCORE, scores),
                     pl.Series(c.LABEL, casebook.labels(campaign, labels_before)),
+                    pl.lit(shares[campaign]).alias(c.SHARE),
                 )
             )
     empty = pl.DataFrame(schema=SCORES_SCHEMA)

@@ -18,7 +18,7 @@ from recommender.ml.forecast import (
     past_outcomes,
     render_forecasts,
 )
-from recommender.ml.redemption_timing import ObservedUses, observed_shares
+from recommender.ml.redemption_timing import ObservedUses
 from tests.ml.shops import CAMPAIGN_DAYS, CAMPAIGN_STARTS, LAST_DAY, Shop, day, generated_shop, numbers_of
 
 TAUGHT = 100
@@ -206,7 +206,7 @@ def test_the_window_is_counted_as_far_as_it_is_observed(casebook: Casebook, scor
 
     last = cut["campaign"]
     assert 0.4 < cut["share"] < 0.6
-    assert cut["share"] == dict(observed_shares(casebook, half).iter_rows())[last]
+    assert cut["share"] == ObservedUses(casebook).expected_share(last, half)
     assert cut["actual"] == casebook.labels(last, half).sum() < whole["actual"]
     assert cut["sum_of_scores"] == whole["sum_of_scores"]
     assert cut["expected"] == pytest.approx(cut["share"] * whole["expected"])

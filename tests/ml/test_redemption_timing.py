@@ -18,8 +18,6 @@ from recommender.ml.redemption_timing import (
     CampaignUses,
     ObservedUses,
     RedemptionTiming,
-    observed_probability,
-    observed_shares,
 )
 from tests.ml.shops import LAST_DAY, Shop, day, numbers_of
 
@@ -158,16 +156,14 @@ def test_expected_shares_end_with_the_data(tmp_path: Path, until: float, share: 
     casebook, second = Casebook(snapshot), numbers_of(snapshot, "campaign")["second"]
     assert ObservedUses(casebook).data_end == day(until)
 
-    assert dict(observed_shares(casebook, day(1_000)).iter_rows())[second] == pytest.approx(share)
+    assert ObservedUses(casebook).expected_share(second, day(1_000)) == pytest.approx(share)
 
 
 def test_a_moment_before_the_end_of_data_cuts_too(tmp_path: Path) -> None:
     snapshot = two_campaigns(until=500).write(tmp_path / "shop")
-    casebook, numbers = Casebook(snapshot), numbers_of(snapshot, "campaign")
+    observed, numbers = ObservedUses(Casebook(snapshot)), numbers_of(snapshot, "campaign")
 
-    found = dict(observed_shares(casebook, day(100)).iter_rows())
-
-    assert (found[numbers["first"]], found[numbers["second"]]) == (1.0, 0.0)
+    assert [observed.expected_share(numbers[name], day(100)) for name in ("first", "second")] == [1.0, 0.0]
 
 
 def test_later_uses_move_no_share(tmp_path: Path) -> None:
@@ -175,30 +171,27 @@ def test_later_uses_move_no_share(tmp_path: Path) -> None:
     before, after = two_campaigns(until=500), two_campaigns(until=500)
     for shopper in range(20, 40):
         after.redeem(f"s{shopper}", "c", "second", day(129))
-    shares_of = [
-        observed_shares(Casebook(shop.write(tmp_path / name)), day(115))
-        for name, shop in (("before", before), ("after", after))
-    ]
-    assert shares_of[0].equals(shares_of[1])
+    one, other = (
+        ObservedUses(Casebook(shop.write(tmp_path / name))) for name, shop in (("before", before), ("after", after))
+    )
+    for campaign in one.campaigns:
+        assert one.expected_share(campaign, day(115)) == other.expected_share(campaign, day(115))
 
 
 def test_without_orders_and_redemptions_nothing_ends_observation(tmp_path: Path) -> None:
     snapshot = Shop().coupon("c").campaign("only", day(0), day(10), ["c"], ["s"]).write(tmp_path / "shop")
-    casebook = Casebook(snapshot)
+    observed = ObservedUses(Casebook(snapshot))
 
-    assert ObservedUses(casebook).data_end is None
-    assert observed_shares(casebook, day(5))["share"].to_list() == pytest.approx([0.5])
-
-
-def test_a_probability_of_the_observed_part() -> None:
-    np.testing.assert_allclose(observed_probability(np.array([0.0, 0.2, 1.0]), 0.5), [0.0, 0.1, 0.5])
-    np.testing.assert_allclose(observed_probability(np.array([0.2, 0.2]), np.array([1.0, 0.25])), [0.2, 0.05])
+    assert observed.data_end is None
+    assert [observed.expected_share(campaign, day(5)) for campaign in observed.campaigns] == pytest.approx([0.5])
 
 
 def test_times_of_any_zone(tmp_path: Path) -> None:
     snapshot = two_campaigns(until=500).write(tmp_path / "shop")
     local = datetime.fromisoformat((day(115) + timedelta(hours=9)).isoformat().replace("+00:00", "+09:00"))
-    assert observed_shares(Casebook(snapshot), local).equals(observed_shares(Casebook(snapshot), day(115)))
+    observed, second = ObservedUses(Casebook(snapshot)), numbers_of(snapshot, "campaign")["second"]
+    assert 0 < observed.expected_share(second, local) < 1
+    assert observed.expected_share(second, local) == observed.expected_share(second, day(115))
 
 
 def test_a_window_that_data_end_in_teaches_nothing(tmp_path: Path) -> None:

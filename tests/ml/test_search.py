@@ -222,6 +222,7 @@ def scores(**noise: tuple[float, float]) -> pl.DataFrame:
                     "coupon": np.tile(np.arange(COUPONS), SHOPPERS),
                     "score": (1 / (1 + np.exp(-(2 * labels + spread * errors)))).ravel(),
                     "label": labels.ravel(),
+                    "share": 1.0,
                 },
                 schema=SCORES_SCHEMA,
             )

@@ -30,6 +30,7 @@ def scores(use: bool = True, **noise: float) -> pl.DataFrame:
                 "coupon": np.tile(np.arange(COUPONS), SHOPPERS),
                 "score": 1 / (1 + np.exp(-(2 * labels + spread * random.normal(size=labels.size)))),
                 "label": labels,
+                "share": 1.0,
             },
             schema=SCORES_SCHEMA,
         )

@@ -14,6 +14,7 @@ from recommender.ml.algorithms.popularity import Popularity
 from recommender.ml.algorithms.trees import DecisionTree
 from recommender.ml.examples import Casebook
 from recommender.ml.history import Snapshot
+from recommender.ml.redemption_timing import ObservedUses
 from recommender.ml.walk_forward import SCORES_SCHEMA, WORTH_REFITTING, fit_as_of, score_period
 from recommender.progress import Cancelled, Progress
 from tests.ml.shops import CAMPAIGN_STARTS, LAST_DAY, LAST_START, Shop, day, generated_shop, numbers_of
@@ -74,6 +75,17 @@ def test_labels_are_cut(casebook: Casebook) -> None:
 
     assert 0 < cut["label"].sum() < score(casebook, Popularity, start=210, end=211)["label"].sum()
     assert not none["label"].any()
+
+
+def test_the_share_that_was_to_be_observed_goes_with_each_campaign(casebook: Casebook, snapshot: Snapshot) -> None:
+    """The fourth is over at the cut and the last is not."""
+    numbers, cut = numbers_of(snapshot, "campaign"), day(CAMPAIGN_STARTS["last"] + 5)
+
+    scores = score(casebook, Popularity, DecisionTree, start=150, end=211, labels_before=cut)
+
+    found = dict(scores.select("campaign", "share").unique().iter_rows())
+    assert found[numbers["fourth"]] == 1.0
+    assert 0 < found[numbers["last"]] == ObservedUses(casebook).expected_share(numbers["last"], cut) < 1
 
 
 def test_no_campaign_in_the_period(casebook: Casebook) -> None:

@@ -10,7 +10,6 @@ import polars as pl
 from recommender.ml.evaluation.bootstrap import Estimate, draw_weights, estimate
 from recommender.ml.evaluation.metrics import METRICS, Metrics
 from recommender.ml.evaluation.pairs import read_scores
-from recommender.ml.evaluation.probabilities import equal_mass_edges
 from recommender.progress import Progress
 
 
@@ -96,8 +95,8 @@ def compare(
     """Evaluate all algorithms of a scores frame.
 
     Args:
-        scores: columns algorithm, campaign, shopper, coupon (numbers of a snapshot), score, label; every algorithm
-            scores the same pairs.
+        scores: columns algorithm, campaign, shopper, coupon (numbers of a snapshot), score, label and share, as
+            :func:`~recommender.ml.evaluation.pairs.read_scores` takes them; every algorithm scores the same pairs.
         thresholds: by algorithm, from :func:`recommender.ml.evaluation.thresholds.choose_threshold` on other pairs.
         resamples: of the shoppers, for the intervals.
         seed: of the resamples and of the order among equal scores; the same seed gives the same figures.
@@ -114,9 +113,7 @@ def compare(
     metrics, values = {}, {}
     for done, (algorithm, its_scores) in enumerate(by_algorithm.items()):
         progress.report("Measuring the algorithms", done, len(by_algorithm))
-        metrics[algorithm] = Metrics(
-            pairs, its_scores, threshold=thresholds[algorithm], edges=equal_mass_edges(its_scores)
-        )
+        metrics[algorithm] = Metrics(pairs, its_scores, threshold=thresholds[algorithm])
         values[algorithm] = {name: float(found[0]) for name, found in metrics[algorithm].measure(everyone).items()}
     draws: dict[str, dict[str, list[np.ndarray]]] = {
         algorithm: {name: [] for name in METRICS} for algorithm in by_algorithm

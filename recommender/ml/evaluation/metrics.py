@@ -10,7 +10,7 @@ from recommender.ml.evaluation.areas import Areas
 from recommender.ml.evaluation.decisions import Decisions
 from recommender.ml.evaluation.lists import Lists
 from recommender.ml.evaluation.pairs import Pairs
-from recommender.ml.evaluation.probabilities import Probabilities
+from recommender.ml.evaluation.probabilities import Probabilities, equal_mass_edges
 
 
 @dataclass(frozen=True)
@@ -66,16 +66,19 @@ class Metrics:
 
     Args:
         pairs: n pairs.
-        scores: their n probabilities.
-        threshold: the probability from which a pair is answered "redeemed".
-        edges: where the bins of the calibration error begin.
+        scores: their n probabilities of a use within the whole window.
+        threshold: the score from which a pair is answered "redeemed".
+        edges: where the bins of the calibration error begin; those of equal mass if not given.
     """
 
-    def __init__(self, pairs: Pairs, scores: np.ndarray, *, threshold: float, edges: np.ndarray) -> None:
+    def __init__(self, pairs: Pairs, scores: np.ndarray, *, threshold: float, edges: np.ndarray | None = None) -> None:
+        probabilities = pairs.observed_probabilities(scores)
+        if edges is None:
+            edges = equal_mass_edges(probabilities)
         self._parts = (
             Areas(pairs, scores),
             Lists(pairs, scores),
-            Probabilities(pairs, scores, edges=edges),
+            Probabilities(pairs, probabilities, edges=edges),
             Decisions(pairs, scores, threshold=threshold),
         )
 

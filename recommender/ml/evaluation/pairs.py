@@ -21,7 +21,8 @@ class Pairs:
     A *list* is what one shopper was offered in one campaign: consecutive pairs here.
     """
 
-    label: np.ndarray  #: n booleans: the coupon was used in the campaign
+    label: np.ndarray  #: n booleans: the coupon was used in the campaign, as far as that is observed
+    share: np.ndarray  #: n numbers from 0 to 1: the share of the campaign's uses that was to be expected by then
     shopper: np.ndarray  #: n numbers below ``shopper_count``
     shopper_count: int
     coupon: np.ndarray  #: n numbers below ``coupon_count``
@@ -35,15 +36,31 @@ class Pairs:
         """Sums of K values of the n pairs over each shopper's pairs: K × shoppers."""
         return np.stack([np.bincount(self.shopper, weights=v, minlength=self.shopper_count) for v in values])
 
+    def observed_probabilities(self, scores: np.ndarray) -> np.ndarray:
+        """The probabilities that the labels say "used", from n scores, which count the campaigns' whole windows.
+
+        Wherever the level counts, they are what labels are compared with. In a list their order is that of the scores.
+        """
+        return scores * self.share
+
 
 def read_pairs(pairs: pl.DataFrame, *, seed: int) -> Pairs:
     """Pairs of a frame with the columns campaign, shopper, coupon (whole numbers) and label, in any order of rows.
 
+    Args:
+        pairs: a column ``share`` says which share of the campaign's uses was to be expected by the time that labels
+            go to; without it windows were observed whole.
+
     Raises:
-        ScoresError: a column is missing, a value is missing, or a pair is there twice.
+        ScoresError: a column is missing, a value is missing, a pair is there twice, or a share is not between 0 and 1.
     """
     _check_columns(pairs)
-    return _read_sorted(pairs.select(*KEY, c.LABEL).sort(KEY), seed=seed)
+    return _read_sorted(_select(pairs).sort(KEY), seed=seed)
+
+
+def _select(frame: pl.DataFrame) -> pl.DataFrame:
+    share = pl.col(c.SHARE).cast(pl.Float64) if c.SHARE in frame.columns else pl.lit(1.0).alias(c.SHARE)
+    return frame.select(*KEY, c.LABEL, share)
 
 
 def _check_columns(pairs: pl.DataFrame) -> None:
@@ -61,11 +78,14 @@ def _read_sorted(pairs: pl.DataFrame, *, seed: int) -> Pairs:
             raise ScoresError(f"Column {name} of the pairs is {pairs.schema[name]}; expected the snapshot's numbers.")
     if twice := pairs.select(pl.all_horizontal(pl.col(KEY) == pl.col(KEY).shift()).sum()).item():
         raise ScoresError(f"{twice} of {pairs.height} pairs are there more than once in the same campaign.")
+    if bad := pairs.select((~pl.col(c.SHARE).is_between(0, 1)).sum()).item():
+        raise ScoresError(f"Column {c.SHARE} of the pairs is not between 0 and 1 in {bad} of {pairs.height} rows.")
     lists = pairs.select(pl.struct(c.CAMPAIGN, c.SHOPPER).rle_id()).to_series().to_numpy().astype(np.int64)
     shoppers, shopper = np.unique(pairs[c.SHOPPER].to_numpy(), return_inverse=True)
     coupons, coupon = np.unique(pairs[c.COUPON].to_numpy(), return_inverse=True)
     return Pairs(
         label=pairs[c.LABEL].cast(pl.Boolean).to_numpy(),
+        share=pairs[c.SHARE].to_numpy(),
         shopper=shopper,
         shopper_count=len(shoppers),
         coupon=coupon,
@@ -81,7 +101,8 @@ def read_scores(scores: pl.DataFrame, *, seed: int) -> tuple[Pairs, dict[str, np
     """The pairs of a scores frame, and each algorithm's n scores in their order.
 
     Args:
-        scores: columns algorithm, campaign, shopper, coupon, score, label; every algorithm scores the same pairs.
+        scores: columns algorithm, campaign, shopper, coupon, score, label, and ``share`` where windows may be observed
+            in part, as :func:`read_pairs` takes it; every algorithm scores the same pairs.
         seed: of the random order among equal scores of a list.
 
     Raises:
@@ -99,12 +120,12 @@ def read_scores(scores: pl.DataFrame, *, seed: int) -> tuple[Pairs, dict[str, np
     for (algorithm,), frame in sorted(scores.partition_by(c.ALGORITHM, as_dict=True).items()):
         ordered = frame.sort(KEY)
         if pairs is None:
-            first = ordered.select(*KEY, c.LABEL)
+            first = _select(ordered)
             pairs = _read_sorted(first, seed=seed)
-        if not ordered.select(*KEY, c.LABEL).equals(first):
+        if not _select(ordered).equals(first):
             raise ScoresError(
-                f"{algorithm} has other pairs or labels ({ordered.height} rows) than {next(iter(by_algorithm))} "
-                f"({first.height} rows); algorithms are compared on the same pairs."
+                f"{algorithm} has other pairs, labels or shares ({ordered.height} rows) than "
+                f"{next(iter(by_algorithm))} ({first.height} rows); algorithms are compared on the same pairs."
             )
         values = ordered[c.SCORE].cast(pl.Float64).to_numpy()
         if bad := int(np.count_nonzero(~((values >= 0) & (values <= 1)))):

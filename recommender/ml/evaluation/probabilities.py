@@ -1,4 +1,4 @@
-"""Metrics of the scores as probabilities."""
+"""Metrics of probabilities."""
 
 import numpy as np
 
@@ -9,18 +9,18 @@ BINS = 10
 EPSILON = float(np.finfo(np.float64).eps)
 
 
-def equal_mass_edges(scores: np.ndarray) -> np.ndarray:
-    """The scores at which the second to the last of ten bins of equal mass begin.
+def equal_mass_edges(probabilities: np.ndarray) -> np.ndarray:
+    """The probabilities at which the second to the last of ten bins of equal mass begin.
 
-    Equal scores stay in one bin, so with few distinct scores there are fewer bins.
+    Equal ones stay in one bin, so with few distinct ones there are fewer bins.
     """
-    if not len(scores):
+    if not len(probabilities):
         return np.empty(0)
-    return np.unique(np.sort(scores)[len(scores) * np.arange(1, BINS) // BINS])
+    return np.unique(np.sort(probabilities)[len(probabilities) * np.arange(1, BINS) // BINS])
 
 
 class Probabilities:
-    """How far the scores are from being the probabilities that they claim to be.
+    """How far probabilities are from what happened.
 
     - ``log_loss``: mean of −log of the probability given to what happened, in nats; a probability of 0 counts as 2⁻⁵²,
       as in scikit-learn;
@@ -31,17 +31,17 @@ class Probabilities:
 
     Args:
         pairs: n pairs.
-        scores: their n probabilities.
+        probabilities: n of them, each that of its label, as :meth:`Pairs.observed_probabilities` gives them.
         edges: where the bins of the calibration error begin. Like a threshold they belong to the metric and do not move
             with the weights.
     """
 
-    def __init__(self, pairs: Pairs, scores: np.ndarray, *, edges: np.ndarray) -> None:
-        clipped = np.clip(scores, EPSILON, 1 - EPSILON)
+    def __init__(self, pairs: Pairs, probabilities: np.ndarray, *, edges: np.ndarray) -> None:
+        clipped = np.clip(probabilities, EPSILON, 1 - EPSILON)
         loss = -np.log(np.where(pairs.label, clipped, 1 - clipped))
-        excess = scores - pairs.label
-        bins = np.searchsorted(edges, scores, side="right")
-        self._sums = pairs.sum_by_shopper(loss, excess**2, scores, pairs.label, np.ones(len(scores)))
+        excess = probabilities - pairs.label
+        bins = np.searchsorted(edges, probabilities, side="right")
+        self._sums = pairs.sum_by_shopper(loss, excess**2, probabilities, pairs.label, np.ones(len(probabilities)))
         self._excess = pairs.sum_by_shopper(*(excess * (bins == number) for number in range(len(edges) + 1)))
 
     def measure(self, weights: np.ndarray) -> dict[str, np.ndarray]:

@@ -13,10 +13,10 @@ from recommender.ml.evaluation.ratio import ratio
 
 @dataclass(frozen=True)
 class Decile:
-    """About a tenth of the pairs: those whose scores lie together.
+    """About a tenth of the pairs: those whose probabilities lie together.
 
     Attributes:
-        predicted: the mean of their scores.
+        predicted: the mean of their probabilities, as far as windows are observed.
         observed: the share of them that was used, with its 95 % bootstrap interval over shoppers. Where none was used
             there is no interval: every resample would give 0, which is no measure of how sure that 0 is.
     """
@@ -28,12 +28,13 @@ class Decile:
 
 
 def measure_reliability(scores: pl.DataFrame, *, resamples: int, seed: int) -> dict[str, tuple[Decile, ...]]:
-    """By algorithm, ten bins of equal mass, the lowest scores first.
+    """By algorithm, ten bins of equal mass, the lowest probabilities first.
 
-    They are the bins of the calibration error. Equal scores stay in one bin, so there are fewer where many are equal.
+    They are the bins of the calibration error. Equal probabilities stay in one bin, so there are fewer where
+    many are equal.
 
     Args:
-        scores: columns algorithm, campaign, shopper, coupon, score, label, as :func:`compare` takes them.
+        scores: columns algorithm, campaign, shopper, coupon, score, label and share, as :func:`compare` takes them.
         resamples: of the shoppers, for the intervals.
         seed: of the resamples.
 
@@ -43,16 +44,17 @@ def measure_reliability(scores: pl.DataFrame, *, resamples: int, seed: int) -> d
     """
     pairs, by_algorithm = read_scores(scores, seed=seed)
     return {
-        algorithm: _deciles(pairs, its_scores, resamples=resamples, seed=seed)
+        algorithm: _deciles(pairs, pairs.observed_probabilities(its_scores), resamples=resamples, seed=seed)
         for algorithm, its_scores in by_algorithm.items()
     }
 
 
-def _deciles(pairs: Pairs, scores: np.ndarray, *, resamples: int, seed: int) -> tuple[Decile, ...]:
-    bins = np.unique(np.searchsorted(equal_mass_edges(scores), scores, side="right"), return_inverse=True)[1]
+def _deciles(pairs: Pairs, probabilities: np.ndarray, *, resamples: int, seed: int) -> tuple[Decile, ...]:
+    edges = equal_mass_edges(probabilities)
+    bins = np.unique(np.searchsorted(edges, probabilities, side="right"), return_inverse=True)[1]
     count = bins.max() + 1
     total = np.bincount(bins)
-    predicted = np.bincount(bins, weights=scores) / total
+    predicted = np.bincount(bins, weights=probabilities) / total
     # shoppers × bins, flattened
     place, size = pairs.shopper * count + bins, pairs.shopper_count * count
     all_of_shopper = np.bincount(place, minlength=size).reshape(-1, count).T

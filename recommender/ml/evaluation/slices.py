@@ -100,7 +100,8 @@ def evaluate_slices(
     """Compare two algorithms on each slice of :data:`REPORTED` that has any pair.
 
     Args:
-        scores: columns algorithm, campaign, shopper, coupon, score, label; the two algorithms among others.
+        scores: columns algorithm, campaign, shopper, coupon, score, label and share, as :func:`compare` takes them; the
+            two algorithms among others.
         facts: of the same pairs, from :func:`pair_facts`.
         thresholds: by algorithm, as :func:`compare` takes them.
 

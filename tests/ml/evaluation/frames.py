@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from recommender.ml.evaluation.metrics import METRICS, Metrics
 from recommender.ml.evaluation.pairs import read_pairs
-from recommender.ml.evaluation.probabilities import equal_mass_edges
 
 PAIRS = {"campaign": pl.UInt32, "shopper": pl.UInt32, "coupon": pl.UInt32, "score": pl.Float64, "label": pl.Boolean}
 
@@ -26,9 +25,7 @@ def measure(pairs: pl.DataFrame, *, threshold: float = 0.5, seed: int = 0, edges
     """Every metric of a frame, each pair counted once."""
     read = read_pairs(pairs, seed=seed)
     scores = pairs.sort("campaign", "shopper", "coupon")["score"].to_numpy()
-    metrics = Metrics(
-        read, scores, threshold=threshold, edges=equal_mass_edges(scores) if edges is None else np.asarray(edges)
-    )
+    metrics = Metrics(read, scores, threshold=threshold, edges=None if edges is None else np.asarray(edges))
     values = metrics.measure(np.ones((read.shopper_count, 1)))
     assert list(values) == list(METRICS)
     return {name: float(value) for name, (value,) in values.items()}

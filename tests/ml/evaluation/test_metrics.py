@@ -57,6 +57,31 @@ def test_the_worked_example() -> None:
     assert values["log_loss"] == pytest.approx(-sum(math.log(1 - error) for error in errors) / 7)
 
 
+OF_PROBABILITIES = ("log_loss", "brier", "calibration_error", "expected_redemptions")
+
+
+def test_probabilities_count_as_far_as_the_window_is_observed() -> None:
+    """Half of campaign 0's uses were to be expected by the cut: its pairs promised 0.4 and 0.1, the other's 0.6."""
+    partly = frame((0, 0, 0, 0.8, 1), (0, 0, 1, 0.2, 0), (1, 0, 2, 0.6, 0)).with_columns(
+        share=pl.when(campaign=0).then(0.5).otherwise(1.0)
+    )
+    values = measure(partly)
+
+    assert values["expected_redemptions"] == pytest.approx(0.4 + 0.1 + 0.6)
+    assert values["brier"] == pytest.approx((0.6**2 + 0.1**2 + 0.6**2) / 3)
+    assert values["log_loss"] == pytest.approx(-(math.log(0.4) + math.log(0.9) + math.log(0.4)) / 3)
+    assert values["calibration_error"] == pytest.approx((0.6 + 0.1 + 0.6) / 3)
+
+
+@given(frames())
+def test_order_and_answers_do_not_depend_on_how_far_windows_are_observed(pairs: pl.DataFrame) -> None:
+    whole, partly = measure(pairs), measure(pairs.with_columns(share=0.25 + 0.5 * pl.col("campaign")))
+    for name in set(METRICS) - set(OF_PROBABILITIES):
+        assert partly[name] == pytest.approx(whole[name], nan_ok=True)
+    observed = measure(pairs.with_columns(score=pl.col("score") * (0.25 + 0.5 * pl.col("campaign"))))
+    assert [partly[name] for name in OF_PROBABILITIES] == pytest.approx([observed[name] for name in OF_PROBABILITIES])
+
+
 def test_calibration_error_by_hand() -> None:
     pairs = frame((0, 0, 0, 0.1, 0), (0, 0, 1, 0.2, 1), (0, 0, 2, 0.6, 1), (0, 0, 3, 0.8, 0))
 

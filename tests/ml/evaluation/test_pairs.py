@@ -1,5 +1,6 @@
 """Reading scores: what is refused, and that what is read does not depend on the order of rows."""
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -32,6 +33,19 @@ def test_pairs_are_ordered_and_numbered() -> None:
     }
 
 
+def test_a_window_is_observed_whole_unless_said_otherwise() -> None:
+    partly = PAIRS.with_columns(share=pl.when(campaign=0).then(0.25).otherwise(1.0))
+
+    assert read_pairs(PAIRS, seed=0).observed_probabilities(np.array([0.4, 0.2, 0.8, 0.6])).tolist() == [
+        0.4,
+        0.2,
+        0.8,
+        0.6,
+    ]
+    found = read_pairs(partly, seed=0).observed_probabilities(np.array([0.4, 0.2, 0.8, 0.6]))
+    assert found.tolist() == [0.1, 0.05, 0.2, 0.6]
+
+
 def test_the_tie_breaker_depends_on_the_seed_and_the_pair_alone() -> None:
     whole, part = read_pairs(PAIRS, seed=4), read_pairs(PAIRS[1:3], seed=4)
 
@@ -56,8 +70,19 @@ def test_the_tie_breaker_depends_on_the_seed_and_the_pair_alone() -> None:
         (scores(one=PAIRS.with_columns(label=pl.lit(None, pl.Boolean))), "Column label of the pairs is empty in 4"),
         (scores(one=PAIRS.cast({"shopper": pl.String})), "Column shopper of the pairs is String"),
         (scores(one=pl.concat([PAIRS, PAIRS[:1]])), "1 of 5 pairs are there more than once"),
-        (scores(one=PAIRS, other=PAIRS[:3]), r"other has other pairs or labels \(3 rows\) than one \(4 rows\)"),
-        (scores(one=PAIRS, other=PAIRS.with_columns(label=~pl.col("label"))), "other has other pairs or labels"),
+        (scores(one=PAIRS.with_columns(share=1.5)), "Column share of the pairs is not between 0 and 1 in 4 of 4 rows"),
+        (scores(one=PAIRS.with_columns(share=-0.5)), "Column share of the pairs is not between 0 and 1 in 4"),
+        (scores(one=PAIRS.with_columns(share=float("nan"))), "Column share of the pairs is not between 0 and 1 in 4"),
+        (scores(one=PAIRS.with_columns(share=pl.lit(None, pl.Float64))), "Column share of the pairs is empty in 4"),
+        (
+            scores(one=PAIRS.with_columns(share=1.0), other=PAIRS.with_columns(share=0.5)),
+            "other has other pairs, labels or shares",
+        ),
+        (scores(one=PAIRS, other=PAIRS[:3]), r"other has other pairs, labels or shares \(3 rows\) than one \(4 rows\)"),
+        (
+            scores(one=PAIRS, other=PAIRS.with_columns(label=~pl.col("label"))),
+            "other has other pairs, labels or shares",
+        ),
     ],
 )
 def test_bad_scores_are_refused(bad: pl.DataFrame, message: str) -> None:

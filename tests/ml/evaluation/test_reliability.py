@@ -29,6 +29,17 @@ def test_by_hand() -> None:
     assert [decile.observed.value for decile in found] == [0.0] * 8 + [0.5, 1.0]
 
 
+def test_a_partly_observed_window_promises_less() -> None:
+    found = deciles(
+        frame(*((n % 2, n, 0, 0.4, n < 2) for n in range(8))).with_columns(share=1 - pl.col("campaign") / 2)
+    )
+
+    assert [(decile.pairs, decile.predicted, decile.observed.value) for decile in found] == [
+        (4, pytest.approx(0.2), 0.25),
+        (4, pytest.approx(0.4), 0.25),
+    ]
+
+
 def test_what_was_never_used_has_no_interval() -> None:
     found = deciles(frame(*((0, n, 0, (n + 1) / 20, n == 19) for n in range(20))))
 
