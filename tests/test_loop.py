@@ -12,7 +12,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from recommender import models
-from recommender.ml.algorithms import ALGORITHMS
+from recommender.ml.algorithms import algorithms_named
 from recommender.models import Run, Shop
 from recommender.reasons import in_words, speaking_for
 from recommender.services import runs
@@ -99,7 +99,7 @@ def table(snapshot: models.Snapshot, name: str) -> pl.DataFrame:
 def test_the_loop(shop: None, capsys: pytest.CaptureFixture[str]) -> None:
     # History is learned from.
     learned = train()
-    assert {version.algorithm for version in learned.versions} == set(ALGORITHMS)
+    assert {version.algorithm for version in learned.versions} == {each.name for each in algorithms_named(None)}
     assert learned.champion == Shop.current().champion
     assert learned.selection is not None
     assert learned.selection.comparison is not None

@@ -1,6 +1,6 @@
 """Arguments that several commands share."""
 
-from argparse import ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError
 from datetime import UTC, datetime
 
 from recommender.models import Shop
@@ -19,6 +19,15 @@ def parse_moment(text: str) -> datetime:
             f"{text!r} is not a date. Expected YYYY-MM-DD or YYYY-MM-DDTHH:MM, with an offset if not the shop's time."
         ) from error
     return (moment if moment.tzinfo else moment.replace(tzinfo=Shop.current().zone)).astimezone(UTC)
+
+
+def add_algorithms_argument(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--algorithms",
+        type=parse_names,
+        metavar="a,b",
+        help="names separated by commas, or all (default: all but the neural one, which takes minutes)",
+    )
 
 
 def parse_names(text: str) -> list[str]:

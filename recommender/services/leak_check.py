@@ -144,7 +144,7 @@ def check_leaks(
 
     Args:
         campaigns: past campaigns to look at, spread over time.
-        algorithms: all of them if not given; with ``inputs`` given, those that use one of these.
+        algorithms: all but the neural one if not given; with ``inputs`` given, those that use one of these.
         inputs: those of the algorithms if not given.
         shuffles: trainings on shuffled outcomes, at least 2. More find smaller leaks.
 
@@ -152,8 +152,12 @@ def check_leaks(
         Cancelled: somebody asked the work to stop.
     """
     if algorithms is None:
-        wanted = None if inputs is None else {each.name for each in inputs}
-        algorithms = [each for each in algorithms_named(None) if wanted is None or each.inputs.name in wanted]
+        wanted = [each.name for each in inputs or ()]
+        algorithms = (
+            algorithms_named(None)
+            if inputs is None
+            else [each for each in ALGORITHMS.values() if each.inputs.name in wanted]
+        )
     kinds = kinds_of_inputs(algorithms) if inputs is None else inputs
     snapshot = open_snapshot(snapshot=take_snapshot(progress=progress))
     with tempfile.TemporaryDirectory(prefix="leak-check-") as name:

@@ -77,8 +77,8 @@ def search(
         budget: no trial begins after so long, but one is finished in any case. The comparison with the champion and
             fitting the winner come on top.
         as_of: nothing dated at or after this moment is used; now if it is not given.
-        algorithms: whose configurations are tried; all of them if not given. The present champion and the baseline are
-            tried first in any case.
+        algorithms: whose configurations are tried; of all but the neural one if not given. The present champion and the
+            baseline are tried first in any case.
 
     Raises:
         ValueError: there is no time to search.

@@ -130,7 +130,8 @@ def train(
 
     Args:
         as_of: nothing dated at or after this moment is used; now if it is not given.
-        algorithms: their names; all of them if not given. The baseline and the present champion's are compared too.
+        algorithms: their names; all but the neural one if not given. The baseline and the present champion's are
+            compared too.
 
     Raises:
         UnknownAlgorithm: there is no such algorithm.

@@ -90,14 +90,15 @@ def test_without_torch_it_is_no_algorithm(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(algorithms, "ALGORITHMS", others)
 
     assert BasketSequenceNetwork not in algorithms_named(None)
-    with pytest.raises(UnknownAlgorithm, match=r"requirements-neural\.txt"):
-        algorithms_named(["popularity", "basket_sequence_network"])
+    for names in (["popularity", "basket_sequence_network"], ["all"]):
+        with pytest.raises(UnknownAlgorithm, match=r"requirements-neural\.txt"):
+            algorithms_named(names)
 
 
 @needs_torch
-def test_with_torch_it_is_one_of_the_algorithms() -> None:
+def test_with_torch_it_is_an_algorithm_that_has_to_be_asked_for() -> None:
     assert algorithms_named(["basket_sequence_network"]) == [BasketSequenceNetwork]
-    assert BasketSequenceNetwork in algorithms_named(None)
+    assert algorithms_named(["all"]) == [*algorithms_named(None), BasketSequenceNetwork]
 
 
 def test_a_fitted_one_can_be_read_without_torch() -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from recommender.management.arguments import parse_names
+from recommender.management.arguments import add_algorithms_argument, parse_names
 from recommender.progress import ConsoleProgress
 
 if TYPE_CHECKING:
@@ -33,9 +33,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--campaigns", type=at_least(1), default=3, metavar="N", help="past campaigns to look at (default: 3)"
         )
-        parser.add_argument(
-            "--algorithms", type=parse_names, metavar="a,b", help="names separated by commas (default: all)"
-        )
+        add_algorithms_argument(parser)
         parser.add_argument(
             "--inputs",
             type=parse_names,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from recommender.management.arguments import parse_moment, parse_names
+from recommender.management.arguments import add_algorithms_argument, parse_moment
 from recommender.models import ModelVersion, Shop
 from recommender.progress import ConsoleProgress, Progress
 
@@ -32,9 +32,7 @@ class Command(BaseCommand):
             metavar="DATE",
             help="use nothing dated at or after this moment (ISO date or date-time; default: now)",
         )
-        parser.add_argument(
-            "--algorithms", type=parse_names, metavar="a,b", help="names separated by commas (default: all)"
-        )
+        add_algorithms_argument(parser)
         parser.add_argument(
             "--search",
             type=parse_budget,

@@ -32,6 +32,8 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
 }
 if neural_requirements_installed():
     ALGORITHMS[BasketSequenceNetwork.name] = BasketSequenceNetwork
+#: Stands for every algorithm, the neural one too.
+ALL = "all"
 #: What scores while no campaign has taught anything: it falls back on the behaviour model P(u, c).
 UNTAUGHT = Blend.name
 
@@ -41,17 +43,24 @@ class UnknownAlgorithm(ValueError):
 
 
 def algorithms_named(names: Iterable[str] | None) -> list[type[Algorithm]]:
-    """The algorithms of these names, in the order of the tables; all of them for None.
+    """The algorithms of these names, in the order of the tables.
+
+    Args:
+        names: :data:`ALL` among them stands for every algorithm. None stands for all but the neural one, which is worth
+            its time to those only who ask for it.
 
     Raises:
-        UnknownAlgorithm: the message lists the names there are, or says what an optional one needs.
+        UnknownAlgorithm: the message lists the names there are, or says what the neural one needs.
     """
-    wanted = set(ALGORITHMS if names is None else names)
-    if BasketSequenceNetwork.name in wanted - set(ALGORITHMS):
+    neural = {BasketSequenceNetwork.name}
+    wanted = set(ALGORITHMS) - neural if names is None else set(names)
+    if ALL in wanted:
+        wanted = wanted - {ALL} | set(ALGORITHMS) | neural
+    if neural & wanted - set(ALGORITHMS):
         raise UnknownAlgorithm(str(NeuralRequirementsMissing()))
     if unknown := sorted(wanted - set(ALGORITHMS)):
         raise UnknownAlgorithm(f"No algorithm is named {', '.join(unknown)}. There are: {', '.join(ALGORITHMS)}.")
     return [algorithm for name, algorithm in ALGORITHMS.items() if name in wanted]
 
 
-__all__ = ["ALGORITHMS", "UNTAUGHT", "Algorithm", "UnknownAlgorithm", "algorithms_named"]
+__all__ = ["ALGORITHMS", "ALL", "UNTAUGHT", "Algorithm", "UnknownAlgorithm", "algorithms_named"]
