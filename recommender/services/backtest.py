@@ -10,6 +10,7 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from recommender.ml import columns as c
+from recommender.ml.ablation import Ablation, ablate
 from recommender.ml.algorithms import algorithms_named
 from recommender.ml.behaviour_evaluation import evaluate_behaviour
 from recommender.ml.evaluation.comparison import Comparison, compare
@@ -52,6 +53,7 @@ class Backtest:
         forecasts: how many uses the champion expected of each campaign of the test period, to the end of the data, with
             90 % intervals; columns of :data:`~recommender.ml.forecast.FORECASTS_SCHEMA`.
         slices: the champion against the baseline on parts of the test period, the kinds of campaign among them.
+        ablation: what each part brings on the validation period; None where it was not asked for, or could not be told.
         seconds: by algorithm, what fitting and scoring took on the test period.
     """
 
@@ -65,6 +67,7 @@ class Backtest:
     reliability: dict[str, tuple[Decile, ...]]
     forecasts: pl.DataFrame
     slices: list[Slice]
+    ablation: Ablation | None
     seconds: dict[str, float]
 
 
@@ -74,6 +77,7 @@ def backtest(
     end: datetime | None = None,
     validation_start: datetime | None = None,
     algorithms: Sequence[str] | None = None,
+    with_ablation: bool = False,
     progress: Progress = Progress(),
 ) -> Backtest:
     """Score every treated shopper × campaign coupon of the campaigns that start in [start, end).
@@ -85,6 +89,7 @@ def backtest(
         end: the end of history if it is not given.
         validation_start: four months before ``start`` if it is not given.
         algorithms: their names; all of them if not given. The baseline is compared too.
+        with_ablation: measure what each part brings, on the validation period.
 
     The comparison is drawn to :data:`~recommender.models.BACKTEST_FIGURE`, which the admin shows.
 
@@ -103,6 +108,11 @@ def backtest(
         casebook, compared, validation_start, start, labels_before=start, seed=SEED, progress=progress
     )
     selection = select_champion(validation.scores, names, present=None, seed=SEED, progress=progress)
+    ablation = None
+    if with_ablation:
+        ablation = ablate(
+            casebook, validation.scores, validation_start, start, resamples=RESAMPLES, seed=SEED, progress=progress
+        )
     tested = score_period(
         casebook, compared, start, end or END_OF_TIME, labels_before=END_OF_TIME, seed=SEED, progress=progress
     )
@@ -148,6 +158,7 @@ def backtest(
         reliability=reliability,
         forecasts=forecasts.join(tested.scores, on=c.CAMPAIGN, how="semi", maintain_order="left"),
         slices=slices,
+        ablation=ablation,
         seconds=tested.seconds,
     )
 

@@ -10,9 +10,10 @@ from django.core.management import CommandError, call_command
 
 from recommender import models
 from recommender.management.commands.backtest import Command
-from recommender.ml import behaviour_evaluation, selection
+from recommender.ml import ablation, behaviour_evaluation, selection
 from recommender.ml.evaluation.report import BEGIN, END
 from recommender.ml.evaluation.table import render_by_kind, render_reliability, render_slices, render_table
+from recommender.ml.features import GROUPS
 from recommender.ml.forecast import render_forecasts
 from recommender.services import backtest as service
 from tests.services.learning_shop import load_learning_shop
@@ -121,6 +122,24 @@ def test_the_page_holds_what_was_printed_and_the_command_that_made_it(
     assert page.read_text() == f"Before.\n\n{BEGIN}\n\n{printed.strip()}\n\n{END}\n\nAfter.\n"
     assert f"\n    manage.py {' '.join(typed)}\n" in printed
     assert sorted(path.name for path in Path("drawn").iterdir()) == ["comparison.png", "reliability.png"]
+
+
+def test_what_each_part_brings_is_told_if_asked_for(
+    shop: None, results: list[service.Backtest], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ablation, "GROUPS", {"brand": GROUPS["brand"]})
+
+    call_command("backtest", "--start", START, "--algorithms", "popularity", "--ablation")
+
+    (result,) = results
+    output = capsys.readouterr().out
+    assert result.ablation is not None
+    assert list(result.ablation.groups.estimates) == ["brand", ablation.WHOLE]
+    assert result.selection.comparison is not None
+    assert result.ablation.groups.pair_count == result.selection.comparison.pair_count
+    text = ablation.render_ablation(result.ablation, result.validation_period)
+    assert f"### What each part brings\n\n{text}" in output
+    assert "boosted_logistic_regression" not in output.split("###")[1]
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,11 @@ class Command(BaseCommand):
             "--algorithms", type=parse_names, metavar="a,b", help="names separated by commas (default: all)"
         )
         parser.add_argument(
+            "--ablation",
+            action="store_true",
+            help="measure on the validation campaigns what each group of features and each member of the blend brings",
+        )
+        parser.add_argument(
             "--scores-out",
             type=Path,
             metavar="FILE.parquet",
@@ -81,6 +86,7 @@ class Command(BaseCommand):
                 end=options["end"],
                 validation_start=options["validation_start"],
                 algorithms=options["algorithms"],
+                with_ablation=options["ablation"],
                 progress=progress,
             )
         except (UnknownAlgorithm, NothingToTest) as error:
@@ -132,6 +138,7 @@ def _write_scores(result: "Backtest", file: Path) -> None:
 
 def _sections(result: "Backtest", seconds: float, command_line: str) -> list["Section"]:
     """All that a backtest found, in the order in which it is read."""
+    from recommender.ml.ablation import render_ablation
     from recommender.ml.evaluation.report import Section
     from recommender.ml.evaluation.table import render_by_kind, render_reliability, render_slices, render_table
     from recommender.ml.forecast import render_forecasts
@@ -150,6 +157,8 @@ def _sections(result: "Backtest", seconds: float, command_line: str) -> list["Se
     ]
     if result.by_kind:
         sections.append(Section("By kind of campaign", render_by_kind(result.by_kind)))
+    if result.ablation is not None:
+        sections.append(Section("What each part brings", render_ablation(result.ablation, result.validation_period)))
     if result.behaviour is not None:
         what = (
             "P(u, c) for pairs of shoppers with categories and products, bought or not within four weeks (the columns "

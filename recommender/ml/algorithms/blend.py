@@ -8,9 +8,8 @@ import polars as pl
 from scipy.special import expit, logit
 
 from recommender.ml.algorithms.boosted_logistic_regression import BoostedLogisticRegression
+from recommender.ml.algorithms.forests import ExtraTrees
 from recommender.ml.algorithms.supervised import SupervisedAlgorithm
-from recommender.ml.algorithms.support_vector_machine import SupportVectorMachine
-from recommender.ml.algorithms.trees import RandomForest
 from recommender.ml.contract import Algorithm
 
 #: How near to 0 and 1 a member's probability may be, so that one that is too sure does not outvote the others.
@@ -18,19 +17,14 @@ NEAREST = 1e-7
 
 
 class Blend(SupervisedAlgorithm):
-    """The mean log-odds of a boosted logistic regression, a random forest and a support vector machine.
+    """The mean log-odds of a boosted logistic regression and of extremely randomised trees.
 
-    They err differently: one extends straight lines to what it has not seen, one averages what it has, one looks at the
-    border between the two. Equal weights, because weights learned from few used offers are worse than none (Claeskens
-    et al. 2016).
+    They err differently: the one extends straight lines to what it has not seen, the other averages what it has. Equal
+    weights, because weights learned from few used offers are worse than none (Claeskens et al. 2016).
     """
 
     name: ClassVar[str] = "blend"
-    members: ClassVar[tuple[type[SupervisedAlgorithm], ...]] = (
-        BoostedLogisticRegression,
-        RandomForest,
-        SupportVectorMachine,
-    )
+    members: ClassVar[tuple[type[SupervisedAlgorithm], ...]] = (BoostedLogisticRegression, ExtraTrees)
 
     def __init__(self) -> None:
         self.members_: list[SupervisedAlgorithm] = []
@@ -52,8 +46,12 @@ class Blend(SupervisedAlgorithm):
         raise NotImplementedError("A blend has nothing to fit but its members.")
 
     def _probability(self, X: np.ndarray) -> np.ndarray:
-        scores = [np.clip(member._probability(X), NEAREST, 1 - NEAREST) for member in self.members_]
-        return expit(np.mean([logit(score) for score in scores], axis=0))
+        return self.combine([member._probability(X) for member in self.members_])
+
+    @staticmethod
+    def combine(scores: Sequence[np.ndarray]) -> np.ndarray:
+        """n probabilities from those of each member."""
+        return expit(np.mean([logit(np.clip(score, NEAREST, 1 - NEAREST)) for score in scores], axis=0))
 
     def parameters(self) -> dict[str, Any]:
         return {member.name: member.parameters() for member in self.members_}

@@ -134,7 +134,7 @@ def render_reliability(comparison: Comparison, reliability: Mapping[str, Sequenc
                         f"{decile.pairs:,}",
                         f"{decile.redemptions:,}",
                         f"{100 * decile.predicted:.3f}",
-                        _with_interval(decile.observed, decimals=3, scale=100),
+                        with_interval(decile.observed, decimals=3, scale=100),
                     ]
                     for number, decile in enumerate(deciles, start=1)
                 ],
@@ -167,7 +167,7 @@ def render_slices(slices: Sequence[Slice]) -> str:
     gains = [
         [
             each.name,
-            *(_with_interval(each.gain(metric), decimals=METRICS[metric].decimals, sign="+") for metric in JUDGED_BY),
+            *(with_interval(each.gain(metric), decimals=METRICS[metric].decimals, sign="+") for metric in JUDGED_BY),
             each.verdict.value,
         ]
         for each in slices
@@ -199,10 +199,11 @@ def render_slices(slices: Sequence[Slice]) -> str:
 
 def _figure(metric: str, found: Estimate, *, interval: bool = False) -> str:
     shown = found if interval else Estimate(found.value, None, None)
-    return _with_interval(shown, decimals=METRICS[metric].decimals)
+    return with_interval(shown, decimals=METRICS[metric].decimals)
 
 
-def _with_interval(found: Estimate, *, decimals: int, scale: float = 1, sign: str = "") -> str:
+def with_interval(found: Estimate, *, decimals: int, scale: float = 1, sign: str = "") -> str:
+    """``0.52 [0.49, 0.55]``, without the brackets where there is no interval; a dash where there is no figure."""
     if found.value is None:
         return UNDEFINED
 
