@@ -100,6 +100,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 LOGIN_URL = reverse_lazy("admin:login")
+LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 
 # Languages and times. The shop's own time zone is a row (recommender.models.Shop): staff choose it.
 
@@ -169,6 +170,9 @@ UNFOLD = {
     "SITE_TITLE": "Couponsite",
     "SITE_HEADER": "Couponsite",
     "SITE_SYMBOL": "confirmation_number",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("recommender/favicon.svg")}
+    ],
     "STYLES": [lambda request: static("recommender/admin.css")],
     "SHOW_LANGUAGES": True,
     "DASHBOARD_CALLBACK": "recommender.admin.home.describe_shop",

@@ -47,16 +47,21 @@ def confirm_and_do(
     request: HttpRequest,
     confirmation: Confirmation,
     act: Callable[[Mapping[str, Any]], Outcome],
+    refusal: str | None = None,
     obj: Model | None = None,
     form_class: type[forms.Form] = forms.Form,
     initial: dict[str, Any] | None = None,
 ) -> HttpResponse:
     """Ask on a GET; on a POST with a valid form call ``act`` with its cleaned data, say what came of it, and go on.
 
-    A ``ValueError`` of ``act`` is a refusal: its text is shown, and nothing was done.
+    With a ``refusal`` nobody is asked: it says why the thing cannot be done now. A ``ValueError`` of ``act`` is a
+    refusal too: its text is shown, and nothing was done.
     """
-    form = form_class(request.POST if request.method == "POST" else None, initial=initial)
     back = changelist_url(model_admin.model) if obj is None else change_url(obj)
+    if refusal is not None:
+        messages.error(request, refusal)
+        return redirect(back)
+    form = form_class(request.POST if request.method == "POST" else None, initial=initial)
     if request.method == "POST" and form.is_valid():
         try:
             outcome = act(form.cleaned_data)

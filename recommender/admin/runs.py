@@ -156,7 +156,14 @@ class RunAdmin(ReadOnlyMixin, TableAdmin):
             button=_("Approve"),
             facts=_facts(run),
         )
-        return confirm_and_do(model_admin=self, request=request, obj=run, confirmation=confirmation, act=act)
+        return confirm_and_do(
+            model_admin=self,
+            request=request,
+            obj=run,
+            refusal=_refuse(run, "approve"),
+            confirmation=confirmation,
+            act=act,
+        )
 
     @action(
         description=gettext_lazy("Reject"),
@@ -180,7 +187,14 @@ class RunAdmin(ReadOnlyMixin, TableAdmin):
             facts=_facts(run),
             dangerous=True,
         )
-        return confirm_and_do(model_admin=self, request=request, obj=run, confirmation=confirmation, act=act)
+        return confirm_and_do(
+            model_admin=self,
+            request=request,
+            obj=run,
+            refusal=_refuse(run, "reject"),
+            confirmation=confirmation,
+            act=act,
+        )
 
     @action(
         description=gettext_lazy("Publish"),
@@ -203,7 +217,14 @@ class RunAdmin(ReadOnlyMixin, TableAdmin):
             button=_("Publish"),
             facts=[*_facts(run), *_compare_with_live(run)],
         )
-        return confirm_and_do(model_admin=self, request=request, obj=run, confirmation=confirmation, act=act)
+        return confirm_and_do(
+            model_admin=self,
+            request=request,
+            obj=run,
+            refusal=_refuse(run, "publish"),
+            confirmation=confirmation,
+            act=act,
+        )
 
     @action(
         description=gettext_lazy("Publish at a set time"),
@@ -216,10 +237,6 @@ class RunAdmin(ReadOnlyMixin, TableAdmin):
         def act(data: Mapping[str, Any]) -> Outcome:
             from recommender.jobs import start_job
 
-            if run.state != Run.State.APPROVED:
-                raise ValueError(
-                    _("Run %(run)s is not approved: %(state)s.") % {"run": run.pk, "state": run.get_state_display()}
-                )
             job = start_job(
                 kind=Job.Kind.PUBLISH,
                 key=f"publish:{run.pk}",
@@ -246,6 +263,7 @@ class RunAdmin(ReadOnlyMixin, TableAdmin):
             model_admin=self,
             request=request,
             obj=run,
+            refusal=_refuse(run, "publish_later"),
             confirmation=confirmation,
             act=act,
             form_class=PublishLaterForm,
@@ -277,6 +295,16 @@ def tabulate_runs(runs: Iterable[Run]) -> list[dict[str, object]]:
         }
         for run in runs
     ]
+
+
+def _refuse(run: Run, name: str) -> str | None:
+    """Why an action cannot be done with a run in its present state; None where it can."""
+    if name in ACTIONS.get(Run.State(run.state), ()):
+        return None
+    return _("This cannot be done with run %(run)s: its state is “%(state)s”.") % {
+        "run": run.pk,
+        "state": run.get_state_display(),
+    }
 
 
 def _facts(run: Run) -> list[tuple[str, object]]:

@@ -157,6 +157,9 @@ def test_rolling_back_twice_rolls_back_once(admin_client: Client, campaign: Camp
 def test_a_rejected_run_cannot_be_published(admin_client: Client, campaign: Campaign) -> None:
     run = add_run(campaign, state=Run.State.DRAFTED)
     admin_client.post(action("reject", run))
+    asked = admin_client.get(action("publish", run), follow=True)
+    assert asked.redirect_chain[-1][0] == reverse("admin:recommender_run_change", args=[run.pk]), "nobody is asked"
+    assert messages_of(asked)[-1] == f"This cannot be done with run {run.pk}: its state is “rejected”."
     admin_client.post(action("publish", run))
     admin_client.post(
         action("publish_later", run), {"publish_at": f"{timezone.now() + timedelta(days=1):%Y-%m-%dT%H:%M}"}
