@@ -30,6 +30,7 @@ class Casebook:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
+        self._offers: dict[int, pl.DataFrame] = {}
         self._pairs: dict[int, pl.DataFrame] = {}
         self._described: dict[tuple[str, int], pl.DataFrame] = {}
 
@@ -42,8 +43,20 @@ class Casebook:
     def redemptions(self) -> pl.DataFrame:
         return self.snapshot.scan("redemptions").collect()
 
+    def _first_offers(self, campaign: int) -> pl.DataFrame:
+        """What the first run that was published before the campaign's end offered; without one, no row.
+
+        What later runs added was chosen by what had come of the first: among its pairs it would speak of the outcome.
+        """
+        if campaign not in self._offers:
+            ends_at = self.campaigns.row(by_predicate=pl.col(c.CAMPAIGN) == campaign, named=True)[c.ENDS_AT]
+            in_time = (pl.col(c.CAMPAIGN) == campaign) & (pl.col(c.OFFERED_AT) < ends_at)
+            offers = self.snapshot.scan("offers").filter(in_time)
+            self._offers[campaign] = offers.filter(pl.col(c.OFFERED_AT) == pl.col(c.OFFERED_AT).min()).collect()
+        return self._offers[campaign]
+
     def pairs(self, campaign: int) -> pl.DataFrame:
-        """Who was offered what: what published runs offered, or else every treated shopper × every coupon.
+        """Who was offered what by the first published run, or else every treated shopper × every coupon.
 
         Columns ``campaign``, ``shopper`` and ``coupon``, sorted.
         """
@@ -52,19 +65,20 @@ class Casebook:
         return self._pairs[campaign]
 
     def _read_pairs(self, campaign: int) -> pl.DataFrame:
-        of_campaign = pl.col(c.CAMPAIGN) == campaign
-        offered = self.snapshot.scan("offers").filter(of_campaign).select(c.CAMPAIGN, c.SHOPPER, c.COUPON).collect()
+        offered = self._first_offers(campaign)
         if not offered.is_empty():
-            return offered.sort(c.SHOPPER, c.COUPON)
+            return offered.select(c.CAMPAIGN, c.SHOPPER, c.COUPON).sort(c.SHOPPER, c.COUPON)
+        of_campaign = pl.col(c.CAMPAIGN) == campaign
         treated = self.snapshot.scan("campaign_shoppers").filter(of_campaign & ~pl.col(c.IS_CONTROL))
         coupons = self.snapshot.scan("campaign_coupons").filter(of_campaign).select(c.COUPON)
         return treated.select(c.CAMPAIGN, c.SHOPPER).join(coupons, how="cross").sort(c.SHOPPER, c.COUPON).collect()
 
     def decided_at(self, campaign: int) -> datetime:
         """When the offers were decided: the first publication, or else the campaign's start."""
-        first = self.snapshot.scan("offers").filter(pl.col(c.CAMPAIGN) == campaign).select(pl.col(c.OFFERED_AT).min())
-        published: datetime | None = first.collect().item()
-        return published or self.campaigns.filter(pl.col(c.CAMPAIGN) == campaign)[c.STARTS_AT].item()
+        offered = self._first_offers(campaign)
+        if not offered.is_empty():
+            return offered[c.OFFERED_AT][0]
+        return self.campaigns.filter(pl.col(c.CAMPAIGN) == campaign)[c.STARTS_AT].item()
 
     def described(self, inputs: Inputs, campaign: int) -> pl.DataFrame:
         """The campaign's pairs as the inputs see them, as of the moment when they were decided."""

@@ -46,7 +46,7 @@ def test_recommend_prints_a_summary_and_the_run_alone_on_the_last_line(capsys: p
     output = capsys.readouterr()
     assert output.out.splitlines() == [
         f"Campaign spring as of {AS_OF}, by times_bought {run.model_version_id}",
-        "10 recommendations for 5 shoppers; 1.4 redemptions expected; to review",
+        "10 recommendations for 5 shoppers; 1.4 redemptions expected (90 % interval: 0 to 13); to review",
         str(run.pk),
     ]
     assert "Scoring shoppers" in output.err

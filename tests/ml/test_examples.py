@@ -57,13 +57,30 @@ def test_control_shoppers_are_no_examples(shop: Shop, tmp_path: Path) -> None:
     assert casebook.labels(number_of(casebook, "first"), day(99)).sum() == 2
 
 
-def test_what_published_runs_offered_stands_for_the_campaign(shop: Shop, tmp_path: Path) -> None:
-    shop.offer("second", "bob", "W", day(19), rank=1).offer("second", "ann", "V", day(18), rank=2)
+def test_what_a_published_run_offered_stands_for_the_campaign(shop: Shop, tmp_path: Path) -> None:
+    shop.offer("second", "bob", "W", day(18), rank=1).offer("second", "ann", "V", day(18), rank=2)
     casebook = Casebook(shop.write(tmp_path / "shop"))
 
     assert named(casebook, "second") == [("ann", "V"), ("bob", "W")]
     assert named(casebook, "first") == [("ann", "V"), ("ann", "W"), ("bob", "V"), ("bob", "W")]
     assert casebook.decided_at(number_of(casebook, "second")) == day(18)
+    assert casebook.decided_at(number_of(casebook, "first")) == day(0)
+
+
+def test_later_publications_say_nothing_of_the_first_decision(shop: Shop, tmp_path: Path) -> None:
+    """What is offered in their place was chosen by what had come of the first."""
+    shop.offer("second", "ann", "V", day(18)).offer("second", "bob", "W", day(19))
+    casebook = Casebook(shop.write(tmp_path / "shop"))
+
+    assert named(casebook, "second") == [("ann", "V")]
+    assert casebook.decided_at(number_of(casebook, "second")) == day(18)
+
+
+def test_what_is_published_once_the_campaign_is_over_is_no_offer(shop: Shop, tmp_path: Path) -> None:
+    shop.offer("first", "bob", "W", day(10))
+    casebook = Casebook(shop.write(tmp_path / "shop"))
+
+    assert named(casebook, "first") == [("ann", "V"), ("ann", "W"), ("bob", "V"), ("bob", "W")]
     assert casebook.decided_at(number_of(casebook, "first")) == day(0)
 
 

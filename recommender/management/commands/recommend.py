@@ -55,9 +55,12 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         finally:
             progress.close()
+        interval = (
+            "" if run.expected_low is None else f" (90 % interval: {run.expected_low:,} to {run.expected_high:,})"
+        )
         self.stdout.write(f"Campaign {campaign.campaign_id} as of {run.as_of.isoformat()}, by {run.model_version}")
         self.stdout.write(
             f"{run.recommendation_count:,} recommendations for {run.shopper_count:,} shoppers; "
-            f"{run.expected_redemptions:.1f} redemptions expected; {run.get_state_display()}"
+            f"{run.expected_redemptions:.1f} redemptions expected{interval}; {run.get_state_display()}"
         )
         self.stdout.write(str(run.pk))
