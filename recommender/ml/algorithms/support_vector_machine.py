@@ -9,14 +9,12 @@ from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.pipeline import Pipeline
 from sklearn.svm import LinearSVC
 
+from recommender.ml.algorithms.scaling import standardised_logarithms
 from recommender.ml.algorithms.supervised import SupervisedAlgorithm
 
-#: Further than this from the mean, in standard deviations, nothing is known: a straight line must not run on.
-FARTHEST = 6.0
 #: The RBF kernel is exp(-RBF_DECAY) for two offers that are a standard deviation apart in every feature.
 RBF_DECAY = 0.1
 #: Parts that the past is cut into to choose parameters, and parts of its offers to calibrate (Platt, 1999, takes 3).
@@ -83,12 +81,8 @@ class SupportVectorMachine(SupervisedAlgorithm):
         return candidates[int(losses.argmin())]
 
     def _machine(self, kernel: str, C: float, X: np.ndarray, labels: np.ndarray, seed: int) -> Pipeline:
-        machine = make_pipeline(
-            # In single precision an offer's distance to the landmarks would depend on the offers scored with it.
-            FunctionTransformer(np.log1p, kw_args={"dtype": np.float64}),
-            StandardScaler(),
-            FunctionTransformer(np.clip, kw_args={"a_min": -FARTHEST, "a_max": FARTHEST}),
-        )
+        # In single precision an offer's distance to the landmarks would depend on the offers scored with it.
+        machine = standardised_logarithms(np.float64)
         Z = machine.fit_transform(X)
         features = X.shape[1]
         cost = C / features / len(X)  # a product of standardised offers adds up over the features: its mean is meant

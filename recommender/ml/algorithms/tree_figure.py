@@ -2,24 +2,21 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import count
 from pathlib import Path
 
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from recommender.ml import features as f
 from recommender.ml.algorithms.trees import DecisionTree
+from recommender.ml.drawing import INK, SOFT, write_figure
 
-INK, SOFT = "#1b1f24", "#57606a"
 SHADES = colormaps["YlOrBr"]
 DARKEST = 0.5  # of the shades: black letters stay readable on it
-DOTS_PER_INCH = 150
 # Inches
 COLUMN, ROW = 2.95, 0.74  # from box to box
 BOX_WIDTH, BOX_HEIGHT = 2.4, 0.62
@@ -85,7 +82,7 @@ def draw_tree(model: DecisionTree, path: Path, *, levels: int = LEVELS) -> None:
         _draw_box(axes, box, SHADES(DARKEST * float(shade(box.share or min(shares)))))
         for word, answer in zip(("no", "yes"), box.answers, strict=bool(box.answers)):
             _draw_answer(axes, box, answer, word)
-    _write(figure, path)
+    write_figure(figure, path)
 
 
 def lay_out(model: DecisionTree, levels: int = LEVELS) -> Box:
@@ -174,13 +171,3 @@ def _draw_answer(axes: Axes, box: Box, answer: Box, word: str) -> None:
 def _number(value: float) -> str:
     """Three digits, or all of a large number."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def _write(figure: Figure, path: Path) -> None:
-    drawn = BytesIO()
-    FigureCanvasAgg(figure)
-    figure.savefig(drawn, format=path.suffix.removeprefix("."), dpi=DOTS_PER_INCH)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_bytes(drawn.getvalue())
-    aside.replace(path)

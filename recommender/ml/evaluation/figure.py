@@ -2,26 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from recommender.ml.drawing import INK, SOFT, write_figure
 from recommender.ml.evaluation.comparison import Comparison
 from recommender.ml.evaluation.metrics import METRICS
 from recommender.ml.evaluation.reliability import Decile
 
 PANELS = ("roc_auc", "pr_auc", "ndcg_at_10", "recall_at_10", "f1")
-INK, SOFT, GRID = "#1b1f24", "#57606a", "#d8dee4"
+GRID = "#d8dee4"
 # Okabe and Ito's colours, which readers with any kind of colour vision tell apart
 HIGHLIGHT, OTHER = "#d55e00", "#0072b2"
 WIDTH = 12.8  # inches
-DOTS_PER_INCH = 150
 
 
 def draw_comparison(
@@ -83,7 +81,7 @@ def draw_comparison(
     if champion in algorithms:
         note += " Orange: the champion."
     figure.supxlabel(f"{note} Each panel has a scale of its own.", fontsize=9, color=SOFT)
-    _write(figure, path)
+    write_figure(figure, path)
 
 
 def draw_reliability(
@@ -150,7 +148,7 @@ def draw_reliability(
         color=SOFT,
     )
     _entitle(figure, comparison, "How true the probabilities are", period)
-    _write(figure, path)
+    write_figure(figure, path)
 
 
 def _entitle(figure: Figure, comparison: Comparison, title: str, period: tuple[datetime, datetime] | None) -> None:
@@ -170,13 +168,3 @@ def _name(algorithm: str) -> str:
 def _plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=SOFT, labelsize=9)
-
-
-def _write(figure: Figure, path: Path) -> None:
-    drawn = BytesIO()
-    FigureCanvasAgg(figure)
-    figure.savefig(drawn, format=path.suffix.removeprefix("."), dpi=DOTS_PER_INCH)
-    aside = path.with_name(f".{path.name}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside.write_bytes(drawn.getvalue())
-    aside.replace(path)
