@@ -124,7 +124,7 @@ def _evaluate(job: Job, progress: Progress) -> Mapping[str, Any]:
     return {
         "champion": report.selection.champion,
         "comparison": report.comparison.as_json(),
-        "seconds": report.seconds,
+        "seconds": {name: cost.seconds for name, cost in report.costs.items()},
     }
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -14,6 +14,7 @@ from recommender.ml.algorithms.blend import Blend
 from recommender.ml.algorithms.configured import Candidate, Configured
 from recommender.ml.evaluation.splits import walk_forward
 from recommender.ml.examples import Casebook
+from recommender.ml.memory import PeakMemory
 from recommender.ml.redemption_timing import ObservedUses
 from recommender.progress import Progress
 
@@ -45,12 +46,37 @@ class Fit:
 
 
 @dataclass
+class Cost:
+    """What an algorithm took to score a period.
+
+    Attributes:
+        fit_seconds: of all its fits; a blend of what was fitted already takes as long as its members.
+        score_seconds: of all its scores, its ``pairs``.
+        peak_memory: bytes that the process held at most while it (its members) was fitted and scored; None where that
+            is not known.
+    """
+
+    fit_seconds: float = 0.0
+    score_seconds: float = 0.0
+    pairs: int = 0
+    peak_memory: int | None = None
+
+    @property
+    def seconds(self) -> float:
+        return self.fit_seconds + self.score_seconds
+
+
+@dataclass
 class WalkForward:
-    """The scores of a period (columns of :data:`SCORES_SCHEMA`) and the seconds that each algorithm took to get
-    them."""
+    """The scores of a period (columns of :data:`SCORES_SCHEMA`) and what it cost each algorithm to get them."""
 
     scores: pl.DataFrame
-    seconds: dict[str, float] = field(default_factory=dict)
+    costs: dict[str, Cost]
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """By algorithm, what fitting and scoring took together."""
+        return {name: cost.seconds for name, cost in self.costs.items()}
 
 
 def fit_as_of(
@@ -77,6 +103,12 @@ def fit_as_of(
     return Fit(model, len(examples.labels), int(examples.labels.sum()), time.perf_counter() - started)
 
 
+def _members(algorithm: Candidate) -> tuple[str, ...]:
+    """The names of what a blend is made of; none for any other algorithm."""
+    kind = algorithm.algorithm if isinstance(algorithm, Configured) else algorithm
+    return tuple(member.name for member in kind.members) if issubclass(kind, Blend) else ()
+
+
 def score_period(
     casebook: Casebook,
     algorithms: Sequence[Candidate],
@@ -86,12 +118,14 @@ def score_period(
     labels_before: datetime,
     seed: int,
     progress: Progress,
+    memory: PeakMemory | None = None,
 ) -> WalkForward:
     """Score every pair of every campaign that starts in [start, end), each as of its own start.
 
     Args:
         labels_before: only uses strictly before this moment count as such; ``share`` is the share of the campaign's
             uses that was to be expected by then, as far as data go.
+        memory: measures the peak of each algorithm; without it no peak is known.
     """
     campaigns = [
         (campaign, casebook.decided_at(campaign))
@@ -100,9 +134,9 @@ def score_period(
     ]
     # A campaign by a campaign, so that what its kinds of inputs share of its history is computed once.
     kinds = {algorithm.inputs.name: algorithm.inputs for algorithm in algorithms}.values()
-    described = sorted({*casebook.teaching(end), *(campaign for campaign, _moment in campaigns)})
-    for number, campaign in enumerate(described):
-        progress.report("Describing past campaigns", number, len(described))
+    wanted = sorted({*casebook.teaching(end), *(campaign for campaign, _moment in campaigns)})
+    for number, campaign in enumerate(wanted):
+        progress.report("Describing past campaigns", number, len(wanted))
         for inputs in kinds:
             casebook.described(inputs, campaign)
 
@@ -113,11 +147,14 @@ def score_period(
         moment: sum(int(casebook.labels(campaign, moment).sum()) for campaign in casebook.teaching(moment))
         for _, moment in campaigns
     }
-    seconds: dict[str, float] = {}
+    costs: dict[str, Cost] = {}
     fits: dict[datetime, dict[str, Fit]] = {moment: {} for _, moment in campaigns}
     for place, algorithm in enumerate(algorithms):
         known = -1
         fitted: Fit | None = None
+        cost = costs[algorithm.name] = Cost()
+        if memory is not None:
+            memory.begin()
         for number, (campaign, moment) in enumerate(campaigns):
             progress.report(
                 f"Scoring past campaigns by {algorithm.name}",
@@ -127,10 +164,12 @@ def score_period(
             if fitted is None or uses_known[moment] > (1 + WORTH_REFITTING) * known:
                 known, fitted = uses_known[moment], fit_as_of(algorithm, casebook, moment, seed, fits[moment])
                 fits[moment][algorithm.name] = fitted
-                seconds[algorithm.name] = seconds.get(algorithm.name, 0.0) + fitted.seconds
+                cost.fit_seconds += fitted.seconds
+            described = casebook.described(algorithm.inputs, campaign)
             started = time.perf_counter()
-            scores = fitted.model.score(casebook.described(algorithm.inputs, campaign))
-            seconds[algorithm.name] += time.perf_counter() - started
+            scores = fitted.model.score(described)
+            cost.score_seconds += time.perf_counter() - started
+            cost.pairs += len(scores)
             frames.append(
                 casebook.pairs(campaign).select(
                     pl.lit(algorithm.name).alias(c.ALGORITHM),
@@ -142,5 +181,8 @@ def score_period(
                     pl.lit(shares[campaign]).alias(c.SHARE),
                 )
             )
+        if memory is not None and (peak := memory.end()) is not None:
+            fitted_before = [costs[name].peak_memory or 0 for name in _members(algorithm) if name in costs]
+            cost.peak_memory = max(peak, *fitted_before, 0)
     empty = pl.DataFrame(schema=SCORES_SCHEMA)
-    return WalkForward(pl.concat([empty, *(frame.cast(SCORES_SCHEMA) for frame in frames)]), seconds)
+    return WalkForward(pl.concat([empty, *(frame.cast(SCORES_SCHEMA) for frame in frames)]), costs)

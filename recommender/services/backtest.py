@@ -22,8 +22,9 @@ from recommender.ml.evaluation.splits import default_validation_start
 from recommender.ml.examples import Casebook
 from recommender.ml.forecast import forecast_campaigns
 from recommender.ml.history import Snapshot
+from recommender.ml.memory import PeakMemory
 from recommender.ml.selection import RESAMPLES, Selection, select_champion
-from recommender.ml.walk_forward import WalkForward, score_period
+from recommender.ml.walk_forward import Cost, WalkForward, score_period
 from recommender.models import BACKTEST_FIGURE
 from recommender.progress import Progress
 from recommender.services.snapshot import open_snapshot, take_snapshot
@@ -54,7 +55,8 @@ class Backtest:
             90 % intervals; columns of :data:`~recommender.ml.forecast.FORECASTS_SCHEMA`.
         slices: the champion against the baseline on parts of the test period, the kinds of campaign among them.
         ablation: what each part brings on the validation period; None where it was not asked for, or could not be told.
-        seconds: by algorithm, what fitting and scoring took on the test period.
+        costs: by algorithm, what fitting and scoring took on the test period.
+        peak_memory: bytes that the process held at most.
     """
 
     scores: pl.DataFrame
@@ -68,7 +70,8 @@ class Backtest:
     forecasts: pl.DataFrame
     slices: list[Slice]
     ablation: Ablation | None
-    seconds: dict[str, float]
+    costs: dict[str, Cost]
+    peak_memory: int
 
 
 def backtest(
@@ -113,8 +116,16 @@ def backtest(
         ablation = ablate(
             casebook, validation.scores, validation_start, start, resamples=RESAMPLES, seed=SEED, progress=progress
         )
+    memory = PeakMemory()
     tested = score_period(
-        casebook, compared, start, end or END_OF_TIME, labels_before=END_OF_TIME, seed=SEED, progress=progress
+        casebook,
+        compared,
+        start,
+        end or END_OF_TIME,
+        labels_before=END_OF_TIME,
+        seed=SEED,
+        progress=progress,
+        memory=memory,
     )
     if not tested.scores[c.LABEL].any():
         raise NothingToTest(
@@ -159,7 +170,8 @@ def backtest(
         forecasts=forecasts.join(tested.scores, on=c.CAMPAIGN, how="semi", maintain_order="left"),
         slices=slices,
         ablation=ablation,
-        seconds=tested.seconds,
+        costs=tested.costs,
+        peak_memory=memory.whole(),
     )
 
 

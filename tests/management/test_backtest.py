@@ -95,8 +95,9 @@ def test_backtest_writes_the_scores_and_prints_the_tables(
         render_reliability(result.comparison, result.reliability),
     ):
         assert table.strip() in output.out
-    for algorithm, seconds in result.seconds.items():
-        assert re.search(rf"^\| {algorithm} +\| +{seconds:.1f} \|$", output.out, re.MULTILINE)
+    for algorithm, cost in result.costs.items():
+        seconds = rf"{cost.fit_seconds:.1f} \| +{cost.score_seconds:.1f}"
+        assert re.search(rf"^\| {algorithm} +\| +{seconds} \| +[\d,]+ \| +[\d.–]+ \|$", output.out, re.MULTILINE)
     assert re.search(r"^The whole backtest: \d+ seconds, peak memory \d+\.\d GiB\.$", output.out, re.MULTILINE)
     assert re.search(r"^Python 3\.\d+\.\d+ · numpy \d", output.out, re.MULTILINE)
     assert output.out.splitlines()[-1] == f"Figure: {data_dir / models.BACKTEST_FIGURE}"

@@ -32,7 +32,8 @@ def score(casebook: Casebook, *algorithms: type[Algorithm], start: float, end: f
         seed=0,
         progress=options.pop("progress", Progress()),
     )
-    assert set(found.seconds) <= {algorithm.name for algorithm in algorithms}
+    assert list(found.costs) == [algorithm.name for algorithm in algorithms]
+    assert {cost.pairs for cost in found.costs.values()} == {len(found.scores) // len(algorithms)}
     return found.scores
 
 

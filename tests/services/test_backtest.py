@@ -17,7 +17,8 @@ from tests.services.learning_shop import COUPONS, STARTS, TREATED, load_learning
 pytestmark = pytest.mark.django_db
 
 COLUMNS = ["algorithm", "campaign_id", "shopper_id", "coupon_id", "score", "label"]
-FEW = ["decision_tree"]  # the baseline comes by itself
+FEW = ["decision_tree"]
+FEW_COMPARED = ["popularity", "decision_tree"]  # the baseline comes by itself
 #: In the midst of the third campaign, so that what is used of it later is not known yet.
 START = STARTS["third"] + timedelta(days=10)
 
@@ -82,7 +83,9 @@ def test_every_pair_of_the_period_is_scored_once_by_each_algorithm(shop: None, d
     assert result.comparison.figures("champion") == result.comparison.figures("decision_tree")
     assert result.period == (START, STARTS["last"])
     assert result.validation_period == (datetime(2021, 2, 10, tzinfo=START.tzinfo), START)
-    assert set(result.seconds) == {"popularity", "decision_tree"}
+    assert {name: cost.pairs for name, cost in result.costs.items()} == dict.fromkeys(FEW_COMPARED, len(expected))
+    peaks = [cost.peak_memory for cost in result.costs.values() if cost.peak_memory is not None]
+    assert all(0 < peak <= result.peak_memory for peak in peaks)
     assert list(result.reliability) == ["champion", "popularity"]
     for deciles in result.reliability.values():
         assert sum(decile.pairs for decile in deciles) == len(expected)

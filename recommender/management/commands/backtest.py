@@ -1,7 +1,5 @@
 import platform
-import resource
 import shlex
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -169,13 +167,26 @@ def _sections(result: "Backtest", seconds: float, command_line: str) -> list["Se
 
 
 def _costs(result: "Backtest", seconds: float) -> str:
-    from recommender.ml.evaluation.table import align
+    from recommender.ml.evaluation.table import UNDEFINED, align
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    rows = [[algorithm, f"{spent:.1f}"] for algorithm, spent in result.seconds.items()]
+    rows = [
+        [
+            algorithm,
+            f"{cost.fit_seconds:.1f}",
+            f"{cost.score_seconds:.1f}",
+            f"{cost.pairs / max(cost.score_seconds, 1e-9):,.0f}",
+            UNDEFINED if cost.peak_memory is None else f"{cost.peak_memory / 2**30:.2f}",
+        ]
+        for algorithm, cost in result.costs.items()
+    ]
+    head = ["Algorithm", "Seconds to fit", "Seconds to score", "Pairs scored a second", "Peak memory, GiB"]
     return (
-        f"{align(['Algorithm', 'Seconds to fit and score'], rows)}\n\n"
-        f"The whole backtest: {seconds:.0f} seconds, peak memory {peak / 2**30:.1f} GiB."
+        f"{align(head, rows)}\n\n"
+        "All fits and scores of the test period, features not counted. A blend of algorithms that are compared too "
+        "reuses their fits,\n"
+        "and takes as long as they did. Memory is that of the whole process, the data and features of all campaigns "
+        f"included: what {next(iter(result.costs))}\nneeds is almost only these.\n\n"
+        f"The whole backtest: {seconds:.0f} seconds, peak memory {result.peak_memory / 2**30:.1f} GiB."
     )
 
 
