@@ -149,7 +149,7 @@ def _pays_with_coupons(reason: Reason) -> str:
 
 
 def _buys_at_a_discount(reason: Reason) -> str:
-    return _("Saves %(share)s by discounts") % {"share": _percent(reason["share"])}
+    return _("Saves %(share)s of the price by discounts") % {"share": _percent(reason["share"])}
 
 
 def _clicks_coupons(reason: Reason) -> str:
@@ -167,7 +167,7 @@ def _clicked_offer(reason: Reason) -> str:
 
 
 def _likely_to_buy(reason: Reason) -> str:
-    return _("Chance of buying what it is for within %(days)d days: %(probability)s") % {
+    return _("Chance of buying what this coupon is for within %(days)d days: %(probability)s") % {
         "days": reason["days"],
         "probability": _percent(reason["probability"]),
     }
@@ -175,24 +175,24 @@ def _likely_to_buy(reason: Reason) -> str:
 
 def _place_by_purchases(reason: Reason) -> str:
     return ngettext(
-        "First of the %(coupons)d coupons by what the shopper buys",
-        "Among the first %(place)d of the %(coupons)d coupons by what the shopper buys",
+        "The best match of %(coupons)d coupons for what the shopper buys",
+        "Among the best %(place)d of %(coupons)d coupons for what the shopper buys",
         reason["place"],
     ) % {"place": reason["place"], "coupons": reason["coupons"]}
 
 
 def _place_by_category(reason: Reason) -> str:
     return ngettext(
-        "First of the %(coupons)d coupons by the parts of the shop that the shopper buys from",
-        "Among the first %(place)d of the %(coupons)d coupons by the parts of the shop that the shopper buys from",
+        "The best match of %(coupons)d coupons for the parts of the shop that the shopper buys from",
+        "Among the best %(place)d of %(coupons)d coupons for the parts of the shop that the shopper buys from",
         reason["place"],
     ) % {"place": reason["place"], "coupons": reason["coupons"]}
 
 
 def _place_by_chance(reason: Reason) -> str:
     return ngettext(
-        "First of the %(coupons)d coupons by the chance of buying what they are for",
-        "Among the first %(place)d of the %(coupons)d coupons by the chance of buying what they are for",
+        "Of %(coupons)d coupons the one whose products the shopper is most likely to buy",
+        "Among the %(place)d of %(coupons)d coupons whose products the shopper is most likely to buy",
         reason["place"],
     ) % {"place": reason["place"], "coupons": reason["coupons"]}
 
@@ -206,7 +206,7 @@ def _buys_more_of_category_than_others(reason: Reason) -> str:
 
 
 def _buys_often(reason: Reason) -> str:
-    return _("Buys %(frequency)s times a month, last %(ago)s") % {
+    return _("Shops %(frequency)s times a month, last %(ago)s") % {
         "frequency": _number(reason["orders_a_month"], 1),
         "ago": _ago(reason["days_since_last"]),
     }
@@ -223,7 +223,7 @@ def _spends(reason: Reason) -> str:
 
 
 def _similar_shoppers(reason: Reason) -> str:
-    return _("Shoppers who buy alike buy what this coupon is for")
+    return _("Shoppers with similar purchases buy what this coupon is for")
 
 
 def _similar_products(reason: Reason) -> str:
@@ -239,7 +239,9 @@ def _popular(reason: Reason) -> str:
 
 
 def _bought_with_coupons(reason: Reason) -> str:
-    return _("About %(share)s of what it is for is bought with coupons") % {"share": _percent(reason["share"])}
+    return _("About %(share)s of the purchases of what this coupon is for are made with coupons") % {
+        "share": _percent(reason["share"])
+    }
 
 
 def _offer_used(reason: Reason) -> str:
@@ -255,7 +257,7 @@ def _breadth(reason: Reason) -> str:
 
 
 def _price(reason: Reason) -> str:
-    return _("What it is for costs about %(price)s") % {"price": _number(reason["price"], 2)}
+    return _("What this coupon is for costs about %(price)s") % {"price": _number(reason["price"], 2)}
 
 
 _WORDS = {

@@ -51,21 +51,24 @@ def test_own_purchases(reason: Reason, sentence: str) -> None:
         ({"kind": "uses_coupons", "count": 2}, "Used 2 coupons before"),
         (
             {"kind": "place_by_purchases", "place": 1, "coupons": 207},
-            "First of the 207 coupons by what the shopper buys",
+            "The best match of 207 coupons for what the shopper buys",
         ),
         (
             {"kind": "place_by_purchases", "place": 3, "coupons": 207},
-            "Among the first 3 of the 207 coupons by what the shopper buys",
+            "Among the best 3 of 207 coupons for what the shopper buys",
         ),
         (
             {"kind": "buys_more_than_others", "share": 0.96},
             "Buys more of what this coupon is for than 96 % of shoppers",
         ),
-        ({"kind": "bought_with_coupons", "share": 0.314}, "About 31 % of what it is for is bought with coupons"),
+        (
+            {"kind": "bought_with_coupons", "share": 0.314},
+            "About 31 % of the purchases of what this coupon is for are made with coupons",
+        ),
         ({"kind": "offer_used", "share": 0.0123}, "About 1.2 % of those who were sent this offer before used it"),
         (
             {"kind": "buys_often", "orders_a_month": 5.21, "days_since_last": 2.0},
-            "Buys 5.2 times a month, last 2 days ago",
+            "Shops 5.2 times a month, last 2 days ago",
         ),
     ],
 )

@@ -97,12 +97,11 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
             None,
             {
                 "fields": (
-                    ("algorithm", "is_champion"),
+                    ("algorithm", "is_the_champion"),
                     ("learned_until", "created_at"),
                     ("snapshot", "job"),
-                    ("training_rows", "training_positives"),
-                    ("fit_seconds", "threshold"),
-                    "won",
+                    ("learned_from", "seconds_to_fit"),
+                    ("threshold_in_percent", "won"),
                 )
             },
         ),
@@ -114,7 +113,7 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
             },
         ),
     )
-    readonly_fields = ("is_champion", "drawn_model")
+    readonly_fields = ("is_the_champion", "learned_from", "seconds_to_fit", "threshold_in_percent", "drawn_model")
     inlines = (EvaluationInline,)
     actions_list = ("train", "compare_latest")
     actions_detail = ("promote", "compare")
@@ -132,6 +131,27 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
     def is_champion(self, version: ModelVersion) -> tuple[bool, str] | None:
         return (True, _("champion")) if version.champion else None  # type: ignore[attr-defined]
 
+    @display(description=gettext_lazy("champion"), boolean=True)
+    def is_the_champion(self, version: ModelVersion) -> bool:
+        return version.champion  # type: ignore[attr-defined]
+
+    @display(description=gettext_lazy("learned from"))
+    def learned_from(self, version: ModelVersion) -> str:
+        return _("%(offers)s offers, of which %(used)s were used") % {
+            "offers": f"{version.training_rows:,}",
+            "used": f"{version.training_positives:,}",
+        }
+
+    @display(description=gettext_lazy("seconds to fit"))
+    def seconds_to_fit(self, version: ModelVersion) -> str:
+        return f"{version.fit_seconds:,.1f}"
+
+    @display(description=gettext_lazy("counted as used"))
+    def threshold_in_percent(self, version: ModelVersion) -> str:
+        return _("from a chance of %(threshold)s on, in accuracy, precision, recall and F1") % {
+            "threshold": f"{100 * version.threshold:.2f} %"
+        }
+
     def get_fieldsets(self, request: HttpRequest, obj: ModelVersion | None = None) -> Any:
         fieldsets = super().get_fieldsets(request, obj)
         if obj is None or not obj.drawing:
@@ -141,7 +161,7 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
     @display(description=gettext_lazy("drawing"))
     def drawn_model(self, version: ModelVersion) -> SafeString:
         return format_html(
-            '<a href="{address}"><img class="desk-picture" src="{address}" alt="{title}"></a>',
+            '<a class="drawing" href="{address}"><img src="{address}" alt="{title}"></a>',
             address=reverse("admin:recommender_modelversion_drawing", args=[version.pk]),
             title=_("The questions that the model asks, and how many offers were used after each answer"),
         )

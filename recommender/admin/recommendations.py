@@ -6,7 +6,7 @@ from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy, ngettext
 from unfold.decorators import action, display
@@ -103,9 +103,10 @@ class RecommendationAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
 
 
 def _sentences(reasons: list[Reason]) -> SafeString:
-    """A line a reason, with how strong it is."""
-    return format_html_join(
+    """A line a reason, with how strong it is; nothing where there is none."""
+    lines = format_html_join(
         "",
         '<span class="reason">{} <span class="reason-strength">{}</span></span>',
         zip(in_words(reasons), map(strength_in_words, reasons), strict=True),
     )
+    return format_html('<span class="reasons">{}</span>', lines) if lines else lines
