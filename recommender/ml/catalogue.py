@@ -55,10 +55,11 @@ def category_names(history: History) -> pl.DataFrame:
 def category_depth(history: History) -> int:
     """The deepest level at which at most :data:`MOST_CATEGORIES` categories were bought from; at least 1."""
     bought = purchases(history).select(c.PRODUCT).unique()
-    depth = 1
-    while True:
-        deeper = product_categories(history, depth + 1).join(bought, on=c.PRODUCT, how="semi")[c.CATEGORY].n_unique()
-        this = product_categories(history, depth).join(bought, on=c.PRODUCT, how="semi")[c.CATEGORY].n_unique()
-        if deeper > MOST_CATEGORIES or deeper == this:
-            return depth
-        depth += 1
+
+    def categories_at(depth: int) -> int:
+        return product_categories(history, depth).join(bought, on=c.PRODUCT, how="semi")[c.CATEGORY].n_unique()
+
+    depth, this = 1, categories_at(1)
+    while this != (deeper := categories_at(depth + 1)) <= MOST_CATEGORIES:
+        depth, this = depth + 1, deeper
+    return depth

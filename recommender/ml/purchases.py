@@ -6,6 +6,7 @@ order, the distinct products of an order, a redemption. Two half-lives tell the 
 
 from functools import lru_cache
 
+import numpy as np
 import polars as pl
 
 from recommender.ml import columns as c
@@ -41,21 +42,32 @@ def purchases(history: History) -> pl.DataFrame:
     """A row for each (shopper, product) bought, sorted by both.
 
     Columns: ``times`` (lines), ``faded_times`` and ``recent_times`` (faded by the long and the short half-life),
-    ``faded_amount`` (money), ``days_since_last``.
+    ``faded_times_with_coupon``, ``faded_amount`` (money), ``days_since_last``.
     """
-    age = pl.col(AGE)
-    return (
-        history.order_lines.lazy()
-        .select(c.SHOPPER, c.PRODUCT, c.AMOUNT, c.COUPON_DISCOUNT, age_in_days(c.ORDERED_AT, history).alias(AGE))
-        .group_by(c.SHOPPER, c.PRODUCT, maintain_order=True)  # a sum of floats depends on the order of its terms
-        .agg(
-            pl.len().cast(pl.Float64).alias(TIMES),
-            fading_weight(age).sum().alias(FADED_TIMES),
-            fading_weight(age, SHORT_HALF_LIFE).sum().alias(RECENT_TIMES),
-            fading_weight(age).filter(pl.col(c.COUPON_DISCOUNT) > 0).sum().alias(FADED_TIMES_WITH_COUPON),
-            (pl.col(c.AMOUNT) * fading_weight(age)).sum().alias(FADED_AMOUNT),
-            age.min().alias(DAYS_SINCE_LAST),
-        )
-        .sort(c.SHOPPER, c.PRODUCT)
-        .collect()
+    lines = history.order_lines.select(
+        (pl.col(c.SHOPPER).cast(pl.UInt64) * 2**32 + pl.col(c.PRODUCT)).alias("cell"),
+        c.AMOUNT,
+        pl.col(c.COUPON_DISCOUNT) > 0,
+        age_in_days(c.ORDERED_AT, history).alias(AGE),
+    ).with_columns(fading_weight(pl.col(AGE)).alias("weight"))
+    cells, cell_of = np.unique(lines["cell"].to_numpy(), return_inverse=True)
+
+    # One term after the other in the order of the lines: the last digits of a group's sum in polars depend on how its
+    # rows are divided among threads.
+    def total(values: pl.Series) -> np.ndarray:
+        return np.bincount(cell_of, weights=values.to_numpy(), minlength=len(cells))
+
+    last = np.full(len(cells), np.inf)
+    np.minimum.at(last, cell_of, lines[AGE].to_numpy())
+    return pl.DataFrame(
+        {
+            c.SHOPPER: (cells // 2**32).astype(np.uint32),
+            c.PRODUCT: (cells % 2**32).astype(np.uint32),
+            TIMES: np.bincount(cell_of, minlength=len(cells)).astype(np.float64),
+            FADED_TIMES: total(lines["weight"]),
+            RECENT_TIMES: total(lines.select(fading_weight(pl.col(AGE), SHORT_HALF_LIFE)).to_series()),
+            FADED_TIMES_WITH_COUPON: total(lines["weight"] * lines[c.COUPON_DISCOUNT]),
+            FADED_AMOUNT: total(lines["weight"] * lines[c.AMOUNT]),
+            DAYS_SINCE_LAST: last,
+        }
     )

@@ -71,8 +71,9 @@ def shopper_profiles(history: History) -> pl.DataFrame:
     weight = fading_weight(pl.col(AGE))
     baskets = (
         history.order_lines.lazy()
-        .group_by(c.SHOPPER, c.ORDER, maintain_order=True)
+        .group_by(c.ORDER, maintain_order=True)
         .agg(
+            pl.col(c.SHOPPER).first(),
             age_in_days(c.ORDERED_AT, history).first().alias(AGE),
             pl.col(c.PRODUCT).n_unique().alias(VARIETY),
             pl.col(c.AMOUNT, c.DISCOUNT, c.COUPON_DISCOUNT).sum(),
@@ -116,8 +117,9 @@ def shopper_profiles(history: History) -> pl.DataFrame:
         .group_by(c.SHOPPER, maintain_order=True)
         .agg(weight.sum().alias(CLICKS))
     )
-    profile = pl.concat([frame.select(c.SHOPPER) for frame in (buying, redeeming, receiving, clicking)]).unique()
-    for part in (buying, variety, redeeming, receiving, clicking):
+    parts = pl.collect_all([buying, variety, redeeming, receiving, clicking])  # once, for each is wanted twice
+    profile = pl.concat([part.select(c.SHOPPER) for part in parts]).unique()
+    for part in parts:
         profile = profile.join(part, on=c.SHOPPER, how="left")
     rates = {
         COUPON_USE_RATE: (FADED_REDEMPTIONS, FREQUENCY),
@@ -133,7 +135,6 @@ def shopper_profiles(history: History) -> pl.DataFrame:
         )
         .select(c.SHOPPER, *NEW_SHOPPER)
         .sort(c.SHOPPER)
-        .collect()
     )
 
 

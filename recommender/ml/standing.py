@@ -5,6 +5,7 @@ themselves weigh one coupon of a list against the others. What an affinity amoun
 """
 
 import numpy as np
+from scipy.stats import rankdata
 
 from recommender.ml.affinity import PurchaseMatrix
 
@@ -33,8 +34,7 @@ def share_of_best(affinity: np.ndarray) -> np.ndarray:
 
 def rank_in_list(affinity: np.ndarray) -> np.ndarray:
     """(rows, k): how many others of its row are larger, equal ones counted half: 0 for the single best."""
-    larger, equal = _compare(np.sort(affinity, axis=1), affinity)
-    return larger + (equal - 1) / 2
+    return affinity.shape[1] - rankdata(affinity, axis=1)
 
 
 class AmongShoppers:
