@@ -24,6 +24,8 @@ from recommender.models import Job, ModelVersion, SearchTrial, Shop
 
 #: A worker gives no work more than three hours, and what comes after the last trial takes its time too.
 MOST_MINUTES = 120
+#: Rounded as everywhere; under their fields' own names Django would show the fields.
+FIGURES = tuple(f"{name}_shown" for name in metrics.MAIN)
 
 
 class SearchForm(forms.Form):
@@ -41,20 +43,20 @@ class SearchForm(forms.Form):
 
 @admin.register(SearchTrial)
 class SearchTrialAdmin(ReadOnlyMixin, TableAdmin):
-    list_display = ("name", *metrics.MAIN, "seconds_taken", "learned_until", "version", "created_at")
+    list_display = ("name", *FIGURES, "seconds_taken", "learned_until", "version", "created_at")
     list_filter = ("algorithm", "learned_until", "created_at")
     search_fields = ("id__exact", "algorithm__startswith", "snapshot__fingerprint__startswith")
     list_before_template = "admin/recommender/search_trials.html"
     fields = (
         "name",
-        ("ndcg_at_10", "recall_at_10"),
-        ("roc_auc", "pr_auc"),
+        ("ndcg_at_10_shown", "recall_at_10_shown"),
+        ("roc_auc_shown", "pr_auc_shown"),
         "seconds_taken",
         ("snapshot", "learned_until"),
         ("version", "job"),
         "created_at",
     )
-    readonly_fields = ("name", "seconds_taken", "version")
+    readonly_fields = ("name", *FIGURES, "seconds_taken", "version")
     actions_list = ("search",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SearchTrial]:
@@ -78,21 +80,21 @@ class SearchTrialAdmin(ReadOnlyMixin, TableAdmin):
         address = reverse("admin:recommender_modelversion_change", args=[key])
         return format_html('<a class="text-link" href="{}">{} {}</a>', address, trial.algorithm, key)
 
-    @display(description=metrics.COLUMNS["roc_auc"].title, ordering="roc_auc")
-    def roc_auc(self, trial: SearchTrial) -> str:
-        return metrics.COLUMNS["roc_auc"].format(trial.roc_auc)
-
-    @display(description=metrics.COLUMNS["pr_auc"].title, ordering="pr_auc")
-    def pr_auc(self, trial: SearchTrial) -> str:
-        return metrics.COLUMNS["pr_auc"].format(trial.pr_auc)
-
     @display(description=metrics.COLUMNS["ndcg_at_10"].title, ordering="ndcg_at_10")
-    def ndcg_at_10(self, trial: SearchTrial) -> str:
+    def ndcg_at_10_shown(self, trial: SearchTrial) -> str:
         return metrics.COLUMNS["ndcg_at_10"].format(trial.ndcg_at_10)
 
     @display(description=metrics.COLUMNS["recall_at_10"].title, ordering="recall_at_10")
-    def recall_at_10(self, trial: SearchTrial) -> str:
+    def recall_at_10_shown(self, trial: SearchTrial) -> str:
         return metrics.COLUMNS["recall_at_10"].format(trial.recall_at_10)
+
+    @display(description=metrics.COLUMNS["roc_auc"].title, ordering="roc_auc")
+    def roc_auc_shown(self, trial: SearchTrial) -> str:
+        return metrics.COLUMNS["roc_auc"].format(trial.roc_auc)
+
+    @display(description=metrics.COLUMNS["pr_auc"].title, ordering="pr_auc")
+    def pr_auc_shown(self, trial: SearchTrial) -> str:
+        return metrics.COLUMNS["pr_auc"].format(trial.pr_auc)
 
     @action(
         description=gettext_lazy("Search for the model"),
