@@ -1,7 +1,6 @@
 """The support vector machine: its margin, how kernel and C are chosen, and its probabilities."""
 
 import time
-from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -10,7 +9,8 @@ from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
 
 from recommender.ml import features as f
-from recommender.ml.algorithms.support_vector_machine import SupportVectorMachine, expanding_folds, fit_sigmoid
+from recommender.ml.algorithms.forward_validation import forward_folds
+from recommender.ml.algorithms.support_vector_machine import SupportVectorMachine, fit_sigmoid
 
 CAMPAIGNS = 6
 Past = tuple[pl.DataFrame, np.ndarray, np.ndarray]
@@ -114,23 +114,6 @@ def test_an_offer_scores_the_same_alone(kernel: str) -> None:
 # Parameters
 
 
-def test_each_part_of_the_past_is_foretold_from_what_was_before() -> None:
-    campaigns = np.repeat(np.arange(8), 10)
-    labels = np.tile([True] + 9 * [False], 8)
-    folds = list(expanding_folds(labels, campaigns))
-
-    assert [np.unique(campaigns[early]).tolist() for early, _ in folds] == [[0, 1], [0, 1, 2, 3], [0, 1, 2, 3, 4, 5]]
-    assert [np.unique(campaigns[later]).tolist() for _, later in folds] == [[2, 3], [4, 5], [6, 7]]
-    assert all((earlier | foretold).sum() == after.sum() for (earlier, foretold), (after, _) in pairwise(folds))
-
-
-def test_a_large_campaign_is_a_part_of_its_own() -> None:
-    campaigns = np.array([0, 0, *20 * [1], 2, 2])
-    labels = np.array([True, False, *10 * [True, False], True, False])
-
-    assert [(early.sum(), later.sum()) for early, later in expanding_folds(labels, campaigns)] == [(2, 20), (22, 2)]
-
-
 @pytest.mark.parametrize(
     ("labels", "campaigns"),
     [
@@ -144,7 +127,7 @@ def test_without_a_fold_the_first_parameters_are_taken(labels: list[int], campai
     used = np.array(labels, dtype=bool)
     machine = SupportVectorMachine(penalties=(7.0, 1.0)).fit(past(rows=4)[0], used, np.array(campaigns), 0)
 
-    assert list(expanding_folds(used, np.array(campaigns))) == []
+    assert forward_folds(used, np.array(campaigns)) == []
     assert machine.parameters() == {"kernel": "linear", "C": 7.0}
 
 

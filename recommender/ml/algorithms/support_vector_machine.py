@@ -1,6 +1,6 @@
 """The support vector machine of the design, at a cost that grows linearly with the examples."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,13 +12,13 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.svm import LinearSVC
 
+from recommender.ml.algorithms.forward_validation import forward_folds
 from recommender.ml.algorithms.scaling import standardised_logarithms
 from recommender.ml.algorithms.supervised import SupervisedAlgorithm
 
 #: The RBF kernel is exp(-RBF_DECAY) for two offers that are a standard deviation apart in every feature.
 RBF_DECAY = 0.1
-#: Parts that the past is cut into to choose parameters, and parts of its offers to calibrate (Platt, 1999, takes 3).
-PARTS_OF_THE_PAST = 4
+#: Parts that the offers are cut into to calibrate (Platt, 1999, takes 3).
 CALIBRATION_PARTS = 3
 
 
@@ -71,7 +71,7 @@ class SupportVectorMachine(SupervisedAlgorithm):
         on: what calibration can mend is not held against a machine. Without a fold, the first of each."""
         candidates = [(kernel, C) for kernel in self.kernels for C in self.penalties]
         losses = np.zeros(len(candidates))
-        for early, later in expanding_folds(labels, campaigns):
+        for early, later in forward_folds(labels, campaigns):
             for number, (kernel, C) in enumerate(candidates):
                 machine = self._machine(kernel, C, X[early], labels[early], seed)
                 decision = machine.decision_function(X[later])
@@ -115,25 +115,6 @@ class SupportVectorMachine(SupervisedAlgorithm):
 
     def parameters(self) -> dict[str, Any]:
         return {"kernel": self.kernel_, "C": self.C_} if self.informed_ else {}
-
-
-def expanding_folds(labels: np.ndarray, campaigns: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Masks of the rows to learn from and of the rows to foretell: each part of the past, and all that came before it.
-
-    A part is some campaigns in a row with about 1 / :data:`PARTS_OF_THE_PAST` of the used offers, or one campaign with
-    more. A fold without used or unused offers on either side is left out, so that there may be none.
-
-    Args:
-        labels: (n,) booleans, at least one of them true.
-        campaigns: (n,) numbers from 0 up in the order of time.
-    """
-    used = np.bincount(campaigns, weights=labels)
-    middle = (np.cumsum(used) - used / 2) / used.sum()
-    part = np.minimum(PARTS_OF_THE_PAST * middle, PARTS_OF_THE_PAST - 1).astype(int)[campaigns]
-    for number in np.unique(part):
-        early, later = part < number, part == number
-        if all(labels[rows].any() and not labels[rows].all() for rows in (early, later)):
-            yield early, later
 
 
 def fit_sigmoid(decision: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
