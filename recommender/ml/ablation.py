@@ -1,7 +1,7 @@
 """What each part brings: the figures without each group of features, and of the blend without each of its members."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ClassVar, Self
 
@@ -97,9 +97,23 @@ def ablate(
         members |= {left_out: _blend([found[name] for name in names if name != left_out]) for left_out in names}
 
     def compare_parts(parts: dict[str, pl.DataFrame]) -> Comparison:
-        named = pl.concat([frame.with_columns(pl.lit(name).alias(c.ALGORITHM)) for name, frame in parts.items()])
-        thresholds = dict.fromkeys(parts, UNINFORMED)  # nothing that is shown depends on one
-        return compare(named, thresholds, resamples=resamples, seed=seed, progress=progress)
+        # One by one, for memory: the same seed and the same pairs give the same resamples.
+        alone = [
+            compare(
+                frame.with_columns(pl.lit(name).alias(c.ALGORITHM)),
+                {name: UNINFORMED},  # nothing that is shown depends on the threshold
+                resamples=resamples,
+                seed=seed,
+                progress=progress,
+            )
+            for name, frame in parts.items()
+        ]
+        return replace(
+            alone[0],
+            estimates={name: each.estimates[name] for name, each in zip(parts, alone, strict=True)},
+            draws={name: each.draws[name] for name, each in zip(parts, alone, strict=True)},
+            thresholds=dict.fromkeys(parts, UNINFORMED),
+        )
 
     return Ablation(compare_parts(groups), compare_parts(members))
 

@@ -135,7 +135,7 @@ def test_what_each_part_brings_is_told_if_asked_for(
     (result,) = results
     output = capsys.readouterr().out
     assert result.ablation is not None
-    assert list(result.ablation.groups.estimates) == ["brand", ablation.WHOLE]
+    assert list(result.ablation.groups.estimates) == [ablation.WHOLE, "brand"]
     assert result.selection.comparison is not None
     assert result.ablation.groups.pair_count == result.selection.comparison.pair_count
     text = ablation.render_ablation(result.ablation, result.validation_period)
