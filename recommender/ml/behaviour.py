@@ -31,7 +31,7 @@ from recommender.ml.shopper_profile import (
     FREQUENCY,
     NEW_SHOPPER,
     RECENT_FREQUENCY,
-    shopper_profiles,
+    shoppers_orders,
 )
 
 HORIZON = timedelta(days=28)
@@ -62,7 +62,11 @@ class BehaviourExamples:
 
 
 def describe_behaviour(described: pl.DataFrame, profiles: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-    """What the model looks at, for pairs of ``shopper`` and ``set`` that :meth:`ProductSets.describe` described."""
+    """What the model looks at, for pairs of ``shopper`` and ``set`` that :meth:`ProductSets.describe` described.
+
+    Args:
+        profiles: of the shoppers who bought; at least the columns that the model looks at.
+    """
     shoppers = (
         pairs.select(c.SHOPPER)
         .join(profiles.select(c.SHOPPER, *_OF_THE_SHOPPER), on=c.SHOPPER, how="left", maintain_order="left")
@@ -113,7 +117,11 @@ def behaviour_examples(history: History, seed: int) -> BehaviourExamples | None:
     outcome = pairs.lazy().join(since, on=[c.SHOPPER, SET], how="left", maintain_order="left").collect()
     return BehaviourExamples(
         pairs=pairs,
-        inputs=describe_behaviour(ProductSets(then, members).describe(pairs), shopper_profiles(then), pairs),
+        inputs=describe_behaviour(
+            ProductSets(then, members).describe(pairs),
+            shoppers_orders(then).select(c.SHOPPER, *_OF_THE_SHOPPER).collect(),
+            pairs,
+        ),
         bought=outcome[c.LABEL].fill_null(False).to_numpy(),
     )
 

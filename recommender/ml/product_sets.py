@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 
 from recommender.ml import columns as c
+from recommender.ml.cells import Cells
 from recommender.ml.history import History
 from recommender.ml.purchases import (
     DAYS_SINCE_LAST,
@@ -46,41 +47,35 @@ class ProductSets:
         self._members = members
         self._bought = purchases(history).join(members.select(c.PRODUCT).unique(), on=c.PRODUCT, how="semi")
         shoppers = max(1, purchases(history)[c.SHOPPER].n_unique())
-        # A set and a shopper as one number, by which grouping is faster than by two.
-        last = (
-            self._bought.lazy()
-            .join(members.lazy(), on=c.PRODUCT)
-            .group_by((pl.col(SET).cast(pl.UInt64) * 2**32 + pl.col(c.SHOPPER)).alias("buyer"))
-            .agg(fading_weight(pl.col(DAYS_SINCE_LAST).min(), SHORT_HALF_LIFE).alias("recently"))
-            .sort("buyer")
-            .collect()
-        )
-        sets, set_of = np.unique((last["buyer"] // 2**32).to_numpy(), return_inverse=True)
-        buyers = np.bincount(set_of, minlength=len(sets)).astype(np.float64)
-        recently = np.bincount(set_of, weights=last["recently"].to_numpy(), minlength=len(sets))
+        lines = self._bought.select(c.SHOPPER, c.PRODUCT, DAYS_SINCE_LAST).join(members, on=c.PRODUCT)
+        buyers = Cells(lines[SET], lines[c.SHOPPER])
+        last = pl.DataFrame({DAYS_SINCE_LAST: buyers.least(lines[DAYS_SINCE_LAST])})
+        recently = last.select(fading_weight(pl.col(DAYS_SINCE_LAST), SHORT_HALF_LIFE)).to_series()
+        sets, set_of, count = np.unique(buyers.first, return_inverse=True, return_counts=True)
         self.popularity = pl.DataFrame(
             {
-                SET: sets.astype(np.uint32),
-                BUYERS: buyers,
-                BUYERS_SHARE: buyers / shoppers,
-                RECENT_BUYERS_SHARE: recently / shoppers,
+                SET: sets,
+                BUYERS: count.astype(np.float64),
+                BUYERS_SHARE: count / shoppers,
+                RECENT_BUYERS_SHARE: np.bincount(set_of, weights=recently, minlength=len(sets)) / shoppers,
             }
         )
 
     def bought(self, shoppers: pl.Series) -> pl.DataFrame:
         """A row for each (shopper, set) of which these shoppers bought anything, with the sums over its products."""
-        return (
-            self._bought.lazy()
-            .join(shoppers.unique().to_frame(c.SHOPPER).lazy(), on=c.SHOPPER, how="semi", maintain_order="left")
-            .join(self._members.lazy(), on=c.PRODUCT, maintain_order="left_right")
-            .group_by(c.SHOPPER, SET, maintain_order=True)
-            .agg(
-                pl.col(TIMES, FADED_TIMES, RECENT_TIMES).sum(),
-                pl.col(FADED_AMOUNT).sum().clip(0),  # refunds are negative amounts
-                pl.len().cast(pl.Float64).alias(OWN_PRODUCTS),
-                pl.col(DAYS_SINCE_LAST).min(),
-            )
-            .collect()
+        lines = self._bought.join(
+            shoppers.unique().to_frame(c.SHOPPER), on=c.SHOPPER, how="semi", maintain_order="left"
+        ).join(self._members, on=c.PRODUCT, maintain_order="left_right")
+        cells = Cells(lines[c.SHOPPER], lines[SET])
+        return pl.DataFrame(
+            {
+                c.SHOPPER: cells.first,
+                SET: cells.second,
+                **{kind: cells.sums(lines[kind]) for kind in (TIMES, FADED_TIMES, RECENT_TIMES)},
+                FADED_AMOUNT: cells.sums(lines[FADED_AMOUNT]).clip(0),  # refunds are negative amounts
+                OWN_PRODUCTS: cells.counts,
+                DAYS_SINCE_LAST: cells.least(lines[DAYS_SINCE_LAST]),
+            }
         )
 
     def describe(self, pairs: pl.DataFrame) -> pl.DataFrame:

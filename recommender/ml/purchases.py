@@ -6,10 +6,10 @@ order, the distinct products of an order, a redemption. Two half-lives tell the 
 
 from functools import lru_cache
 
-import numpy as np
 import polars as pl
 
 from recommender.ml import columns as c
+from recommender.ml.cells import Cells
 from recommender.ml.history import History
 
 HALF_LIFE = 90.0  # days
@@ -45,29 +45,20 @@ def purchases(history: History) -> pl.DataFrame:
     ``faded_times_with_coupon``, ``faded_amount`` (money), ``days_since_last``.
     """
     lines = history.order_lines.select(
-        (pl.col(c.SHOPPER).cast(pl.UInt64) * 2**32 + pl.col(c.PRODUCT)).alias("cell"),
-        c.AMOUNT,
-        pl.col(c.COUPON_DISCOUNT) > 0,
-        age_in_days(c.ORDERED_AT, history).alias(AGE),
-    ).with_columns(fading_weight(pl.col(AGE)).alias("weight"))
-    cells, cell_of = np.unique(lines["cell"].to_numpy(), return_inverse=True)
-
-    # One term after the other in the order of the lines: the last digits of a group's sum in polars depend on how its
-    # rows are divided among threads.
-    def total(values: pl.Series) -> np.ndarray:
-        return np.bincount(cell_of, weights=values.to_numpy(), minlength=len(cells))
-
-    last = np.full(len(cells), np.inf)
-    np.minimum.at(last, cell_of, lines[AGE].to_numpy())
+        c.SHOPPER, c.PRODUCT, c.AMOUNT, c.COUPON_DISCOUNT, age_in_days(c.ORDERED_AT, history).alias(AGE)
+    ).with_columns(
+        fading_weight(pl.col(AGE)).alias(FADED_TIMES), fading_weight(pl.col(AGE), SHORT_HALF_LIFE).alias(RECENT_TIMES)
+    )
+    cells = Cells(lines[c.SHOPPER], lines[c.PRODUCT])
     return pl.DataFrame(
         {
-            c.SHOPPER: (cells // 2**32).astype(np.uint32),
-            c.PRODUCT: (cells % 2**32).astype(np.uint32),
-            TIMES: np.bincount(cell_of, minlength=len(cells)).astype(np.float64),
-            FADED_TIMES: total(lines["weight"]),
-            RECENT_TIMES: total(lines.select(fading_weight(pl.col(AGE), SHORT_HALF_LIFE)).to_series()),
-            FADED_TIMES_WITH_COUPON: total(lines["weight"] * lines[c.COUPON_DISCOUNT]),
-            FADED_AMOUNT: total(lines["weight"] * lines[c.AMOUNT]),
-            DAYS_SINCE_LAST: last,
+            c.SHOPPER: cells.first,
+            c.PRODUCT: cells.second,
+            TIMES: cells.counts,
+            FADED_TIMES: cells.sums(lines[FADED_TIMES]),
+            RECENT_TIMES: cells.sums(lines[RECENT_TIMES]),
+            FADED_TIMES_WITH_COUPON: cells.sums(lines[FADED_TIMES] * (lines[c.COUPON_DISCOUNT] > 0)),
+            FADED_AMOUNT: cells.sums(lines[FADED_TIMES] * lines[c.AMOUNT]),
+            DAYS_SINCE_LAST: cells.least(lines[AGE]),
         }
     )

@@ -69,33 +69,7 @@ def shopper_profiles(history: History) -> pl.DataFrame:
     both drawn towards the prior.
     """
     weight = fading_weight(pl.col(AGE))
-    baskets = (
-        history.order_lines.lazy()
-        .group_by(c.ORDER, maintain_order=True)
-        .agg(
-            pl.col(c.SHOPPER).first(),
-            age_in_days(c.ORDERED_AT, history).first().alias(AGE),
-            pl.col(c.PRODUCT).n_unique().alias(VARIETY),
-            pl.col(c.AMOUNT, c.DISCOUNT, c.COUPON_DISCOUNT).sum(),
-            (pl.col(c.COUPON_DISCOUNT) > 0).sum().alias("lines_with_coupon"),
-        )
-    )
-    with_coupon = pl.col("lines_with_coupon") > 0
-    gross = (pl.col(c.AMOUNT) + pl.col(c.DISCOUNT) + pl.col(c.COUPON_DISCOUNT)).sum()
-    buying = baskets.group_by(c.SHOPPER, maintain_order=True).agg(
-        weight.sum().alias(FREQUENCY),
-        fading_weight(pl.col(AGE), SHORT_HALF_LIFE).sum().alias(RECENT_FREQUENCY),
-        (weight * pl.col(VARIETY)).sum().alias(VARIETY),
-        (weight * pl.col(c.AMOUNT)).sum().clip(0).alias(SPEND),  # refunds are negative amounts
-        (pl.col(c.DISCOUNT).sum() / pl.max_horizontal(gross, pl.lit(0.01))).clip(0, 1).alias(DISCOUNT_SHARE),
-        (pl.col(c.COUPON_DISCOUNT).sum() / pl.max_horizontal(gross, pl.lit(0.01)))
-        .clip(0, 1)
-        .alias(COUPON_DISCOUNT_SHARE),
-        pl.col(AGE).min().alias(DAYS_SINCE_LAST_ORDER),
-        weight.filter(with_coupon).sum().alias(COUPON_ORDERS),
-        (weight * pl.col("lines_with_coupon")).sum().alias(COUPON_LINES),
-        pl.col(AGE).filter(with_coupon).min().alias(DAYS_SINCE_LAST_COUPON),
-    )
+    buying = shoppers_orders(history)
     variety = purchases(history).lazy().group_by(c.SHOPPER).agg(pl.len().cast(pl.Float64).alias(DISTINCT_PRODUCTS))
     redeeming = (
         history.scan("redemptions")
@@ -135,6 +109,38 @@ def shopper_profiles(history: History) -> pl.DataFrame:
         )
         .select(c.SHOPPER, *NEW_SHOPPER)
         .sort(c.SHOPPER)
+    )
+
+
+def shoppers_orders(history: History) -> pl.LazyFrame:
+    """A row for each shopper who bought before the moment, with the columns of E(u) that orders tell."""
+    weight = fading_weight(pl.col(AGE))
+    baskets = (
+        history.order_lines.lazy()
+        .group_by(c.ORDER, maintain_order=True)
+        .agg(
+            pl.col(c.SHOPPER).first(),
+            age_in_days(c.ORDERED_AT, history).first().alias(AGE),
+            pl.col(c.PRODUCT).n_unique().alias(VARIETY),
+            pl.col(c.AMOUNT, c.DISCOUNT, c.COUPON_DISCOUNT).sum(),
+            (pl.col(c.COUPON_DISCOUNT) > 0).sum().alias("lines_with_coupon"),
+        )
+    )
+    with_coupon = pl.col("lines_with_coupon") > 0
+    gross = (pl.col(c.AMOUNT) + pl.col(c.DISCOUNT) + pl.col(c.COUPON_DISCOUNT)).sum()
+    return baskets.group_by(c.SHOPPER, maintain_order=True).agg(
+        weight.sum().alias(FREQUENCY),
+        fading_weight(pl.col(AGE), SHORT_HALF_LIFE).sum().alias(RECENT_FREQUENCY),
+        (weight * pl.col(VARIETY)).sum().alias(VARIETY),
+        (weight * pl.col(c.AMOUNT)).sum().clip(0).alias(SPEND),  # refunds are negative amounts
+        (pl.col(c.DISCOUNT).sum() / pl.max_horizontal(gross, pl.lit(0.01))).clip(0, 1).alias(DISCOUNT_SHARE),
+        (pl.col(c.COUPON_DISCOUNT).sum() / pl.max_horizontal(gross, pl.lit(0.01)))
+        .clip(0, 1)
+        .alias(COUPON_DISCOUNT_SHARE),
+        pl.col(AGE).min().alias(DAYS_SINCE_LAST_ORDER),
+        weight.filter(with_coupon).sum().alias(COUPON_ORDERS),
+        (weight * pl.col("lines_with_coupon")).sum().alias(COUPON_LINES),
+        pl.col(AGE).filter(with_coupon).min().alias(DAYS_SINCE_LAST_COUPON),
     )
 
 
