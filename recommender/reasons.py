@@ -50,7 +50,9 @@ def strength_in_words(reason: Reason) -> str:
 
 
 def _times(count: int) -> str:
-    return ngettext("%(count)d time", "%(count)d times", count) % {"count": count}
+    if count == 1:
+        return _("once")
+    return ngettext("%(count)s time", "%(count)s times", count) % {"count": _number(count)}
 
 
 def _duration(days: float) -> str:
@@ -70,12 +72,13 @@ def _duration(days: float) -> str:
 
 def _ago(days: float) -> str:
     if round(days) == 0:
-        return _("today")
+        return _("hours ago")
     return _("%(duration)s ago") % {"duration": _duration(days)}
 
 
-def _number(value: float, decimals: int) -> str:
-    return number_format(round(value, decimals), decimals)  # which by itself would cut, not round
+def _number(value: float, decimals: int = 0) -> str:
+    # which by itself would cut, not round
+    return number_format(round(value, decimals), decimals, force_grouping=True)
 
 
 def _percent(share: float) -> str:
@@ -90,8 +93,8 @@ def _rhythm(rhythm: Mapping[str, Any]) -> str:
     facts = {"times": _times(rhythm["days"]), "span": _duration(rhythm["since_first"]), "last": last}
     if rhythm["between"] is None:
         return _("%(times)s in %(span)s, last %(last)s") % facts
-    between = round(rhythm["between"])
-    every = ngettext("every day", "every %(days)d days", between) % {"days": between}
+    between = rhythm["between"]
+    every = _("every day") if round(between) == 1 else _("every %(duration)s") % {"duration": _duration(between)}
     return _("%(times)s in %(span)s, usually %(every)s, last %(last)s") % {**facts, "every": every}
 
 
@@ -101,9 +104,12 @@ def _rhythm(rhythm: Mapping[str, Any]) -> str:
 def _bought_products(reason: Reason) -> str:
     if rhythm := reason.get("rhythm"):
         return _("Bought %(name)s %(rhythm)s") % {"name": rhythm["name"], "rhythm": _rhythm(rhythm)}
-    return _("Bought what this coupon is for %(times)s, last %(ago)s") % {
+    last = _ago(reason["days_since_last"])
+    if reason["times"] == 1:
+        return _("Bought what this coupon is for once, %(last)s") % {"last": last}
+    return _("Bought what this coupon is for %(times)s, last %(last)s") % {
         "times": _times(reason["times"]),
-        "ago": _ago(reason["days_since_last"]),
+        "last": last,
     }
 
 
@@ -132,20 +138,26 @@ def _nothing_particular(reason: Reason) -> str:
 
 
 def _uses_coupons(reason: Reason) -> str:
-    used = ngettext("Used %(count)d coupon before", "Used %(count)d coupons before", reason["count"]) % {
-        "count": reason["count"]
-    }
+    used = ngettext(
+        "Used %(count)s coupon of the shop before", "Used %(count)s coupons of the shop before", reason["count"]
+    ) % {"count": _number(reason["count"])}
     if "days_since_last" not in reason:
         return used
     return _("%(used)s, last %(ago)s") % {"used": used, "ago": _ago(reason["days_since_last"])}
 
 
 def _uses_no_coupons(reason: Reason) -> str:
-    return _("Used no coupon before")
+    if not (campaigns := reason.get("campaigns")):
+        return _("Used no coupon of the shop before")
+    return ngettext(
+        "Was sent %(campaigns)s campaign and used none of its coupons",
+        "Was sent %(campaigns)s campaigns and used none of their coupons",
+        campaigns,
+    ) % {"campaigns": _number(campaigns)}
 
 
 def _pays_with_coupons(reason: Reason) -> str:
-    return _("Last paid with a coupon %(ago)s") % {"ago": _ago(reason["days_since_last"])}
+    return _("Last paid with a coupon of any kind %(ago)s") % {"ago": _ago(reason["days_since_last"])}
 
 
 def _buys_at_a_discount(reason: Reason) -> str:
@@ -157,9 +169,7 @@ def _clicks_coupons(reason: Reason) -> str:
 
 
 def _used_offer(reason: Reason) -> str:
-    return ngettext("Used this very offer %(times)d time", "Used this very offer %(times)d times", reason["times"]) % {
-        "times": reason["times"]
-    }
+    return _("Used this very offer %(times)s") % {"times": _times(reason["times"])}
 
 
 def _clicked_offer(reason: Reason) -> str:
@@ -213,13 +223,13 @@ def _buys_often(reason: Reason) -> str:
 
 
 def _buys_variety(reason: Reason) -> str:
-    return ngettext("Buys %(count)d product", "Buys %(count)d different products", reason["count"]) % {
-        "count": reason["count"]
-    }
+    return ngettext(
+        "Bought %(count)s product so far", "Bought %(count)s different products so far", reason["count"]
+    ) % {"count": _number(reason["count"])}
 
 
 def _spends(reason: Reason) -> str:
-    return _("Spends %(amount)s a month") % {"amount": _number(reason["amount_a_month"], 0)}
+    return _("Spends about %(amount)s a month") % {"amount": _number(reason["amount_a_month"])}
 
 
 def _similar_shoppers(reason: Reason) -> str:
@@ -232,10 +242,10 @@ def _similar_products(reason: Reason) -> str:
 
 def _popular(reason: Reason) -> str:
     return ngettext(
-        "%(shoppers)d shopper bought what this coupon is for",
-        "%(shoppers)d shoppers bought what this coupon is for",
+        "%(shoppers)s shopper bought what this coupon is for",
+        "%(shoppers)s shoppers bought what this coupon is for",
         reason["shoppers"],
-    ) % {"shoppers": reason["shoppers"]}
+    ) % {"shoppers": _number(reason["shoppers"])}
 
 
 def _bought_with_coupons(reason: Reason) -> str:
@@ -250,10 +260,10 @@ def _offer_used(reason: Reason) -> str:
 
 def _breadth(reason: Reason) -> str:
     return ngettext(
-        "The coupon is good for %(products)d product",
-        "The coupon is good for %(products)d products",
+        "The coupon is good for %(products)s product",
+        "The coupon is good for %(products)s products",
         reason["products"],
-    ) % {"products": reason["products"]}
+    ) % {"products": _number(reason["products"])}
 
 
 def _price(reason: Reason) -> str:

@@ -46,10 +46,13 @@ def product_categories(history: History, depth: int) -> pl.DataFrame:
     )
 
 
-def category_names(history: History) -> pl.DataFrame:
-    """What each category is called, the last part of its path. Columns ``category`` and ``name``."""
-    name = pl.col(c.PATH).str.split(_SEPARATOR).list.last().alias(c.NAME)
-    return history.scan("categories").select(c.CATEGORY, name).sort(c.CATEGORY).collect()
+def category_names(history: History, depth: int) -> pl.DataFrame:
+    """What each category is called: the last part of its path, and below a depth, where names such as “Fresh” mean
+    little by themselves, the part above it in brackets. Columns ``category`` and ``name``."""
+    parts = pl.col(c.PATH).str.split(_SEPARATOR)
+    name, above = parts.list.get(-1), parts.list.get(-2, null_on_oob=True)
+    in_full = pl.when(parts.list.len() > depth).then(pl.format("{} ({})", name, above)).otherwise(name)
+    return history.scan("categories").select(c.CATEGORY, in_full.alias(c.NAME)).sort(c.CATEGORY).collect()
 
 
 def category_depth(history: History) -> int:

@@ -15,8 +15,8 @@ from recommender.ml.contract import Reason
 from recommender.ml.history import History
 from recommender.ml.purchases import AGE, TIMES, age_in_days, purchases
 
-#: Fewer days of purchase have no rhythm.
-FEWEST_DAYS = 3
+#: Fewer days of purchase have no rhythm: of two gaps neither is usual.
+FEWEST_DAYS = 4
 #: A product is named rather than the category it is in where at least this share of the category's purchases is its.
 PRODUCT_SHARE = 0.5
 
@@ -52,12 +52,11 @@ class Narrator:
     def __init__(self, history: History, coupons: pl.Series) -> None:
         self._history = history
         members = coupon_products(history, coupons)
-        categories = category_names(history)
+        depth = category_depth(history)
+        categories = category_names(history, depth)
         self._things = {
             "bought_products": _of_the_coupons_products(history, members, categories),
-            "bought_category": _groups_of_products(
-                members, product_categories(history, category_depth(history)), categories
-            ),
+            "bought_category": _groups_of_products(members, product_categories(history, depth), categories),
             "bought_brand": _groups_of_products(members, *_brands(history)),
         }
 

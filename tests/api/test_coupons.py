@@ -84,7 +84,7 @@ def test_reasons_come_in_the_language_that_is_asked_for(call: Call) -> None:
 def test_a_reason_that_has_no_words_any_more_is_left_out(call: Call) -> None:
     Recommendation.objects.update(reasons=[{"kind": "horoscope"}, {"kind": "uses_no_coupons"}])
     assert call("GET", ADDRESS).json()["coupons"][0]["reasons"] == [
-        {"kind": "uses_no_coupons", "text": "Used no coupon before"}
+        {"kind": "uses_no_coupons", "text": "Used no coupon of the shop before"}
     ]
 
 

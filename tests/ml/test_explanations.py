@@ -12,7 +12,7 @@ from recommender.ml import columns as c
 from recommender.ml import features as f
 from recommender.ml import shopper_profile as profile
 from recommender.ml.algorithms import ALGORITHMS, Algorithm
-from recommender.ml.algorithms.explanation import DECIMALS, NOTHING_PARTICULAR, OBJECTIONS, REASONS, reasons
+from recommender.ml.algorithms.explanation import DECIMALS, LEAST, NOTHING_PARTICULAR, OBJECTIONS, REASONS, reasons
 from recommender.ml.algorithms.statements import STATEMENTS, Statement
 from recommender.ml.algorithms.supervised import SupervisedAlgorithm
 from recommender.ml.contract import Reason
@@ -103,6 +103,17 @@ def kind(reason: Reason | None) -> str | None:
     return None if reason is None else reason["kind"]
 
 
+def test_what_is_objected_to_a_shoppers_use_of_coupons() -> None:
+    """Little use is told by what there was of it, and no use by the campaigns that might have led to one."""
+    (statement,) = (each for each in STATEMENTS if profile.REDEMPTIONS in each.features)
+    never = {profile.REDEMPTIONS: 0.0, profile.CAMPAIGNS_RECEIVED: 3.0}
+    once = {profile.REDEMPTIONS: 1.0, profile.CAMPAIGNS_RECEIVED: 8.0, profile.DAYS_SINCE_LAST_REDEMPTION: 200.04}
+
+    assert (statement.reason(never), statement.objection(never)) == (None, {"kind": "uses_no_coupons", "campaigns": 3})
+    assert statement.reason(once) == statement.objection(once)
+    assert statement.objection(once) == {"kind": "uses_coupons", "count": 1, "days_since_last": 200.0}
+
+
 # Which are given
 
 
@@ -132,10 +143,13 @@ def test_the_weightiest_first_one_of_a_group_and_what_speaks_against(inputs: pl.
 
 def test_where_nothing_speaks_for_a_pair(inputs: pl.DataFrame) -> None:
     unknown = inputs[-1:]
-    moved = np.full((1, len(STATEMENTS)), -1e-6)  # too little to speak of
-    moved[0, 0] = -2.0
+    own_purchases = np.arange(len(STATEMENTS)) == 0
+    too_little = np.full((1, len(STATEMENTS)), LEAST - 0.001)
 
-    assert reasons(unknown, moved) == [[NOTHING_PARTICULAR, {"kind": "never_bought", "log_odds": -2.0}]]
+    assert reasons(unknown, too_little) == reasons(unknown, -too_little) == [[NOTHING_PARTICULAR]]
+    assert reasons(unknown, np.where(own_purchases, -2.0, too_little)) == [
+        [NOTHING_PARTICULAR, {"kind": "never_bought", "log_odds": -2.0}]
+    ]
 
 
 # Faithful to the model

@@ -15,8 +15,10 @@ from recommender.ml.contract import Reason
 
 #: The most that are given for a score, and against it.
 REASONS, OBJECTIONS = 3, 1
-#: The least contribution, to so many decimals, that is worth a word.
+#: Contributions are given to so many decimals.
 DECIMALS = 4
+#: A contribution that is smaller, one way or the other, is not worth a word: it changes the odds by a twentieth.
+LEAST = 0.05
 #: Given where no statement speaks for a pair.
 NOTHING_PARTICULAR: Reason = {"kind": "nothing_particular"}
 
@@ -66,7 +68,7 @@ def _weightiest(row: Row, contribution: list[float], order: list[int]) -> list[R
     by_group: dict[str, Reason] = {}
     for number in order:
         statement = STATEMENTS[number]
-        if contribution[number] <= 0 or len(by_group) == REASONS:
+        if contribution[number] < LEAST or len(by_group) == REASONS:
             break
         if statement.group not in by_group and (reason := statement.reason(row)) is not None:
             by_group[statement.group] = {**reason, "log_odds": contribution[number]}
@@ -76,7 +78,7 @@ def _weightiest(row: Row, contribution: list[float], order: list[int]) -> list[R
 def _objections(row: Row, contribution: list[float], order: list[int]) -> list[Reason]:
     objections: list[Reason] = []
     for number in reversed(order):
-        if contribution[number] >= 0 or len(objections) == OBJECTIONS:
+        if contribution[number] > -LEAST or len(objections) == OBJECTIONS:
             break
         if (objection := STATEMENTS[number].objection(row)) is not None:
             objections.append({**objection, "log_odds": contribution[number]})

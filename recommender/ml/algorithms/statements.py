@@ -81,6 +81,10 @@ def _redemptions(row: Row) -> Reason | None:
     return used and {**used, "days_since_last": round(row[profile.DAYS_SINCE_LAST_REDEMPTION], 1)}
 
 
+def _few_redemptions(row: Row) -> Reason:
+    return _redemptions(row) or {"kind": "uses_no_coupons", "campaigns": int(row[profile.CAMPAIGNS_RECEIVED])}
+
+
 def _orders_with_coupon(row: Row) -> Reason | None:
     if not row[profile.COUPON_ORDERS]:
         return None
@@ -173,7 +177,7 @@ STATEMENTS: tuple[Statement, ...] = (
             profile.CAMPAIGNS_RECEIVED,
         ),
         _redemptions,
-        _absence("uses_no_coupons", profile.REDEMPTIONS),
+        _few_redemptions,
     ),
     Statement(
         "coupon habit",
