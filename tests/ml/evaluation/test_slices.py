@@ -101,9 +101,8 @@ def test_the_coupon_averse_were_sent_before_and_used_nothing(shop: Shop, tmp_pat
 
 
 def test_what_published_runs_offered_was_sent_too(shop: Shop, tmp_path: Path) -> None:
-    """And what the campaign itself offered before it was published in full is not a campaign before."""
     shop.campaign("before", day(0), day(10), [], [])
-    shop.offer("before", "cem", "Tea", day(1)).offer("now", "cem", "All", day(31)).offer("now", "dan", "Tea", day(32))
+    shop.offer("before", "cem", "Tea", day(1)).offer("now", "cem", "All", day(31)).offer("now", "dan", "Tea", day(31))
     assert facts_of(shop, tmp_path / "shop", "now", "shopper", "coupon_habit") == {
         "cem": "coupon-averse shoppers",
         "dan": "shoppers sent nothing before",
