@@ -14,9 +14,9 @@ from recommender.progress import Progress
 
 #: The champion fills shoppers' lists, so it is chosen by how good lists are.
 METRIC = "ndcg_at_10"
-#: Between those whose lists are as good as can be told, by how good the probabilities are: every pair has a say in it,
-#: so it tells apart what a few lists cannot.
-TIE_BREAKER = "log_loss"
+#: Between those whose lists are as good as can be told, by how well all pairs are told apart: every pair has a say in
+#: it, and how many uses a few campaigns happened to bring has none, as it would in a log loss.
+TIE_BREAKER = "roc_auc"
 RESAMPLES = 500
 
 

@@ -14,9 +14,10 @@ from sklearn.tree import DecisionTreeClassifier
 
 from recommender.ml import features as f
 from recommender.ml import shopper_profile as profile
+from recommender.ml.algorithms.forests import RandomForest
 from recommender.ml.algorithms.gradient_boosting import GradientBoosting
 from recommender.ml.algorithms.neighbours import ItemBasedFiltering, UserBasedFiltering
-from recommender.ml.algorithms.trees import DecisionTree, RandomForest
+from recommender.ml.algorithms.trees import DecisionTree
 from recommender.ml.features import PairFeatures
 from recommender.ml.history import History
 from recommender.ml.purchases import FADED_TIMES, age_in_days, fading_weight, purchases

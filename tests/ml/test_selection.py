@@ -56,6 +56,22 @@ def test_the_best_by_the_metric_wins_when_it_passes_the_gate() -> None:
     assert selection.reason.startswith("gradient_boosting is better than popularity by ndcg_at_10: gain +0.")
 
 
+def test_between_lists_as_good_as_each_other_all_pairs_decide() -> None:
+    """Both order each list alike, but one of them cannot tell whose list is the better."""
+    frame = scores(popularity=9.0, gradient_boosting=0.5)
+    shift = np.repeat(np.random.default_rng(1).normal(scale=3, size=SHOPPERS), COUPONS)
+    odds = pl.col("score") / (1 - pl.col("score")) * pl.Series(np.exp(shift))
+    blurred = frame.filter(algorithm="gradient_boosting").with_columns(
+        score=odds / (1 + odds), algorithm=pl.lit("item_based_cf")
+    )
+    selection = select(pl.concat([blurred, frame]))
+
+    assert selection.comparison is not None
+    assert selection.comparison.difference("gradient_boosting", "item_based_cf", METRIC).value == 0
+    assert selection.champion == "gradient_boosting"
+    assert selection.comparison.ranked("roc_auc")[0] == "gradient_boosting"
+
+
 def test_each_threshold_is_chosen_on_the_period() -> None:
     selection = select(CLEAR)
 

@@ -1,4 +1,4 @@
-"""The decision tree, how it is pruned and drawn, and the forest."""
+"""The decision tree, and how it is pruned and drawn."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -7,15 +7,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from joblib import parallel_config
 from matplotlib.image import imread
 from sklearn.metrics import roc_auc_score
 
 from recommender.ml import features as f
 from recommender.ml.algorithms import Algorithm
-from recommender.ml.algorithms import trees as of_trees
 from recommender.ml.algorithms.tree_figure import Box, draw_tree, lay_out
-from recommender.ml.algorithms.trees import DecisionTree, RandomForest, raise_used_share
+from recommender.ml.algorithms.trees import DecisionTree, raise_used_share
 
 CAMPAIGNS = 4
 HABIT, TASTE = 0, 3  # columns that matter
@@ -34,11 +32,6 @@ def past(noise: float, rows: int = 8_000, seed: int = 0) -> Past:
 @pytest.fixture(scope="module")
 def tree() -> DecisionTree:
     return DecisionTree().fit(*past(noise=0.01), 0)
-
-
-@pytest.fixture(scope="module")
-def forest() -> RandomForest:
-    return RandomForest(trees=20, trial_trees=5).fit(*past(noise=0.01), 0)
 
 
 def boxes_from(box: Box) -> list[Box]:
@@ -204,43 +197,3 @@ def test_without_examples_there_is_no_tree_to_draw(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no example has taught"):
         draw_tree(untaught, tmp_path / "tree.png")
     assert list(tmp_path.iterdir()) == []
-
-
-# The forest
-
-
-def test_every_tree_knows_the_few_used_offers(forest: RandomForest) -> None:
-    _, labels, _ = past(noise=0.01)
-    drawn = np.mean([tree.tree_.value[0, 0, 1] for tree in forest.forest_.estimators_])
-
-    assert drawn == pytest.approx(max(0.1, labels.mean()), abs=0.01)
-    assert forest.forest_.max_samples == pytest.approx(labels.sum() / drawn, rel=0.1)
-
-
-def test_a_rare_use_is_as_likely_as_it_is() -> None:
-    """Used offers weigh more while it learns, and probabilities are brought back."""
-    examples, labels, campaigns = past(noise=0.0, rows=20_000)
-    rare = labels & (np.random.default_rng(3).uniform(size=len(labels)) < 0.1)
-    forest = RandomForest(trees=20, trial_trees=5).fit(examples, rare, campaigns, 0)
-
-    assert forest.factor_ > 5
-    assert forest.score(examples).sum() == pytest.approx(rare.sum(), rel=0.25)
-
-
-def test_its_leaf_size_is_the_one_that_later_campaigns_ask_for() -> None:
-    examples, labels, campaigns = past(noise=0.01)
-    by_noise = RandomForest(trees=5, trial_trees=5, min_samples_leafs=(1, 300)).fit(
-        examples, np.random.default_rng(1).permutation(labels), campaigns, 0
-    )
-
-    assert by_noise.parameters()["min_samples_leaf"] == 300
-
-
-@pytest.mark.parametrize("threads", [1, 2, 5])
-def test_threads_change_no_digit(forest: RandomForest, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    examples, _, _ = past(noise=0.01)
-    at_once = forest.score(examples)
-    monkeypatch.setattr(of_trees, "ROWS_AT_ONCE", 300)
-    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", str(threads))
-    with parallel_config(backend="threading", n_jobs=threads):
-        assert forest.score(examples).tolist() == at_once.tolist()

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from recommender.ml.algorithms.blend import Blend
 from recommender.ml.algorithms.boosted_logistic_regression import BoostedLogisticRegression
+from recommender.ml.algorithms.forests import ExtraTrees, RandomForest
 from recommender.ml.algorithms.gradient_boosting import GradientBoosting
 from recommender.ml.algorithms.neighbours import ItemBasedFiltering, UserBasedFiltering
 from recommender.ml.algorithms.popularity import Popularity
@@ -13,7 +14,7 @@ from recommender.ml.algorithms.sequence_network import (
     neural_requirements_installed,
 )
 from recommender.ml.algorithms.support_vector_machine import SupportVectorMachine
-from recommender.ml.algorithms.trees import DecisionTree, RandomForest
+from recommender.ml.algorithms.trees import DecisionTree
 from recommender.ml.contract import Algorithm
 
 ALGORITHMS: dict[str, type[Algorithm]] = {
@@ -24,6 +25,7 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
         ItemBasedFiltering,
         DecisionTree,
         RandomForest,
+        ExtraTrees,
         SupportVectorMachine,
         GradientBoosting,
         BoostedLogisticRegression,

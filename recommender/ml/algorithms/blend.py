@@ -8,9 +8,8 @@ import polars as pl
 from scipy.special import expit, logit
 
 from recommender.ml.algorithms.boosted_logistic_regression import BoostedLogisticRegression
+from recommender.ml.algorithms.forests import ExtraTrees
 from recommender.ml.algorithms.supervised import SupervisedAlgorithm
-from recommender.ml.algorithms.support_vector_machine import SupportVectorMachine
-from recommender.ml.algorithms.trees import RandomForest
 from recommender.ml.contract import Algorithm
 
 #: How near to 0 and 1 a member's probability may be, so that one that is too sure does not outvote the others.
@@ -18,19 +17,14 @@ NEAREST = 1e-7
 
 
 class Blend(SupervisedAlgorithm):
-    """The mean log-odds of a boosted logistic regression, a random forest and a support vector machine.
+    """The mean log-odds of a boosted logistic regression and of extremely randomised trees.
 
-    They err differently: one extends straight lines to what it has not seen, one averages what it has, one looks at the
-    border between the two. Equal weights, because weights learned from few used offers are worse than none (Claeskens
-    et al. 2016).
+    They err differently: the one extends straight lines to what it has not seen, the other averages what it has. Equal
+    weights, because weights learned from few used offers are worse than none (Claeskens et al. 2016).
     """
 
     name: ClassVar[str] = "blend"
-    members: ClassVar[tuple[type[SupervisedAlgorithm], ...]] = (
-        BoostedLogisticRegression,
-        RandomForest,
-        SupportVectorMachine,
-    )
+    members: ClassVar[tuple[type[SupervisedAlgorithm], ...]] = (BoostedLogisticRegression, ExtraTrees)
 
     def __init__(self) -> None:
         self.members_: list[SupervisedAlgorithm] = []

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from xgboost import XGBClassifier
 
-from recommender.ml.algorithms.boosters import Examples, boosters, loss_by_trees, mean_log_odds
+from recommender.ml.algorithms.boosters import Examples, booster, loss_by_trees, mean_log_odds
 from recommender.ml.algorithms.forward_validation import choosing_folds
 from recommender.ml.algorithms.scaling import standardised_logarithms
 from recommender.ml.algorithms.supervised import SupervisedAlgorithm
@@ -20,13 +20,14 @@ class BoostedLogisticRegression(SupervisedAlgorithm):
 
     Used offers are few, so the straight part carries what holds everywhere (on logarithms, effects multiply) and the
     trees, small and monotone, add only what it cannot say. Several sets of trees, each on other rows and columns, are
-    averaged. Where there are used offers enough to choose by, the penalty and the number of trees are those that fit
-    later campaigns best when learned from the campaigns before them; otherwise the first penalty and ``trees``.
+    averaged. Where there are used offers enough to choose by, the number of trees is the one that fits later campaigns
+    best when learned from the campaigns before them; otherwise ``trees``. The penalty is a prior on the coefficients,
+    of standard deviation sqrt(C), which gives way by itself to more and more used offers.
     """
 
     name: ClassVar[str] = "boosted_logistic_regression"
     search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
-        "penalties": ((1e-4,), (1e-3, 3e-4, 3e-3), (1e-2,), (1e-4, 1e-3, 1e-2)),
+        "C": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
         "max_depth": (1, 2, 3, 4),
         "learning_rate": (0.03, 0.05, 0.1),
         "most_trees": (150, 300),
@@ -36,14 +37,14 @@ class BoostedLogisticRegression(SupervisedAlgorithm):
     def __init__(
         self,
         *,
-        penalties: tuple[float, ...] = (1e-3, 3e-4, 3e-3),
+        C: float = 1e-3,
         max_depth: int = 3,
         learning_rate: float = 0.05,
         trees: int = 60,
         most_trees: int = 150,
         sets_of_trees: int = 3,
     ) -> None:
-        self.penalties = penalties
+        self.C = C
         self.max_depth = max_depth
         self.learning_rate = learning_rate
         self.trees = trees
@@ -51,29 +52,26 @@ class BoostedLogisticRegression(SupervisedAlgorithm):
         self.sets_of_trees = sets_of_trees
 
     def _fit(self, X: np.ndarray, labels: np.ndarray, weights: np.ndarray, campaigns: np.ndarray, seed: int) -> None:
-        self.C_, self.trees_ = self.penalties[0], self.trees
-        losses = np.zeros((len(self.penalties), self.most_trees + 1))
-        for early, later in choosing_folds(labels, campaigns):
-            for number, C in enumerate(self.penalties):
-                start = _logistic(C, X[early], labels[early], weights[early]).decision_function(X)
+        self.trees_ = self.trees
+        folds = choosing_folds(labels, campaigns)
+        if folds:
+            losses = np.zeros(self.most_trees + 1)
+            for early, later in folds:
+                start = _logistic(self.C, X[early], labels[early], weights[early]).decision_function(X)
                 examples = Examples(X, labels, weights, start)
-                losses[number] += loss_by_trees(
-                    self._boosters(self.most_trees, seed), examples.where(early), examples.where(later)
+                losses += loss_by_trees(
+                    self._booster(self.most_trees, seed), examples.where(early), examples.where(later)
                 )
-        if losses.any():
-            best, trees = np.unravel_index(losses.argmin(), losses.shape)
-            self.C_, self.trees_ = self.penalties[best], int(trees)
-        self.logistic_ = _logistic(self.C_, X, labels, weights)
+            self.trees_ = int(losses.argmin())
+        self.logistic_ = _logistic(self.C, X, labels, weights)
         start = self.logistic_.decision_function(X)
         self.boosters_ = [
-            booster.fit(X, labels, sample_weight=weights, base_margin=start)
-            for booster in (self._boosters(self.trees_, seed) if self.trees_ else ())
+            self._booster(self.trees_, seed + number).fit(X, labels, sample_weight=weights, base_margin=start)
+            for number in range(self.sets_of_trees if self.trees_ else 0)
         ]
 
-    def _boosters(self, trees: int, seed: int) -> list[XGBClassifier]:
-        return boosters(
-            self.sets_of_trees, seed, n_estimators=trees, max_depth=self.max_depth, learning_rate=self.learning_rate
-        )
+    def _booster(self, trees: int, seed: int) -> XGBClassifier:
+        return booster(seed, n_estimators=trees, max_depth=self.max_depth, learning_rate=self.learning_rate)
 
     def _probability(self, X: np.ndarray) -> np.ndarray:
         start = self.logistic_.decision_function(X)
@@ -83,7 +81,7 @@ class BoostedLogisticRegression(SupervisedAlgorithm):
         if not self.informed_:
             return {}
         return {
-            "C": self.C_,
+            "C": self.C,
             "trees": self.trees_,
             "sets_of_trees": self.sets_of_trees,
             "max_depth": self.max_depth,

@@ -27,47 +27,41 @@ class Examples:
         return Examples(self.X[mask], self.labels[mask], self.weights[mask], self.start[mask])
 
 
-def boosters(count: int, seed: int, **parameters: Any) -> list[XGBClassifier]:
-    """Boosters that differ by their seed, and whose scores never fall (rise) with what rises (falls).
+def booster(seed: int, **parameters: Any) -> XGBClassifier:
+    """An untrained booster whose scores never fall (rise) with what rises (falls).
 
-    Half of the rows and a fifth of the columns a tree make them differ, so that their average is steadier than each.
+    Half of the rows and a fifth of the columns a tree make boosters of other seeds differ, so that their average is
+    steadier than each.
     """
-    return [
-        XGBClassifier(
-            min_child_weight=10,
-            subsample=0.5,
-            colsample_bytree=0.2,
-            reg_lambda=10.0,
-            tree_method="hist",
-            eval_metric="logloss",
-            monotone_constraints=tuple(1 if x in f.RISING else -1 if x in f.FALLING else 0 for x in f.FEATURES),
-            random_state=seed + number,
-            n_jobs=1,  # threads would add up gradients in any order, and sums of floats depend on it
-            **parameters,
-        )
-        for number in range(count)
-    ]
+    return XGBClassifier(
+        min_child_weight=10,
+        subsample=0.5,
+        colsample_bytree=0.2,
+        reg_lambda=10.0,
+        tree_method="hist",
+        eval_metric="logloss",
+        monotone_constraints=tuple(1 if x in f.RISING else -1 if x in f.FALLING else 0 for x in f.FEATURES),
+        random_state=seed,
+        n_jobs=1,  # threads would add up gradients in any order, and sums of floats depend on it
+        **parameters,
+    )
 
 
-def loss_by_trees(untrained: Sequence[XGBClassifier], early: Examples, later: Examples) -> np.ndarray:
-    """(trees + 1,): the weighted sum of the log loss on later rows after 0, 1, ... trees learned from early rows,
-    averaged over the boosters."""
-    curves = []
-    for booster in untrained:
-        booster.fit(
-            early.X,
-            early.labels,
-            sample_weight=early.weights,
-            base_margin=early.start,
-            eval_set=[(later.X, later.labels)],
-            sample_weight_eval_set=[later.weights],
-            base_margin_eval_set=[later.start],
-            verbose=False,
-        )
-        curves.append(booster.evals_result()["validation_0"]["logloss"])
+def loss_by_trees(untrained: XGBClassifier, early: Examples, later: Examples) -> np.ndarray:
+    """(trees + 1,): the weighted sum of the log loss on later rows after 0, 1, ... trees learned from early rows."""
+    untrained.fit(
+        early.X,
+        early.labels,
+        sample_weight=early.weights,
+        base_margin=early.start,
+        eval_set=[(later.X, later.labels)],
+        sample_weight_eval_set=[later.weights],
+        base_margin_eval_set=[later.start],
+        verbose=False,
+    )
     surprise = np.logaddexp(0.0, np.where(later.labels, -later.start, later.start))
-    curve = np.concatenate([[np.average(surprise, weights=later.weights)], np.mean(curves, axis=0)])
-    return curve * later.weights.sum()
+    at_the_start = np.average(surprise, weights=later.weights)
+    return np.array([at_the_start, *untrained.evals_result()["validation_0"]["logloss"]]) * later.weights.sum()
 
 
 def mean_log_odds(trained: Sequence[XGBClassifier], X: np.ndarray, start: np.ndarray) -> np.ndarray:

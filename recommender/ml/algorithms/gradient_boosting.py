@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import logit
+from xgboost import XGBClassifier
 
-from recommender.ml.algorithms.boosters import Examples, boosters, loss_by_trees, mean_log_odds
+from recommender.ml.algorithms.boosters import Examples, booster, loss_by_trees, mean_log_odds
 from recommender.ml.algorithms.forward_validation import choosing_folds
 from recommender.ml.algorithms.supervised import SupervisedAlgorithm
 
@@ -47,21 +48,21 @@ class GradientBoosting(SupervisedAlgorithm):
         rate = np.average(labels, weights=weights)
         self.start_, self.trees_ = float(logit(rate)), self.trees
         examples = Examples(X, labels, weights, np.full(len(X), self.start_))
-        losses = np.zeros(self.most_trees + 1)
-        for early, later in choosing_folds(labels, campaigns):
-            untrained = self._boosters(self.most_trees, seed)
-            losses += loss_by_trees(untrained, examples.where(early), examples.where(later))
-        if losses.any():
+        folds = choosing_folds(labels, campaigns)
+        if folds:
+            losses = np.zeros(self.most_trees + 1)
+            for early, later in folds:
+                losses += loss_by_trees(
+                    self._booster(self.most_trees, seed), examples.where(early), examples.where(later)
+                )
             self.trees_ = max(self.FEWEST_TREES, int(losses.argmin()))
         self.boosters_ = [
-            booster.fit(X, labels, sample_weight=weights, base_margin=examples.start)
-            for booster in self._boosters(self.trees_, seed)
+            self._booster(self.trees_, seed + number).fit(X, labels, sample_weight=weights, base_margin=examples.start)
+            for number in range(self.sets_of_trees)
         ]
 
-    def _boosters(self, trees: int, seed: int) -> list[Any]:
-        return boosters(
-            self.sets_of_trees, seed, n_estimators=trees, max_depth=self.max_depth, learning_rate=self.learning_rate
-        )
+    def _booster(self, trees: int, seed: int) -> XGBClassifier:
+        return booster(seed, n_estimators=trees, max_depth=self.max_depth, learning_rate=self.learning_rate)
 
     def _probability(self, X: np.ndarray) -> np.ndarray:
         return mean_log_odds(self.boosters_, X, np.full(len(X), self.start_))
