@@ -33,12 +33,13 @@ ifneq ($(SERVE),0)
 endif
 
 .PHONY: test
+# tests/ml touches no database: the layers of ARCHITECTURE.md keep Django out of recommender/ml.
 test: $(VENV)/.installed-dev  ## All tests, on SQLite and on PostgreSQL (DATABASE=sqlite or postgres: on one; ARGUMENTS=...: to pytest)
 ifneq ($(DATABASE),postgres)
 	$(BIN)/python -m pytest $(ARGUMENTS)
 endif
 ifneq ($(DATABASE),sqlite)
-	$(BIN)/python -m tests.servers $(BIN)/python -m pytest $(ARGUMENTS)
+	$(BIN)/python -m tests.servers $(BIN)/python -m pytest --ignore=tests/ml $(ARGUMENTS)
 endif
 
 .PHONY: prove

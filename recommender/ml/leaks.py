@@ -18,7 +18,7 @@ from recommender.ml.algorithms import Algorithm
 from recommender.ml.contract import Inputs
 from recommender.ml.examples import Casebook
 from recommender.ml.history import DATED_BY, OF_A_CAMPAIGN, SCHEMAS, TIME, Snapshot
-from recommender.ml.walk_forward import fit_as_of
+from recommender.ml.walk_forward import Fit, fit_as_of
 
 #: Pairs of an occasion that are described, the used ones first: a leak shows on any of them.
 MOST_PAIRS = 3_000
@@ -293,14 +293,26 @@ def moved_columns(inputs: Inputs, shop: Snapshot, other: Snapshot, occasion: Occ
 
 
 def moved_scores(
-    algorithm: type[Algorithm], shop: Casebook, other: Casebook, occasion: Occasion
+    algorithm: type[Algorithm],
+    shop: Casebook,
+    other: Casebook,
+    occasion: Occasion,
+    *,
+    described: pl.DataFrame,
+    fits: tuple[dict[str, Fit], dict[str, Fit]],
 ) -> tuple[np.ndarray, Moved | None]:
     """The scores of the occasion's pairs by an algorithm fitted as of its moment, and where those of the same algorithm
-    fitted in the other shop, of the same inputs, differ."""
-    described = describe(algorithm.inputs, shop.snapshot, occasion)
-    one, two = (
-        fit_as_of(algorithm, casebook, occasion.moment, seed=0).model.score(described) for casebook in (shop, other)
-    )
+    fitted in the other shop, of the same inputs, differ.
+
+    Args:
+        described: the pairs as the algorithm's inputs see them in the first shop.
+        fits: by name, what was fitted in either shop as of this moment; this algorithm's are added.
+    """
+    scores = []
+    for casebook, known in zip((shop, other), fits, strict=True):
+        known[algorithm.name] = fit_as_of(algorithm, casebook, occasion.moment, seed=0, fits=known)
+        scores.append(known[algorithm.name].model.score(described))
+    one, two = scores
     return one, _compare(algorithm.name, pl.Series(one), pl.Series(two), occasion, shop.snapshot)
 
 

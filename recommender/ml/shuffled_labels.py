@@ -12,7 +12,8 @@ while a few lucky shuffles are not.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from scipy import stats
 
 from recommender.ml import columns as c
 from recommender.ml.algorithms import Algorithm
+from recommender.ml.algorithms.blend import Blend
 from recommender.ml.contract import Inputs
 from recommender.ml.evaluation.areas import Areas
 from recommender.ml.evaluation.pairs import read_pairs
@@ -115,14 +117,27 @@ def shuffle_outcomes(casebook: Casebook, occasion: Occasion, folder: Path, seed:
 
 @dataclass(frozen=True)
 class ShuffledTask:
-    """Examples with shuffled outcomes, and later occasions with true ones."""
+    """Examples with shuffled outcomes, and later occasions with true ones. All randomness comes from the seed."""
 
     examples: pl.DataFrame
     labels: np.ndarray
     campaigns: np.ndarray
     occasions: Sequence[Occasion]
     described: Sequence[pl.DataFrame]
+    seed: int
+    _fitted: dict[str, Algorithm] = field(default_factory=dict, init=False, repr=False)
 
+    def fitted(self, algorithm: type[Algorithm]) -> Algorithm:
+        """The algorithm taught by the examples, once. A blend is of its members as they are taught alone."""
+        if algorithm.name not in self._fitted:
+            self._fitted[algorithm.name] = (
+                algorithm.of([self.fitted(member) for member in algorithm.members])
+                if issubclass(algorithm, Blend)
+                else algorithm().fit(self.examples, self.labels, self.campaigns, self.seed)
+            )
+        return self._fitted[algorithm.name]
+
+    @cached_property
     def mirrored(self) -> "ShuffledTask":
         """The same with every input turned around within its range: what was most is least."""
         everything = pl.concat([self.examples, *self.described])
@@ -150,10 +165,11 @@ def shuffled_task(inputs: Inputs, world: Casebook, occasions: Sequence[Occasion]
         examples.campaigns[rows],
         occasions,
         [describe(inputs, world.snapshot, occasion) for occasion in occasions],
+        seed,
     )
 
 
-def shuffled_training(algorithm: type[Algorithm], task: ShuffledTask, seed: int) -> float:
+def shuffled_training(algorithm: type[Algorithm], task: ShuffledTask) -> float:
     """How well an algorithm that learned from shuffled outcomes orders the true ones of later campaigns.
 
     It is trained twice, the second time on mirrored inputs, and the mean of both areas is what counts. An algorithm may
@@ -161,7 +177,7 @@ def shuffled_training(algorithm: type[Algorithm], task: ShuffledTask, seed: int)
     yet it ranks above chance whatever the labels are. Mirrored, the same knowledge ranks as far below it.
     """
     areas = []
-    for each in (task, task.mirrored()):
-        model = algorithm().fit(each.examples, each.labels, each.campaigns, seed)
+    for each in (task, task.mirrored):
+        model = each.fitted(algorithm)
         areas.append(auc_within_campaigns(each.occasions, [model.score(described) for described in each.described]))
     return float(np.mean(areas))

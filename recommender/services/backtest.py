@@ -91,7 +91,7 @@ def backtest(
     Args:
         end: the end of history if it is not given.
         validation_start: four months before ``start`` if it is not given.
-        algorithms: their names; all of them if not given. The baseline is compared too.
+        algorithms: their names; all but the neural one if not given. The baseline is compared too.
         with_ablation: measure what each part brings, on the validation period.
 
     The comparison is drawn to :data:`~recommender.models.BACKTEST_FIGURE`, which the admin shows.

@@ -1,11 +1,13 @@
 """A shop's own proof that nothing which becomes known later reaches a feature, a fit or a figure."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 
@@ -34,6 +36,7 @@ from recommender.ml.shuffled_labels import (
     shuffled_task,
     shuffled_training,
 )
+from recommender.ml.walk_forward import Fit
 from recommender.progress import Progress
 from recommender.services.snapshot import open_snapshot, take_snapshot
 
@@ -47,6 +50,9 @@ EVALUATION_SHUFFLES = 20
 DOUBTFUL_AUC, DOUBTFUL_MARGIN = 0.96, 0.03
 #: Fewer used offers than this say little of how good a column is.
 FEWEST_USED = 20
+
+#: The pairs of the occasion with a number as inputs see them.
+_Described = Callable[[Inputs, int], pl.DataFrame]
 
 
 class UnknownInputs(ValueError):
@@ -164,15 +170,22 @@ def check_leaks(
         folder = Path(name)
         casebook = Casebook(thin(snapshot, folder / "shop", MOST_SHOPPERS, SEED))
         report = LeakReport(choose_occasions(casebook, campaigns, SEED))
+        described = cache(lambda inputs, number: describe(inputs, casebook.snapshot, report.occasions[number]))
         scores = _change_the_future(
-            report, casebook, algorithms=algorithms, kinds=kinds, folder=folder, progress=progress
+            report,
+            casebook,
+            algorithms=algorithms,
+            kinds=kinds,
+            described=described,
+            folder=folder,
+            progress=progress,
         )
         if any(occasion.labels.any() for occasion in report.occasions):
             _measure_shuffled_labels(report, scores, progress)
             _train_on_shuffled_outcomes(
                 report, casebook, algorithms=algorithms, shuffles=shuffles, folder=folder, progress=progress
             )
-            _look_for_hindsight(report, casebook, kinds)
+            _look_for_hindsight(report, kinds, described)
     return report
 
 
@@ -182,6 +195,7 @@ def _change_the_future(
     *,
     algorithms: Sequence[type[Algorithm]],
     kinds: Sequence[Inputs],
+    described: _Described,
     folder: Path,
     progress: Progress,
 ) -> dict[str, list[np.ndarray]]:
@@ -196,9 +210,11 @@ def _change_the_future(
         for inputs in kinds:
             progress.report(f"{message}: {inputs.name}")
             report.columns[inputs.name] += moved_columns(inputs, casebook.snapshot, other.snapshot, occasion)
+        fits: tuple[dict[str, Fit], dict[str, Fit]] = ({}, {})
         for algorithm in algorithms:
             progress.report(f"{message}: {algorithm.name}")
-            found, moved = moved_scores(algorithm, casebook, other, occasion)
+            pairs = described(algorithm.inputs, number)
+            found, moved = moved_scores(algorithm, casebook, other, occasion, described=pairs, fits=fits)
             scores[algorithm.name].append(found)
             report.scores[algorithm.name] += [moved] if moved is not None else []
     return scores
@@ -241,18 +257,18 @@ def _train_on_shuffled_outcomes(
             for number, task in enumerate(taught):
                 message = _("Training %(algorithm)s on shuffled outcomes") % {"algorithm": algorithm.name}
                 progress.report(message, number, len(taught))
-                values.append(shuffled_training(algorithm, task, SEED + number))
+                values.append(shuffled_training(algorithm, task))
             report.trainings[algorithm.name] = chance(values, false_alarms=FALSE_ALARMS / len(algorithms))
 
 
-def _look_for_hindsight(report: LeakReport, casebook: Casebook, kinds: Sequence[Inputs]) -> None:
+def _look_for_hindsight(report: LeakReport, kinds: Sequence[Inputs], described: _Described) -> None:
     if sum(occasion.labels.sum() for occasion in report.occasions) < FEWEST_USED:
         return
     most = min(DOUBTFUL_AUC, max(report.roc_auc.values(), default=1.0) + DOUBTFUL_MARGIN)
     for inputs in kinds:
-        described = [describe(inputs, casebook.snapshot, occasion) for occasion in report.occasions]
+        of_occasions = [described(inputs, number) for number in range(len(report.occasions))]
         for column in inputs.columns:
-            rising = auc_within_campaigns(report.occasions, [each[column].to_numpy() for each in described])
+            rising = auc_within_campaigns(report.occasions, [each[column].to_numpy() for each in of_occasions])
             roc_auc = max(rising, 1 - rising)
             if roc_auc > most:
                 report.too_good.append(TooGood(inputs.name, column, roc_auc))

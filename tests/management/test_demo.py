@@ -126,7 +126,10 @@ def test_the_whole_loop(commands: list[tuple[str, ...]], monkeypatch: pytest.Mon
     assert "train says" in printed
     assert "Live for campaign large: 28 recommendations to 7 shoppers, by popularity." in printed
     assert re.findall(r"Shopper (\w+)", printed) == ["s6", "s5", "s4", "s3", "s2"], "the likeliest first"
-    assert "    1. c1 Coffee 1 (70.0%): Used 6 coupons of the shop before; Never bought what this coupon is for\n" in printed
+    assert (
+        "    1. c1 Coffee 1 (70.0%): Used 6 coupons of the shop before; Never bought what this coupon is for\n"
+        in printed
+    )
     assert "3. c3" in printed
     assert "4. c4" not in printed
 

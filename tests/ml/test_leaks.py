@@ -9,12 +9,15 @@ import numpy as np
 import polars as pl
 import pytest
 
+from recommender.ml import leaks
 from recommender.ml.algorithms import ALGORITHMS, Algorithm
+from recommender.ml.algorithms.blend import Blend
 from recommender.ml.contract import Inputs
 from recommender.ml.examples import Casebook
 from recommender.ml.history import DATED_BY, SCHEMAS, Snapshot
 from recommender.ml.leaks import (
     MOST_PAIRS,
+    Moved,
     Occasion,
     choose_occasions,
     moved_columns,
@@ -22,7 +25,7 @@ from recommender.ml.leaks import (
     thin,
     with_another_future,
 )
-from recommender.ml.walk_forward import fit_as_of
+from recommender.ml.walk_forward import Fit, fit_as_of
 from tests.ml.leaky_inputs import LEAKY, HonestInputs, LeakyInputs, LogisticOnHonest, LogisticOnLeaky
 from tests.ml.shops import (
     COUPONS,
@@ -191,6 +194,13 @@ def other(snapshot: Snapshot, occasion: Occasion, tmp_path_factory: pytest.TempP
     return with_another_future(snapshot, occasion, tmp_path_factory.mktemp("future") / "shop", seed=1)
 
 
+def compare_scores(
+    algorithm: type[Algorithm], casebook: Casebook, other: Snapshot, occasion: Occasion
+) -> tuple[np.ndarray, Moved | None]:
+    described = leaks.describe(algorithm.inputs, casebook.snapshot, occasion)
+    return moved_scores(algorithm, casebook, Casebook(other), occasion, described=described, fits=({}, {}))
+
+
 def test_the_check_passes_the_real_inputs(snapshot: Snapshot, other: Snapshot, occasion: Occasion) -> None:
     for inputs in (*INPUTS.values(), HonestInputs()):
         assert moved_columns(inputs, snapshot, other, occasion) == []
@@ -199,7 +209,7 @@ def test_the_check_passes_the_real_inputs(snapshot: Snapshot, other: Snapshot, o
 def test_the_check_passes_the_real_algorithms(
     algorithm: type[Algorithm], casebook: Casebook, other: Snapshot, occasion: Occasion
 ) -> None:
-    scores, moved = moved_scores(algorithm, casebook, Casebook(other), occasion)
+    scores, moved = compare_scores(algorithm, casebook, other, occasion)
 
     assert moved is None
     assert len(scores) == len(occasion.pairs)
@@ -236,12 +246,25 @@ def test_a_leak_shows_in_tables_that_have_no_row_yet(shop: Shop, tmp_path: Path)
 
 
 def test_a_leak_into_what_is_learned_moves_scores(casebook: Casebook, other: Snapshot, occasion: Occasion) -> None:
-    _scores, honest = moved_scores(LogisticOnHonest, casebook, Casebook(other), occasion)
-    _scores, leaky = moved_scores(LogisticOnLeaky, casebook, Casebook(other), occasion)
+    (_, honest), (_, leaky) = (
+        compare_scores(algorithm, casebook, other, occasion) for algorithm in (LogisticOnHonest, LogisticOnLeaky)
+    )
 
     assert honest is None
     assert leaky is not None
     assert (leaky.what, leaky.share) == ("logistic_on_leaky", pytest.approx(1, abs=0.05))
+
+
+def test_a_blend_is_fitted_once_with_its_members(casebook: Casebook, other: Snapshot, occasion: Occasion) -> None:
+    described = leaks.describe(Blend.inputs, casebook.snapshot, occasion)
+    fits: tuple[dict[str, Fit], dict[str, Fit]] = ({}, {})
+    for algorithm in (*Blend.members, Blend):
+        scores, moved = moved_scores(algorithm, casebook, Casebook(other), occasion, described=described, fits=fits)
+
+    assert moved is None
+    for known in fits:
+        assert known["blend"].model.members_ == [known[member.name].model for member in Blend.members]  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(scores, compare_scores(Blend, casebook, other, occasion)[0])
 
 
 def test_another_future_is_the_same_past(snapshot: Snapshot, other: Snapshot, occasion: Occasion) -> None:

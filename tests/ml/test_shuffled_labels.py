@@ -12,6 +12,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from recommender.ml.algorithms import ALGORITHMS, Algorithm
+from recommender.ml.algorithms.blend import Blend
 from recommender.ml.algorithms.supervised import SupervisedAlgorithm
 from recommender.ml.contract import Inputs
 from recommender.ml.examples import Casebook
@@ -57,7 +58,7 @@ def trainings(casebook: Casebook, occasions: list[Occasion], tmp_path_factory: p
 
     def train(algorithm: type[Algorithm], shuffles: int) -> list[float]:
         kinds[algorithm.inputs.name] = algorithm.inputs
-        return [shuffled_training(algorithm, task(algorithm.inputs.name, seed), seed) for seed in range(shuffles)]
+        return [shuffled_training(algorithm, task(algorithm.inputs.name, seed)) for seed in range(shuffles)]
 
     return train
 
@@ -114,25 +115,41 @@ def test_what_an_algorithm_knows_beforehand_is_no_leak(casebook: Casebook, occas
     examples = casebook.examples(MoreIsBetter.inputs, occasions[0].moment)
     assert examples is not None
     described = [describe(MoreIsBetter.inputs, casebook.snapshot, occasion) for occasion in occasions]
-    task = ShuffledTask(examples.inputs, examples.labels, examples.campaigns, occasions, described)
+    task = ShuffledTask(examples.inputs, examples.labels, examples.campaigns, occasions, described, seed=0)
 
     plain = auc_within_campaigns(occasions, [MoreIsBetter().score(each) for each in described])
 
     assert plain > 0.6
-    assert shuffled_training(MoreIsBetter, task, seed=0) == pytest.approx(CHANCE)
+    assert shuffled_training(MoreIsBetter, task) == pytest.approx(CHANCE)
 
 
 def test_mirrored_inputs_are_turned_around_within_their_range(occasions: list[Occasion]) -> None:
     examples = pl.DataFrame({"a": [0.0, 1.0], "b": [5.0, 5.0]}, schema={"a": pl.Float32, "b": pl.Float32})
     described = pl.DataFrame({"a": [4.0], "b": [2.0]}, schema=examples.schema)
-    task = ShuffledTask(examples, np.array([True, False]), np.zeros(2, dtype=int), occasions, [described])
+    task = ShuffledTask(examples, np.array([True, False]), np.zeros(2, dtype=int), occasions, [described], seed=0)
 
-    mirrored = task.mirrored()
+    mirrored = task.mirrored
 
     assert mirrored.examples.to_dict(as_series=False) == {"a": [4.0, 3.0], "b": [2.0, 2.0]}
     assert mirrored.described[0].to_dict(as_series=False) == {"a": [0.0], "b": [5.0]}
     assert mirrored.examples.schema == examples.schema
     assert mirrored.labels.tolist() == [True, False]
+
+
+def test_a_blend_is_taught_with_its_members(casebook: Casebook, occasions: list[Occasion], tmp_path: Path) -> None:
+    world = shuffle_outcomes(casebook, occasions[0], tmp_path / "world", seed=1)
+    task = shuffled_task(Blend.inputs, world, occasions, seed=1)
+    assert task is not None
+
+    together = shuffled_training(Blend, task)
+
+    assert task.fitted(Blend).members_ == [task.fitted(member) for member in Blend.members]  # type: ignore[attr-defined]
+    alone = [Blend().fit(each.examples, each.labels, each.campaigns, 1) for each in (task, task.mirrored)]
+    areas = [
+        auc_within_campaigns(occasions, [model.score(described) for described in each.described])
+        for model, each in zip(alone, (task, task.mirrored), strict=True)
+    ]
+    assert together == np.mean(areas)
 
 
 def test_outcomes_are_shuffled_within_the_campaigns_that_teach(

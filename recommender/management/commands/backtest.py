@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from recommender.management.arguments import parse_moment, parse_names
+from recommender.management.arguments import add_algorithms_argument, parse_moment
 from recommender.models import BACKTEST_FIGURE
 from recommender.progress import ConsoleProgress
 
@@ -35,9 +35,7 @@ class Command(BaseCommand):
             metavar="DATE",
             help="choose on campaigns that start from here to --start (default: four months before --start)",
         )
-        parser.add_argument(
-            "--algorithms", type=parse_names, metavar="a,b", help="names separated by commas (default: all)"
-        )
+        add_algorithms_argument(parser)
         parser.add_argument(
             "--ablation",
             action="store_true",
