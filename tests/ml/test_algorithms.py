@@ -47,6 +47,7 @@ FLOORS = {
     "item_based_cf": 0.65,
     "decision_tree": 0.75,
     "random_forest": 0.75,
+    "extra_trees": 0.75,
     "support_vector_machine": 0.75,
     "gradient_boosting": 0.75,
     "boosted_logistic_regression": 0.75,
