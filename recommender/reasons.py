@@ -240,6 +240,24 @@ def _similar_products(reason: Reason) -> str:
     return _("What this coupon is for goes with what the shopper buys")
 
 
+def _suits_taste(reason: Reason) -> str:
+    return _("What this coupon is for is nearer to the shopper's taste than to that of %(share)s of shoppers") % {
+        "share": _percent(reason["share"])
+    }
+
+
+def _goes_with_purchases(reason: Reason) -> str:
+    return _("What the shopper buys elsewhere goes with this part of the shop, more than for %(share)s of shoppers") % {
+        "share": _percent(reason["share"])
+    }
+
+
+def _people_alike_use_coupons(reason: Reason) -> str:
+    return _("Shoppers with the same attributes use coupons %(factor)s times as often as others") % {
+        "factor": _number(reason["factor"], 2)
+    }
+
+
 def _popular(reason: Reason) -> str:
     return ngettext(
         "%(shoppers)s shopper bought what this coupon is for",
@@ -293,6 +311,10 @@ _WORDS = {
     "buys_often": _buys_often,
     "buys_variety": _buys_variety,
     "spends": _spends,
+    "suits_taste": _suits_taste,
+    "goes_with_purchases": _goes_with_purchases,
+    "people_alike_use_coupons": _people_alike_use_coupons,
+    "people_alike_use_few_coupons": _people_alike_use_coupons,
     "similar_shoppers": _similar_shoppers,
     "similar_products": _similar_products,
     "popular": _popular,

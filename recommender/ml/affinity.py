@@ -109,13 +109,21 @@ class GroupShares:
         )
         self._of_product = matrix.membership(groups, self._numbers, c.CATEGORY)
 
+    def by_group(self, bought: sparse.csr_matrix) -> sparse.csr_matrix:
+        """(rows, g): purchases of each group.
+
+        Args:
+            bought: (rows, n), from :meth:`PurchaseMatrix.of`.
+        """
+        return bought @ self._of_product
+
     def of_shoppers(self, bought: sparse.csr_matrix) -> np.ndarray:
         """(rows, k): purchases of a coupon's groups, averaged by their shares.
 
         Args:
             bought: (rows, n), from :meth:`PurchaseMatrix.of`.
         """
-        return ((bought @ self._of_product) @ self.shares).toarray()
+        return (self.by_group(bought) @ self.shares).toarray()
 
     def of_the_shop(self, values: np.ndarray) -> np.ndarray:
         """(g,): the sums of (n,) values of products by group."""

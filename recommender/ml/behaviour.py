@@ -36,7 +36,7 @@ from recommender.ml.shopper_profile import (
 
 HORIZON = timedelta(days=28)
 #: (shopper, set) pairs that it is fitted on; more change the third decimal of nothing.
-MOST_EXAMPLES = 150_000
+MOST_EXAMPLES = 75_000
 #: Single products among the sets that it is fitted on; as many of its sets are categories.
 MOST_PRODUCTS = 400
 
@@ -137,7 +137,9 @@ class BehaviourModel:
         examples = behaviour_examples(history, self.seed)
         self.model_: Pipeline | None = None
         if examples is not None and 0 < examples.bought.sum() < len(examples.bought):
-            self.model_ = make_pipeline(FunctionTransformer(np.log1p), StandardScaler(), LogisticRegression(C=1.0))
+            self.model_ = make_pipeline(
+                FunctionTransformer(np.log1p), StandardScaler(), LogisticRegression(C=1.0, solver="newton-cholesky")
+            )
             self.model_.fit(_matrix(examples.inputs), examples.bought)
         return self
 

@@ -21,11 +21,16 @@ class Cells:
     """
 
     def __init__(self, first: pl.Series, second: pl.Series) -> None:
-        both = first.cast(pl.UInt64) * 2**32 + second.cast(pl.UInt64)
-        cells, self._cell_of, counts = np.unique(both.to_numpy(), return_inverse=True, return_counts=True)
-        self.first = (cells // 2**32).astype(np.uint32)
-        self.second = (cells % 2**32).astype(np.uint32)
-        self.counts = counts.astype(np.float64)
+        both = (first.cast(pl.UInt64) * 2**32 + second.cast(pl.UInt64)).to_frame("both").with_row_index("row")
+        ordered = both.sort("both")
+        cells = ordered["both"].to_numpy()
+        begins = np.ones(len(cells), dtype=bool)
+        np.not_equal(cells[1:], cells[:-1], out=begins[1:])
+        self._cell_of = np.empty(len(cells), dtype=np.int64)
+        self._cell_of[ordered["row"].to_numpy()] = np.cumsum(begins) - 1
+        self.first = (cells[begins] // 2**32).astype(np.uint32)
+        self.second = (cells[begins] % 2**32).astype(np.uint32)
+        self.counts = np.diff(np.flatnonzero(begins), append=len(cells)).astype(np.float64)
 
     def sums(self, values: pl.Series) -> np.ndarray:
         """(cells,): the sum of n values by cell."""

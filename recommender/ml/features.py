@@ -6,10 +6,12 @@ it themselves. :data:`GROUPS` says which belong together, so that a score can be
 """
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 import numpy as np
 import polars as pl
+from joblib import Parallel, delayed
 
 from recommender.ml import columns as c
 from recommender.ml import shopper_profile as profile
@@ -18,6 +20,7 @@ from recommender.ml.behaviour import behaviour_model, describe_behaviour
 from recommender.ml.catalogue import category_depth, coupon_products, product_categories
 from recommender.ml.contract import DescribedHistory, Inputs
 from recommender.ml.history import History
+from recommender.ml.people_alike import USE_BY_PEOPLE_ALIKE, use_by_people_alike
 from recommender.ml.product_sets import (
     BUYERS,
     BUYERS_SHARE,
@@ -38,6 +41,7 @@ from recommender.ml.purchases import (
     fading_weight,
 )
 from recommender.ml.standing import AmongShoppers, rank_in_list, reference_rows, share_of_best
+from recommender.ml.tastes import Associations, LatentTastes, taught_by
 
 LIKELY_TO_BUY = "likely_to_buy"
 OWN_SHARE = "own_share_of_purchases"
@@ -58,6 +62,8 @@ PRODUCT_PRICE = "price_of_its_products"
 PRODUCT_RATING = "rating_of_its_products"
 PRODUCT_DISCOUNT = "discount_on_its_products"
 COUPONS_ON_OFFER = "coupons_on_offer"
+TASTE = "nearness_of_taste"
+ASSOCIATION = "association_with_purchases"
 DISCOUNT_VALUE = "discount_value"
 MIN_SPEND = "min_spend"
 
@@ -65,6 +71,8 @@ MIN_SPEND = "min_spend"
 PRIOR_OFFER_USES, PRIOR_OFFER_CHANCES = 0.5, 100.0
 #: Purchases with a coupon, and purchases, that all products are credited with, for the same reason.
 PRIOR_COUPON_TIMES, PRIOR_TIMES = 0.5, 50.0
+#: Shoppers that are described at once, with all coupons: enough to fill every processor, few enough for its memory.
+SHOPPERS_AT_ONCE = 512
 #: Purchases like the whole shop's that every shopper is credited with, so that one purchase is not a taste.
 PRIOR_TASTE = 1.0
 
@@ -86,6 +94,8 @@ OWN_STANDINGS = (TIMES, FADED_TIMES, RECENT_TIMES)
 CATEGORY_STANDINGS = tuple(_of(level, FADED_TIMES) for level in CATEGORY_LEVELS)
 STANDINGS = (*OWN_STANDINGS, *CATEGORY_STANDINGS)
 LIST_STANDINGS = (*STANDINGS, FADED_AMOUNT, LIKELY_TO_BUY)
+#: Affinities to what the shopper need never have bought.
+TASTES = (TASTE, ASSOCIATION)
 
 
 def _share_of_best(affinity: str) -> str:
@@ -135,6 +145,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "brand": (BRAND_TIMES, BRAND_FADED_TIMES),
     "standing in the list": tuple(name for affinity in LIST_STANDINGS for name in standing_in_the_list(affinity)),
     "standing among shoppers": tuple(name for affinity in STANDINGS for name in standing_among_shoppers(affinity)),
+    "taste": (TASTE, _rank(TASTE), *standing_among_shoppers(TASTE)),
+    "association": (ASSOCIATION, _rank(ASSOCIATION), *standing_among_shoppers(ASSOCIATION)),
     "coupon habit": (
         profile.COUPON_USE_RATE,
         profile.CAMPAIGN_USE_RATE,
@@ -153,6 +165,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         profile.DISCOUNT_SHARE,
         profile.CLICKS,
     ),
+    "people alike": (USE_BY_PEOPLE_ALIKE,),
     "own use of the offer": (OFFER_USES, OFFER_INTEREST),
     "use of the offer": (OFFER_USE_RATE,),
     "activity": (profile.FREQUENCY, profile.RECENT_FREQUENCY, profile.DAYS_SINCE_LAST_ORDER),
@@ -191,13 +204,15 @@ RISING = {
     profile.COUPON_ORDER_RATE,
     profile.COUPON_LINES,
     *(_share_of_best(affinity) for affinity in LIST_STANDINGS),
+    *TASTES,
+    USE_BY_PEOPLE_ALIKE,
 }
 FALLING = {
     DAYS_SINCE_LAST,
     profile.DAYS_SINCE_LAST_COUPON,
     profile.DAYS_SINCE_LAST_REDEMPTION,
-    *(_rank(affinity) for affinity in LIST_STANDINGS),
-    *(name for affinity in STANDINGS for name in standing_among_shoppers(affinity)),
+    *(_rank(affinity) for affinity in (*LIST_STANDINGS, *TASTES)),
+    *(name for affinity in (*STANDINGS, *TASTES) for name in standing_among_shoppers(affinity)),
 }
 
 
@@ -213,11 +228,16 @@ class PairFeatures(Inputs):
 
 class _DescribedPairs(DescribedHistory):
     def __init__(self, history: History, coupons: pl.Series) -> None:
+        with ThreadPoolExecutor(max_workers=1) as beside:  # it needs nothing of the rest, and takes a third as long
+            behaviour = beside.submit(behaviour_model, history)
+            self._prepare(history, coupons)
+            self._behaviour = behaviour.result()
+
+    def _prepare(self, history: History, coupons: pl.Series) -> None:
         self._coupons = coupons.unique().sort()
         members = coupon_products(history, self._coupons)
         self._sets = ProductSets(history, members.rename({c.COUPON: SET}))
         self._profiles = profile.shopper_profiles(history)
-        self._behaviour = behaviour_model(history)
         self._offer_uses = _own_uses_of_offers(history, self._coupons)
         self._matrix = purchase_matrix(history)
         self._bought = {
@@ -229,6 +249,11 @@ class _DescribedPairs(DescribedHistory):
             level: GroupShares(self._matrix, members, product_categories(history, depth + below), self._coupons)
             for below, level in enumerate(CATEGORY_LEVELS)
         }
+        taught = taught_by(len(self._matrix.shoppers))
+        self._tastes = LatentTastes(self._bought[TIMES][taught], self._matrix.sold(TIMES), self._members)
+        finest = self._levels[CATEGORY_LEVELS[-1]]
+        self._associations = Associations(finest.by_group(self._bought[TIMES][taught]), finest.shares)
+        self._people_alike = use_by_people_alike(history)
         self._brands = GroupShares(self._matrix, members, _brands(history), self._coupons)
         sold = self._matrix.sold()
         self._sales_share = (sold @ self._members) / max(sold.sum(), 1e-9)
@@ -239,29 +264,30 @@ class _DescribedPairs(DescribedHistory):
             self._sales(), on=c.COUPON, how="left", maintain_order="left"
         )
         reference = self._affinities(reference_rows(self._matrix))
-        self._among_shoppers = {affinity: AmongShoppers(reference[affinity]) for affinity in STANDINGS}
+        self._among_shoppers = {name: AmongShoppers(affinity) for name, affinity in reference.items()}
 
     def describe(self, pairs: pl.DataFrame) -> pl.DataFrame:
         # All coupons of each shopper, whichever are asked for: a coupon's standing depends on the others.
         shoppers = pairs[c.SHOPPER].unique().sort()
-        grid = shoppers.to_frame().join(self._coupons.to_frame(), how="cross", maintain_order="left_right")
-        described = self._describe(grid, self._matrix.rows_of(shoppers))
+        parts = [shoppers[start : start + SHOPPERS_AT_ONCE] for start in range(0, len(shoppers), SHOPPERS_AT_ONCE)]
+        described = Parallel(n_jobs=-1, require="sharedmem")(delayed(self._describe)(part) for part in parts)
+        grid = pl.concat(described, rechunk=True) if described else PairFeatures().none()
         asked = shoppers.search_sorted(pairs[c.SHOPPER]) * len(self._coupons) + self._coupons.search_sorted(
             pairs[c.COUPON]
         )
-        return described[asked]
+        return grid[asked]
 
-    def _describe(self, grid: pl.DataFrame, rows: np.ndarray) -> pl.DataFrame:
-        """Every shopper with every coupon: a block of coupons for each row of the purchase matrix."""
+    def _describe(self, shoppers: pl.Series) -> pl.DataFrame:
+        """Every one of these shoppers with every coupon, a block of coupons for each shopper."""
+        grid = shoppers.to_frame().join(self._coupons.to_frame(), how="cross", maintain_order="left_right")
+        rows = self._matrix.rows_of(shoppers)
         sets = grid.rename({c.COUPON: SET})
         own = self._sets.describe(sets)
         likely = self._behaviour.probability(describe_behaviour(own, self._profiles, sets))
         tables = self._tables(rows)
         shape = len(rows), len(self._coupons)
-        # In single precision, since a product of matrices rounds its rows differently by how many there are, and what
-        # is equal must stay equal.
         for name, values in ((FADED_AMOUNT, own[FADED_AMOUNT].to_numpy()), (LIKELY_TO_BUY, likely)):
-            tables |= _list_standing(name, values.astype(np.float32).astype(np.float64).reshape(shape))
+            tables |= _list_standing(name, _in_single_precision(values).reshape(shape))
         purchased = pl.max_horizontal(profile.VARIETY, pl.lit(1e-9))
         return (
             grid.hstack(own)
@@ -269,6 +295,7 @@ class _DescribedPairs(DescribedHistory):
             .with_columns(pl.col(column).fill_null(value) for column, value in profile.NEW_SHOPPER.items())
             .join(self._coupon_features, on=c.COUPON, how="left", maintain_order="left")
             .join(self._offer_uses, on=[c.SHOPPER, c.COUPON], how="left", maintain_order="left")
+            .join(self._people_alike, on=c.SHOPPER, how="left", maintain_order="left")
             .with_columns(
                 pl.Series(LIKELY_TO_BUY, likely),
                 *(pl.Series(name, table.ravel()) for name, table in tables.items()),
@@ -281,12 +308,19 @@ class _DescribedPairs(DescribedHistory):
         )
 
     def _affinities(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """(rows, coupons) by the name of each of :data:`STANDINGS`, for rows of the purchase matrix."""
-        faded = self._bought[FADED_TIMES][rows]
+        """(rows, coupons) by the name of each of :data:`STANDINGS` and :data:`TASTES`, for rows of the purchase
+        matrix."""
+        faded, times = self._bought[FADED_TIMES][rows], self._bought[TIMES][rows]
         own = {
             kind: (self._bought[kind][rows] @ self._members).toarray() for kind in (TIMES, FADED_TIMES, RECENT_TIMES)
         }
-        return own | {_of(level, FADED_TIMES): groups.of_shoppers(faded) for level, groups in self._levels.items()}
+        of_levels = {_of(level, FADED_TIMES): groups.of_shoppers(faded) for level, groups in self._levels.items()}
+        finest = self._levels[CATEGORY_LEVELS[-1]]
+        tastes = {
+            TASTE: _in_single_precision(self._tastes.of_shoppers(times)),
+            ASSOCIATION: _in_single_precision(self._associations.of_shoppers(finest.by_group(times))),
+        }
+        return own | of_levels | tastes
 
     def _tables(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """(rows, coupons) by feature: all that takes the purchase matrix, for rows of it."""
@@ -306,10 +340,15 @@ class _DescribedPairs(DescribedHistory):
                 tables[_of(level, kind)] = groups.of_shoppers(bought[kind])
             tables[_of(level, LIFT)] = _lift(of_level, purchased, groups.averaged(self._level_shares[level]))
             tables[_of(level, OWN_PART)] = _ratio(affinities[FADED_TIMES], of_level)
-        for name in STANDINGS:
-            above = self._among_shoppers[name].per_mille_above(affinities[name])
-            tables |= _list_standing(name, affinities[name])
-            tables |= {_above(name): above, _rank_above(name): rank_in_list(-above)}
+        for name, affinity in affinities.items():
+            above = self._among_shoppers[name].per_mille_above(affinity)
+            tables |= {
+                _rank(name): rank_in_list(affinity),
+                _above(name): above,
+                _rank_above(name): rank_in_list(-above),
+            }
+            if name in STANDINGS:
+                tables[_share_of_best(name)] = share_of_best(affinity)
         return tables
 
     def _sales(self) -> pl.DataFrame:
@@ -321,6 +360,12 @@ class _DescribedPairs(DescribedHistory):
             rate = _coupon_rate(groups.of_the_shop(with_coupon), groups.of_the_shop(sold))
             rates[_of(level, COUPON_RATE)] = groups.averaged(rate)
         return pl.DataFrame({c.COUPON: self._coupons, SALES_SHARE: self._sales_share, **rates})
+
+
+def _in_single_precision(values: np.ndarray) -> np.ndarray:
+    """Without the digits in which a product of matrices rounds its rows differently by how many there are: what is
+    equal must stay equal."""
+    return values.astype(np.float32).astype(np.float64)
 
 
 def _list_standing(name: str, affinity: np.ndarray) -> dict[str, np.ndarray]:

@@ -29,6 +29,12 @@ REDEMPTION_DAYS = "redemption_days"
 USES_AGAINST_OTHERS = "uses_against_others"
 CAMPAIGNS_USED_AGAINST_OTHERS = "campaigns_used_against_others"
 
+#: Columns of :func:`campaigns_received`.
+USES = "uses"
+USED = "used"
+EXPECTED = "expected"
+EXPECTED_USED = "expected_used"
+
 #: E(u) of somebody who never bought.
 NEW_SHOPPER = {
     FREQUENCY: 0.0,
@@ -144,11 +150,11 @@ def shoppers_orders(history: History) -> pl.LazyFrame:
     )
 
 
-def _receiving(history: History) -> pl.LazyFrame:
-    """Campaigns that each shopper was sent, and how the use of them compares with that of all who were sent the same.
+def campaigns_received(history: History) -> pl.LazyFrame:
+    """A row for each campaign that each shopper was sent before the moment, sorted by both.
 
-    Both ratios are own uses (campaigns used) over what the mean shopper of the same campaigns used, drawn towards 1:
-    above it is who uses more than others, however generous the campaigns were.
+    Columns: ``uses`` of its coupons by the shopper, ``used`` (whether there is one), and ``expected`` and
+    ``expected_used``, the means of these over all who were sent the campaign.
     """
     sent = pl.concat(
         [
@@ -156,25 +162,36 @@ def _receiving(history: History) -> pl.LazyFrame:
             history.scan("offers").select(c.SHOPPER, c.CAMPAIGN),
         ]
     ).unique()
-    uses = history.scan("redemptions").group_by(c.SHOPPER, c.CAMPAIGN).agg(pl.len().cast(pl.Float64).alias("uses"))
-    used = pl.col("uses") > 0
+    uses = history.scan("redemptions").group_by(c.SHOPPER, c.CAMPAIGN).agg(pl.len().cast(pl.Float64).alias(USES))
     return (
         sent.join(uses, on=[c.SHOPPER, c.CAMPAIGN], how="left")
-        .with_columns(pl.col("uses").fill_null(0.0))
+        .with_columns(pl.col(USES).fill_null(0.0))
+        .with_columns((pl.col(USES) > 0).cast(pl.Float64).alias(USED))
         .sort(c.SHOPPER, c.CAMPAIGN)  # a sum of floats depends on the order of its terms
         .with_columns(
-            pl.col("uses").mean().over(c.CAMPAIGN).alias("expected"),
-            used.mean().over(c.CAMPAIGN).alias("expected_campaigns"),
+            pl.col(USES).mean().over(c.CAMPAIGN).alias(EXPECTED),
+            pl.col(USED).mean().over(c.CAMPAIGN).alias(EXPECTED_USED),
         )
+    )
+
+
+def _receiving(history: History) -> pl.LazyFrame:
+    """Campaigns that each shopper was sent, and how the use of them compares with that of all who were sent the same.
+
+    Both ratios are own uses (campaigns used) over what the mean shopper of the same campaigns used, drawn towards 1:
+    above it is who uses more than others, however generous the campaigns were.
+    """
+    return (
+        campaigns_received(history)
         .group_by(c.SHOPPER, maintain_order=True)
         .agg(
             pl.len().cast(pl.Float64).alias(CAMPAIGNS_RECEIVED),
-            ((pl.col("uses").sum() + PRIOR_EXPECTED_USES) / (pl.col("expected").sum() + PRIOR_EXPECTED_USES)).alias(
+            ((pl.col(USES).sum() + PRIOR_EXPECTED_USES) / (pl.col(EXPECTED).sum() + PRIOR_EXPECTED_USES)).alias(
                 USES_AGAINST_OTHERS
             ),
             (
-                (used.sum() + PRIOR_EXPECTED_CAMPAIGNS)
-                / (pl.col("expected_campaigns").sum() + PRIOR_EXPECTED_CAMPAIGNS)
+                (pl.col(USED).sum() + PRIOR_EXPECTED_CAMPAIGNS)
+                / (pl.col(EXPECTED_USED).sum() + PRIOR_EXPECTED_CAMPAIGNS)
             ).alias(CAMPAIGNS_USED_AGAINST_OTHERS),
         )
     )

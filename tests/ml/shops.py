@@ -232,6 +232,10 @@ def generated_shop(seed: int = 3) -> Shop:
     shop.coupon(WITHOUT_SALE, UNSOLD, value=1.0)
     shop.coupon(NEW_COUPON, *PRODUCTS[5:8], value=1.0)  # soda
     shop.shopper(NEW_SHOPPER, joined=day(200))
+    homes = {shopper: ("town", "land")[number % 3] for number, shopper in enumerate(SHOPPERS) if number % 3 < 2}
+    shop.rows["shopper_attributes"] += [
+        {"shopper": shopper, "attribute": "home", "value": home} for shopper, home in homes.items()
+    ]
 
     likes = np.ones((len(SHOPPERS), len(LEAVES)))
     for row in likes:

@@ -9,9 +9,11 @@ from recommender.ml import features as f
 from recommender.ml import shopper_profile as profile
 from recommender.ml.behaviour import HORIZON
 from recommender.ml.contract import Reason
+from recommender.ml.people_alike import USE_BY_PEOPLE_ALIKE
 from recommender.ml.product_sets import BUYERS
 from recommender.ml.purchases import DAYS_SINCE_LAST, FADED_AMOUNT, FADED_TIMES, HALF_LIFE, TIMES
 from recommender.ml.standing import PER_MILLE
+from recommender.ml.tastes import NO_TASTE
 
 DAYS_A_MONTH = 30.4
 
@@ -124,14 +126,25 @@ def _place(kind: str, affinity: str) -> tuple[Saying, Saying]:
     return lambda row: place(row) if is_upper(row) else None, lambda row: None if is_upper(row) else place(row)
 
 
-def _more_than_others(kind: str, affinity: str) -> Saying:
+def _more_than_others(kind: str, affinity: str, *, without_any: float = 0.0) -> Saying:
+    """A reason that names the share of shoppers who have less of an affinity, where it is more than a half."""
     above, _ = f.standing_among_shoppers(affinity)
 
     def reason(row: Row) -> Reason | None:
-        below = floor(100 * (1 - row[above] / PER_MILLE)) / 100  # nobody buys more than all, themselves included
-        return {"kind": kind, "share": below} if row[affinity] > 0 and below > 0.5 else None
+        below = floor(100 * (1 - row[above] / PER_MILLE)) / 100  # nobody has more than all, themselves included
+        return {"kind": kind, "share": below} if row[affinity] > without_any and below > 0.5 else None
 
     return reason
+
+
+def _people_alike(row: Row) -> Reason | None:
+    factor = round(row[USE_BY_PEOPLE_ALIKE], 2)
+    return {"kind": "people_alike_use_coupons", "factor": factor} if factor > 1 else None
+
+
+def _people_alike_do_not(row: Row) -> Reason | None:
+    factor = round(row[USE_BY_PEOPLE_ALIKE], 2)
+    return {"kind": "people_alike_use_few_coupons", "factor": factor} if factor < 1 else None
 
 
 def _standing_in_the_list(kind: str, fact: str, affinities: Sequence[str]) -> Statement:
@@ -163,6 +176,9 @@ STATEMENTS: tuple[Statement, ...] = (
     _standing_in_the_list("place_by_chance", f.LIKELY_TO_BUY, (f.LIKELY_TO_BUY,)),
     _standing_among_shoppers("buys_more_than_others", FADED_TIMES, f.OWN_STANDINGS),
     _standing_among_shoppers("buys_more_of_category_than_others", f.CATEGORY_FADED_TIMES, f.CATEGORY_STANDINGS),
+    _whole("taste", _more_than_others("suits_taste", f.TASTE, without_any=NO_TASTE)),
+    _whole("association", _more_than_others("goes_with_purchases", f.ASSOCIATION)),
+    _whole("people alike", _people_alike, _people_alike_do_not),
     Statement(
         "coupon habit",
         (
