@@ -8,13 +8,12 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import cholesky, lapack
 from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.preprocessing import normalize
 
 #: Directions in which tastes differ. Half and twice as many tell about as much on the sample's validation campaigns.
 DIRECTIONS = 16
 #: The affinity of a shopper (to a coupon) of whom (of which) nothing is known.
-NO_TASTE = 1.0
+NOT_KNOWN = 1.0
 #: A product (category) that fewer bought (from) says nothing of those who did.
 FEWEST_BUYERS = 3
 #: Products and categories that are learned from, at most: those that most shoppers bought (from). What associations
@@ -65,14 +64,13 @@ class LatentTastes:
         if directions < 1:
             return
         learned = bought[:, self._known]
-        self._weights = TfidfTransformer(sublinear_tf=False).fit(learned)
-        self._directions = TruncatedSVD(directions, n_iter=4, random_state=seed).fit(self._weighed(learned))
-        rarity = self._weights.idf_ * np.sqrt(sold[self._known])
-        places = self._directions.components_ @ sparse.diags(rarity) @ members[self._known]
-        self._coupons = normalize(places, axis=0)
+        self._rarity = np.log((1 + bought.shape[0]) / (1 + learned.getnnz(axis=0)))
+        self._directions = TruncatedSVD(directions, n_iter=7, random_state=seed).fit(self._weighed(learned))
+        weights = self._rarity * np.sqrt(sold[self._known])
+        self._coupons = normalize(self._directions.components_ @ sparse.diags(weights) @ members[self._known], axis=0)
 
     def _weighed(self, bought: sparse.csr_matrix) -> sparse.csr_matrix:
-        return self._weights.transform(bought.log1p())
+        return normalize(bought.log1p() @ sparse.diags(self._rarity))
 
     def of_shoppers(self, bought: sparse.csr_matrix) -> np.ndarray:
         """(rows, k): 1 + the projection of a shopper's purchases on each coupon's direction, in [0, 2]; 1 where nothing
@@ -82,9 +80,9 @@ class LatentTastes:
             bought: (rows, n).
         """
         if not len(self._coupons):
-            return np.full((bought.shape[0], self._coupons.shape[1]), NO_TASTE)
+            return np.full((bought.shape[0], self._coupons.shape[1]), NOT_KNOWN)
         tastes = self._directions.transform(self._weighed(bought[:, self._known]))
-        return np.clip(NO_TASTE + tastes @ self._coupons, 0.0, 2.0)
+        return np.clip(NOT_KNOWN + tastes @ self._coupons, 0.0, 2.0)
 
 
 class Associations:
@@ -116,10 +114,10 @@ class Associations:
             self._weights = asked - of_inverse.T @ (of_inverse @ (asked / diagonal[:, None]))
 
     def of_shoppers(self, bought: sparse.csr_matrix) -> np.ndarray:
-        """(rows, k): the logarithm of purchases that the shopper's other categories speak for, averaged over each
-        coupon's categories; not below 0.
+        """(rows, k): 1 + the logarithm of purchases that the shopper's other categories speak for, averaged over each
+        coupon's categories; from 0 up, and 1 where nothing is known.
 
         Args:
             bought: (rows, g).
         """
-        return np.clip(bought[:, self._known].log1p() @ self._weights, 0.0, None)
+        return np.clip(NOT_KNOWN + bought[:, self._known].log1p() @ self._weights, 0.0, None)

@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 
 from recommender.ml import tastes
-from recommender.ml.tastes import MOST_TAUGHT_BY, NO_TASTE, PENALTY, Associations, LatentTastes, taught_by
+from recommender.ml.tastes import MOST_TAUGHT_BY, NOT_KNOWN, PENALTY, Associations, LatentTastes, taught_by
 
 #: Eight shoppers of two kinds and six products: three for each kind, of which each shopper has bought two. The last
 #: shopper has bought nothing.
@@ -39,20 +39,20 @@ def latent() -> np.ndarray:
 
 def test_a_shopper_is_near_to_what_those_alike_buy(latent: np.ndarray) -> None:
     """The first never bought product 2, which those with the same taste did, and none of the other kind's products."""
-    assert latent[0, 2] > NO_TASTE + 0.3
-    assert latent[0, 3:6] == pytest.approx(NO_TASTE, abs=0.01)
+    assert latent[0, 2] > NOT_KNOWN + 0.3
+    assert latent[0, 3:6] == pytest.approx(NOT_KNOWN, abs=0.01)
     assert (latent[:4, :3].min() > latent[:4, 3:6].max()) and (latent[4:8, 3:6].min() > latent[4:8, :3].max())
 
 
 def test_nothing_is_known_of_an_empty_history_or_a_product_nobody_bought(latent: np.ndarray) -> None:
-    assert latent[8] == pytest.approx(NO_TASTE)
-    assert latent[:, 6] == pytest.approx(NO_TASTE)
+    assert latent[8] == pytest.approx(NOT_KNOWN)
+    assert latent[:, 6] == pytest.approx(NOT_KNOWN)
 
 
 @pytest.mark.parametrize("rows", [0, 1])
 def test_too_few_shoppers_have_no_tastes_in_common(rows: int) -> None:
     few = BOUGHT[:rows]
-    assert (LatentTastes(few, np.ones(6), MEMBERS).of_shoppers(BOUGHT) == NO_TASTE).all()
+    assert (LatentTastes(few, np.ones(6), MEMBERS).of_shoppers(BOUGHT) == NOT_KNOWN).all()
 
 
 def test_what_few_bought_tells_nothing() -> None:
@@ -82,22 +82,22 @@ def test_associations_are_the_ridge_regression_of_each_category_on_the_others(
         X = logarithms[:, others]
         weights = np.linalg.solve(X.T @ X + 2.0 * np.eye(5), X.T @ logarithms[:, target])
         predicted[:, target] = X @ weights
-    assert found == pytest.approx(np.clip(predicted @ shares.toarray(), 0, None))
-    assert found[0, 1] > found[4, 1] == 0.0  # the first buys of the first kind, the fifth of the other
+    assert found == pytest.approx(NOT_KNOWN + predicted @ shares.toarray())
+    assert found[0, 1] > found[4, 1]  # the first buys of the first kind, the fifth of the other
 
 
 def test_own_purchases_alone_are_no_association() -> None:
     """Somebody who buys from one category only that nobody combines with another is told nothing of it."""
     alone = sparse.csr_matrix(np.diag([5.0, 5.0, 5.0, 0.0]).repeat(3, axis=0))
     associations = Associations(alone, sparse.eye(4, format="csr"))
-    assert associations.of_shoppers(alone) == pytest.approx(np.zeros((12, 4)), abs=1e-12)
+    assert associations.of_shoppers(alone) == pytest.approx(NOT_KNOWN)
 
 
 def test_no_categories_and_nobody_to_learn_from() -> None:
     none = Associations(sparse.csr_matrix((9, 0)), sparse.csr_matrix((0, 3)))
-    assert none.of_shoppers(sparse.csr_matrix((2, 0))).tolist() == [[0.0] * 3] * 2
+    assert none.of_shoppers(sparse.csr_matrix((2, 0))).tolist() == [[NOT_KNOWN] * 3] * 2
     nobody = Associations(sparse.csr_matrix((0, 6)), MEMBERS)
-    assert (nobody.of_shoppers(BOUGHT) == 0.0).all()
+    assert (nobody.of_shoppers(BOUGHT) == NOT_KNOWN).all()
 
 
 def test_only_the_categories_most_bought_from_are_associated(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +106,7 @@ def test_only_the_categories_most_bought_from_are_associated(monkeypatch: pytest
 
     found = Associations(more, sparse.eye(6, format="csr")).of_shoppers(more)
 
-    assert (found[:, :2] > 0).all() and (found[:, 2:] == 0).all()
+    assert (found[:, :2] > NOT_KNOWN).all() and (found[:, 2:] == NOT_KNOWN).all()
 
 
 def test_who_is_learned_from() -> None:

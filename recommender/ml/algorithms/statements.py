@@ -13,7 +13,7 @@ from recommender.ml.people_alike import USE_BY_PEOPLE_ALIKE
 from recommender.ml.product_sets import BUYERS
 from recommender.ml.purchases import DAYS_SINCE_LAST, FADED_AMOUNT, FADED_TIMES, HALF_LIFE, TIMES
 from recommender.ml.standing import PER_MILLE
-from recommender.ml.tastes import NO_TASTE
+from recommender.ml.tastes import NOT_KNOWN
 
 DAYS_A_MONTH = 30.4
 
@@ -176,8 +176,8 @@ STATEMENTS: tuple[Statement, ...] = (
     _standing_in_the_list("place_by_chance", f.LIKELY_TO_BUY, (f.LIKELY_TO_BUY,)),
     _standing_among_shoppers("buys_more_than_others", FADED_TIMES, f.OWN_STANDINGS),
     _standing_among_shoppers("buys_more_of_category_than_others", f.CATEGORY_FADED_TIMES, f.CATEGORY_STANDINGS),
-    _whole("taste", _more_than_others("suits_taste", f.TASTE, without_any=NO_TASTE)),
-    _whole("association", _more_than_others("goes_with_purchases", f.ASSOCIATION)),
+    _whole("taste", _more_than_others("suits_taste", f.TASTE, without_any=NOT_KNOWN)),
+    _whole("association", _more_than_others("goes_with_purchases", f.ASSOCIATION, without_any=NOT_KNOWN)),
     _whole("people alike", _people_alike, _people_alike_do_not),
     Statement(
         "coupon habit",
