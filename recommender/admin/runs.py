@@ -135,6 +135,11 @@ class RunAdmin(ReadOnlyMixin, TableAdmin):
     def list_possible_actions(self, obj: Run) -> Iterable[str]:
         return ACTIONS.get(Run.State(obj.state), ())
 
+    def refuse_action(self, request: HttpRequest, obj: Run, name: str) -> str | None:
+        if name != "approve" or obj.may_be_approved_by(request.user):  # type: ignore[arg-type]
+            return None
+        return _("You started run %(run)s, so somebody else has to approve it.") % {"run": obj.pk}
+
     @action(
         description=gettext_lazy("Approve"),
         permissions=["recommender.review_run"],
@@ -160,7 +165,7 @@ class RunAdmin(ReadOnlyMixin, TableAdmin):
             model_admin=self,
             request=request,
             obj=run,
-            refusal=_refuse(run, "approve"),
+            refusal=_refuse(run, "approve") or self.refuse_action(request, run, "approve"),
             confirmation=confirmation,
             act=act,
         )

@@ -23,7 +23,7 @@ admin.site.unregister(Group)
 class ShopAdmin(ModelAdmin):
     """One row: its page stands for the list, and it is neither added nor deleted."""
 
-    fields = ("name", "time_zone", "currency", "champion_link")
+    fields = ("name", "time_zone", "currency", "may_approve_own_runs", "champion_link")
     readonly_fields = ("champion_link",)
     search_fields = ("name",)
     warn_unsaved_form = True
