@@ -13,8 +13,10 @@ from django.utils.translation import gettext as _
 from unfold.admin import ModelAdmin
 from unfold.dataclasses import UnfoldAction
 
+from recommender.admin.history import HistoryMixin
 
-class TableAdmin(ModelAdmin):
+
+class TableAdmin(HistoryMixin, ModelAdmin):
     """An admin class for a table that may be large."""
 
     checks_class = ModelAdminChecks  # unfold's own look for permissions in a database that may not be migrated yet

@@ -2,6 +2,7 @@
 
 import pytest
 from django.contrib import admin
+from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.db.models import Model
 from django.test import Client
@@ -28,6 +29,7 @@ MACHINE_WRITTEN = [
     models.RunShard,
     models.Recommendation,
     models.Publication,
+    LogEntry,
 ]
 
 
