@@ -38,6 +38,12 @@ ACTIONS = {
 }
 
 
+class PublishForm(forms.Form):
+    """Names the publication that the page compared with, 0 for none: what came after it is not replaced unseen."""
+
+    live_seen = forms.IntegerField(required=False, widget=forms.HiddenInput())
+
+
 class PublishLaterForm(forms.Form):
     publish_at = forms.DateTimeField(
         label=gettext_lazy("Publish at"), widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"})
@@ -209,11 +215,12 @@ class RunAdmin(ReadOnlyMixin, TableAdmin):
     )
     def publish(self, request: HttpRequest, object_id: str) -> HttpResponse:
         run = self.get_viewable(request, object_id)
+        live = Publication.objects.live().filter(campaign=run.campaign_id).first()
 
-        def act(data: object) -> Outcome:
+        def act(data: Mapping[str, Any]) -> Outcome:
             from recommender.services.publishing import publish
 
-            publish(run=run, published_by=request.user)  # type: ignore[arg-type]
+            publish(run=run, published_by=request.user, live_seen=data["live_seen"])  # type: ignore[arg-type]
             return Outcome(_("Run %(run)s is live.") % {"run": run.pk})
 
         confirmation = Confirmation(
@@ -229,6 +236,8 @@ class RunAdmin(ReadOnlyMixin, TableAdmin):
             refusal=_refuse(run, "publish"),
             confirmation=confirmation,
             act=act,
+            form_class=PublishForm,
+            initial={"live_seen": live.pk if live is not None else 0},
         )
 
     @action(

@@ -52,7 +52,8 @@ class Migration(migrations.Migration):
             fields=[
                 ("key", models.UUIDField(primary_key=True, serialize=False, verbose_name="key")),
                 ("answered_at", models.DateTimeField(auto_now_add=True, db_index=True, verbose_name="answered")),
-                ("url", models.CharField(max_length=500, verbose_name="went on with")),
+                ("message", models.TextField(verbose_name="message")),
+                ("url", models.CharField(max_length=500, verbose_name="page to go on with")),
             ],
             options={
                 "verbose_name": "answer",
