@@ -28,8 +28,8 @@ class LogEntryAdmin(ReadOnlyMixin, TableAdmin):
     search_fields = ("object_repr__startswith", "object_id__exact", "user__username__exact")
     search_help_text = gettext_lazy("The beginning of a name, a whole key, or a whole user name.")
     ordering = ("-pk",)
-    fields = ("action_time", "who", "flag", "kind", "row", "what")
-    readonly_fields = ("who", "flag", "kind", "row", "what")
+    fields = ("action_time", "who", "action_flag", "kind", "row", "what")
+    readonly_fields = ("who", "kind", "row", "what")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LogEntry]:
         seen = [

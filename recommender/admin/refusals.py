@@ -6,7 +6,6 @@ from typing import Any
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils.translation import gettext as _
 
 
@@ -28,6 +27,7 @@ def show_outdated_page(request: HttpRequest, reason: str = "") -> HttpResponse:
             "You signed in anew since it was opened, or your browser sends no cookies. What you had saved is kept; "
             "what you sent just now was not saved. Open the page again and send it once more."
         ),
+        again=request.path,
     )
 
 
@@ -54,11 +54,6 @@ class SignedOutMiddleware:
             )
 
 
-def _refuse(request: HttpRequest, *, title: str, text: str) -> HttpResponse:
-    context = {
-        **admin.site.each_context(request),
-        "title": title,
-        "text": text,
-        "again": request.path if request.path.startswith(reverse("admin:index")) else None,
-    }
+def _refuse(request: HttpRequest, *, title: str, text: str, again: str | None = None) -> HttpResponse:
+    context = {**admin.site.each_context(request), "title": title, "text": text, "again": again}
     return TemplateResponse(request, "admin/recommender/refused.html", context, status=403).render()
