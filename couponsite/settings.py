@@ -44,6 +44,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "recommender.admin.refusals.SignedOutMiddleware",
     "recommender.admin.time_zone.ShopTimeZoneMiddleware",
 ]
 
@@ -101,6 +102,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = reverse_lazy("admin:login")
 LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
+CSRF_FAILURE_VIEW = "recommender.admin.refusals.show_outdated_page"
 
 # Languages and times. The shop's own time zone is a row (recommender.models.Shop): staff choose it.
 
@@ -174,6 +176,7 @@ UNFOLD = {
         {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("recommender/favicon.svg")}
     ],
     "STYLES": [lambda request: static("recommender/admin.css")],
+    "SCRIPTS": [lambda request: static("recommender/once.js")],
     "SHOW_LANGUAGES": True,
     "DASHBOARD_CALLBACK": "recommender.admin.home.describe_shop",
     "SIDEBAR": {"navigation": "recommender.admin.navigation.list_pages"},

@@ -14,12 +14,13 @@ from billiard import current_process
 from celery import current_app, shared_task
 from celery.signals import worker_process_init
 from django.db import transaction
+from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
 from couponsite.processes import die_with_parent
 from recommender import jobs
-from recommender.models import Campaign, Job, Run, RunShard
+from recommender.models import Answer, Campaign, Job, Run, RunShard
 from recommender.progress import Progress
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS", "LOKY_MAX_CPU_COUNT")
@@ -76,8 +77,9 @@ def score_shard(job_id: int, shard_id: int) -> None:
 
 @shared_task
 def sweep() -> None:
-    """Take up what dead workers left, begin what is due, and clear away the runs of jobs that were cancelled."""
+    """Take up what dead workers left, begin what is due, and clear away old answers and the runs of cancelled jobs."""
     jobs.resume_silent_jobs()
+    Answer.objects.forgettable_at(timezone.now()).delete()
     for run in Run.objects.filter(state=Run.State.COMPUTING, job__state=Job.State.CANCELLED):
         with transaction.atomic():
             # The shards first: a worker that is writing one is waited for, and one that would write later finds none.

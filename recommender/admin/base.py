@@ -13,8 +13,10 @@ from django.utils.translation import gettext as _
 from unfold.admin import ModelAdmin
 from unfold.dataclasses import UnfoldAction
 
+from recommender.admin.history import HistoryMixin
 
-class TableAdmin(ModelAdmin):
+
+class TableAdmin(HistoryMixin, ModelAdmin):
     """An admin class for a table that may be large."""
 
     checks_class = ModelAdminChecks  # unfold's own look for permissions in a database that may not be migrated yet
@@ -40,12 +42,20 @@ class TableAdmin(ModelAdmin):
         obj = self.get_object(request, object_id) if self.actions_detail else None
         if obj is None:
             return []
-        possible = {f"{self.opts.app_label}_{self.opts.model_name}_{name}" for name in self.list_possible_actions(obj)}
+        possible = {
+            f"{self.opts.app_label}_{self.opts.model_name}_{name}"
+            for name in self.list_possible_actions(obj)
+            if self.refuse_action(request, obj, name) is None
+        }
         return [action for action in super().get_actions_detail(request, object_id) if action.action_name in possible]
 
     def list_possible_actions(self, obj: Any) -> Iterable[str]:
         """Those of ``actions_detail`` that make sense in the state that ``obj`` is in."""
         return self.actions_detail
+
+    def refuse_action(self, request: HttpRequest, obj: Any, name: str) -> str | None:
+        """Why this member of staff cannot do with ``obj`` what others with the permission can; None if they can."""
+        return None
 
 
 class ReadOnlyMixin:

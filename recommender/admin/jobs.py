@@ -84,9 +84,19 @@ class JobAdmin(ReadOnlyMixin, TableAdmin):
     def list_possible_actions(self, obj: Job) -> Iterable[str]:
         return () if obj.is_finished or obj.cancel_requested else self.actions_detail
 
+    def has_cancel_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        """Whether a member of staff may cancel anybody's work, or started this job, or may publish what it would."""
+        if request.user.has_perm("recommender.cancel_job"):
+            return True
+        job = None if object_id is None else self.get_object(request, object_id)
+        if job is None:
+            return False
+        may_publish = request.user.has_perm("recommender.publish_run")
+        return job.started_by_id == request.user.pk or (job.kind == Job.Kind.PUBLISH and may_publish)
+
     @action(
         description=gettext_lazy("Cancel the job"),
-        permissions=["recommender.cancel_job"],
+        permissions=["cancel"],
         icon="cancel",
         variant=ActionVariant.DANGER,
     )

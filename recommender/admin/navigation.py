@@ -72,6 +72,7 @@ def _groups() -> list[tuple[str, list[Page]]]:
                 (_("Staff"), "badge", "recommender.user"),
                 (_("Groups"), "groups", "auth.group"),
                 (_("API keys"), "key", "recommender.apikey"),
+                (_("Changes"), "history", "admin.logentry"),
                 (_("Schedule"), "schedule", "django_celery_beat.periodictask"),
             ],
         ),

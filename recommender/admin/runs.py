@@ -38,6 +38,12 @@ ACTIONS = {
 }
 
 
+class PublishForm(forms.Form):
+    """Names the publication that the page compared with, 0 for none: what came after it is not replaced unseen."""
+
+    live_seen = forms.IntegerField(required=False, widget=forms.HiddenInput())
+
+
 class PublishLaterForm(forms.Form):
     publish_at = forms.DateTimeField(
         label=gettext_lazy("Publish at"), widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"})
@@ -135,6 +141,11 @@ class RunAdmin(ReadOnlyMixin, TableAdmin):
     def list_possible_actions(self, obj: Run) -> Iterable[str]:
         return ACTIONS.get(Run.State(obj.state), ())
 
+    def refuse_action(self, request: HttpRequest, obj: Run, name: str) -> str | None:
+        if name != "approve" or obj.may_be_approved_by(request.user):  # type: ignore[arg-type]
+            return None
+        return _("You started run %(run)s, so somebody else has to approve it.") % {"run": obj.pk}
+
     @action(
         description=gettext_lazy("Approve"),
         permissions=["recommender.review_run"],
@@ -160,7 +171,7 @@ class RunAdmin(ReadOnlyMixin, TableAdmin):
             model_admin=self,
             request=request,
             obj=run,
-            refusal=_refuse(run, "approve"),
+            refusal=_refuse(run, "approve") or self.refuse_action(request, run, "approve"),
             confirmation=confirmation,
             act=act,
         )
@@ -204,11 +215,12 @@ class RunAdmin(ReadOnlyMixin, TableAdmin):
     )
     def publish(self, request: HttpRequest, object_id: str) -> HttpResponse:
         run = self.get_viewable(request, object_id)
+        live = Publication.objects.live().filter(campaign=run.campaign_id).first()
 
-        def act(data: object) -> Outcome:
+        def act(data: Mapping[str, Any]) -> Outcome:
             from recommender.services.publishing import publish
 
-            publish(run=run, published_by=request.user)  # type: ignore[arg-type]
+            publish(run=run, published_by=request.user, live_seen=data["live_seen"])  # type: ignore[arg-type]
             return Outcome(_("Run %(run)s is live.") % {"run": run.pk})
 
         confirmation = Confirmation(
@@ -224,6 +236,8 @@ class RunAdmin(ReadOnlyMixin, TableAdmin):
             refusal=_refuse(run, "publish"),
             confirmation=confirmation,
             act=act,
+            form_class=PublishForm,
+            initial={"live_seen": live.pk if live is not None else 0},
         )
 
     @action(

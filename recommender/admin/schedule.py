@@ -3,6 +3,10 @@
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django_celery_beat.admin import ClockedScheduleAdmin as BeatClockedScheduleAdmin
 from django_celery_beat.admin import CrontabScheduleAdmin as BeatCrontabScheduleAdmin
 from django_celery_beat.admin import PeriodicTaskAdmin as BeatPeriodicTaskAdmin
@@ -10,7 +14,10 @@ from django_celery_beat.admin import PeriodicTaskForm, TaskSelectWidget
 from django_celery_beat.admin import PeriodicTaskInline as BeatPeriodicTaskInline
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 from unfold.admin import ModelAdmin, TabularInline
+from unfold.decorators import action
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from recommender.admin.history import HistoryMixin
 
 for model in (ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule):
     admin.site.unregister(model)
@@ -32,33 +39,53 @@ class PeriodicTaskInline(BeatPeriodicTaskInline, TabularInline):
 
 
 @admin.register(PeriodicTask)
-class PeriodicTaskAdmin(BeatPeriodicTaskAdmin, ModelAdmin):
+class PeriodicTaskAdmin(HistoryMixin, BeatPeriodicTaskAdmin, ModelAdmin):
     form = PeriodicTaskUnfoldForm
     show_full_result_count = False
     list_display = ("name", "enabled", "scheduler", "last_run_at", "one_off")
     list_filter = ("enabled", "one_off", "last_run_at")
     date_hierarchy = None
+    actions = ("enable_tasks", "disable_tasks", "run_tasks")
+
+    @action(description=gettext_lazy("Switch on"), permissions=["change"])
+    def enable_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
+        super().enable_tasks(request, queryset)
+        self._log(request, queryset, _("Switched on."))
+
+    @action(description=gettext_lazy("Switch off"), permissions=["change"])
+    def disable_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
+        super().disable_tasks(request, queryset)
+        self._log(request, queryset, _("Switched off."))
+
+    @action(description=gettext_lazy("Run now"), permissions=["change"])
+    def run_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
+        super().run_tasks(request, queryset)
+        self._log(request, queryset, _("Asked to run now."))
+
+    def _log(self, request: HttpRequest, tasks: QuerySet[PeriodicTask], message: str) -> None:
+        for task in tasks:
+            self.log_change(request, task, message)
 
 
 @admin.register(IntervalSchedule)
-class IntervalScheduleAdmin(ModelAdmin):
+class IntervalScheduleAdmin(HistoryMixin, ModelAdmin):
     search_fields = ("every", "period")
     inlines = (PeriodicTaskInline,)
 
 
 @admin.register(CrontabSchedule)
-class CrontabScheduleAdmin(BeatCrontabScheduleAdmin, ModelAdmin):
+class CrontabScheduleAdmin(HistoryMixin, BeatCrontabScheduleAdmin, ModelAdmin):
     search_fields = ("minute", "hour", "timezone")
     inlines = (PeriodicTaskInline,)
 
 
 @admin.register(SolarSchedule)
-class SolarScheduleAdmin(ModelAdmin):
+class SolarScheduleAdmin(HistoryMixin, ModelAdmin):
     search_fields = ("event",)
     inlines = (PeriodicTaskInline,)
 
 
 @admin.register(ClockedSchedule)
-class ClockedScheduleAdmin(BeatClockedScheduleAdmin, ModelAdmin):
+class ClockedScheduleAdmin(HistoryMixin, BeatClockedScheduleAdmin, ModelAdmin):
     search_fields = ("clocked_time",)
     inlines = (PeriodicTaskInline,)

@@ -14,16 +14,17 @@ from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from recommender.admin.base import change_url, link_to
+from recommender.admin.history import HistoryMixin
 from recommender.models import Shop, User
 
 admin.site.unregister(Group)
 
 
 @admin.register(Shop)
-class ShopAdmin(ModelAdmin):
+class ShopAdmin(HistoryMixin, ModelAdmin):
     """One row: its page stands for the list, and it is neither added nor deleted."""
 
-    fields = ("name", "time_zone", "currency", "champion_link")
+    fields = ("name", "time_zone", "currency", "may_approve_own_runs", "champion_link")
     readonly_fields = ("champion_link",)
     search_fields = ("name",)
     warn_unsaved_form = True
@@ -43,14 +44,19 @@ class ShopAdmin(ModelAdmin):
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):
+class UserAdmin(HistoryMixin, DjangoUserAdmin, ModelAdmin):
+    """Whoever leaves is made inactive. With their row what they did would go, and who approved or published it."""
+
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     show_full_result_count = False
     list_display = ("username", "first_name", "last_name", "email", "is_staff", "is_active", "last_login")
 
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return False
+
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
+class GroupAdmin(HistoryMixin, DjangoGroupAdmin, ModelAdmin):
     show_full_result_count = False

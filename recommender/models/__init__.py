@@ -1,6 +1,7 @@
 """The nouns: what the shop knows, and what was learned and done with it."""
 
 from recommender.models.access import ApiKey
+from recommender.models.answers import Answer
 from recommender.models.campaigns import Campaign, CampaignCoupon, CampaignShopper
 from recommender.models.catalogue import CATEGORY_SEPARATOR, Category, Product
 from recommender.models.coupons import Coupon, CouponTarget
@@ -15,6 +16,7 @@ from recommender.models.shoppers import Shopper
 __all__ = [
     "BACKTEST_FIGURE",
     "CATEGORY_SEPARATOR",
+    "Answer",
     "ApiKey",
     "Campaign",
     "CampaignCoupon",

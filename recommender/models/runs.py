@@ -10,6 +10,7 @@ from recommender.models.campaigns import Campaign
 from recommender.models.coupons import Coupon
 from recommender.models.jobs import Job
 from recommender.models.learning import ModelVersion, Snapshot
+from recommender.models.shop import Shop, User
 from recommender.models.shoppers import Shopper
 
 
@@ -83,6 +84,10 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return f"{self.campaign} · {self.pk}"
+
+    def may_be_approved_by(self, user: User) -> bool:
+        """Whether somebody else made the run, or the shop lets people approve their own."""
+        return self.created_by_id != user.pk or Shop.current().may_approve_own_runs
 
 
 class RunShard(models.Model):

@@ -46,6 +46,11 @@ class Shop(models.Model):
         related_name="+",
         help_text=_("The model that recommends. It changes by promotion only."),
     )
+    may_approve_own_runs = models.BooleanField(
+        _("whoever started a run may approve it"),
+        default=False,
+        help_text=_("Otherwise a run needs two pairs of eyes: whoever started it cannot approve it."),
+    )
 
     class Meta:
         verbose_name = _("shop")

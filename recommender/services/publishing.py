@@ -14,8 +14,17 @@ class NothingLive(ValueError):
     """A campaign shows no run."""
 
 
+class LiveChanged(ValueError):
+    """A campaign no longer shows what whoever publishes saw."""
+
+
 def publish(
-    *, run: Run, published_by: User | None = None, now: datetime | None = None, approve: bool = False
+    *,
+    run: Run,
+    published_by: User | None = None,
+    now: datetime | None = None,
+    approve: bool = False,
+    live_seen: int | None = None,
 ) -> Publication:
     """Show a run's lists instead of what its campaign shows now, and record since when.
 
@@ -24,8 +33,10 @@ def publish(
     Args:
         now: when it goes live, if not at this moment.
         approve: take the word of whoever publishes for the approval that a drafted run still lacks.
+        live_seen: key of the publication that was live when they decided, 0 if none was; anything if it is not given.
 
     Raises:
+        LiveChanged: somebody else published or rolled back meanwhile.
         WrongState: the run is not approved; with ``approve``, neither drafted nor approved.
     """
     publishable = [Run.State.DRAFTED, Run.State.APPROVED] if approve else [Run.State.APPROVED]
@@ -33,6 +44,10 @@ def publish(
         live = _lock_live(run.campaign_id)
         if live is not None and live.run_id == run.pk:
             return live
+        if live_seen is not None and live_seen != (live.pk if live is not None else 0):
+            raise LiveChanged(
+                _("What the campaign shows has changed meanwhile. Nothing was published: please look again.")
+            )
         locked = Run.objects.select_for_update().get(pk=run.pk)
         if locked.state not in publishable:
             raise WrongState(locked, publishable)

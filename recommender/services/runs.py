@@ -55,6 +55,10 @@ class WrongState(ValueError):
         )
 
 
+class OwnRun(ValueError):
+    """Whoever made a run may not approve it, unless the shop's settings allow it."""
+
+
 # Planning
 
 
@@ -389,7 +393,13 @@ def approve_run(*, run: Run, reviewed_by: models.User | None = None) -> Run:
 
     Raises:
         WrongState: the run is not drafted.
+        OwnRun: the reviewer made it.
     """
+    if reviewed_by is not None and not run.may_be_approved_by(reviewed_by):
+        raise OwnRun(
+            _("Run %(run)s was started by %(user)s, so somebody else has to approve it.")
+            % {"run": run.pk, "user": reviewed_by}
+        )
     return _review(run, [Run.State.DRAFTED], Run.State.APPROVED, reviewed_by)
 
 

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import Group
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 
@@ -76,6 +77,9 @@ def add_rows(number: int) -> None:
         campaign=campaign, run=run, published_at=moment, replaces=before, published_by=user
     )
     _add_schedules(number, moment)
+    LogEntry.objects.log_actions(
+        user_id=user.pk, queryset=[coupon], action_flag=CHANGE, change_message="Changed by hand.", single_object=True
+    )
 
 
 def add_version(number: int, *, job: models.Job | None = None, algorithm: str = "popularity") -> models.ModelVersion:

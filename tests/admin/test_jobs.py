@@ -8,7 +8,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from recommender.models import Campaign, Job
+from recommender.models import Campaign, Job, User
 from tests.services.small_shop import START
 
 TRAIN = "admin:recommender_modelversion_train"
@@ -109,6 +109,30 @@ def test_a_waiting_job_is_cancelled_at_once_and_a_finished_one_stays(admin_clien
     answer = admin_client.post(cancel, follow=True)
     assert [str(message) for message in answer.context["messages"]][-1] == "The job was finished already: done."
     assert Job.objects.get().state == Job.State.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("permissions", "kind", "own", "may"),
+    [
+        (["view_job"], Job.Kind.TRAIN, True, True),
+        (["view_job", "start_job"], Job.Kind.TRAIN, False, False),
+        (["view_job", "publish_run"], Job.Kind.PUBLISH, False, True),
+        (["view_job", "publish_run"], Job.Kind.TRAIN, False, False),
+        (["view_job", "cancel_job"], Job.Kind.TRAIN, False, True),
+        (["start_job"], Job.Kind.TRAIN, True, False),
+    ],
+)
+def test_own_work_and_publications_can_be_called_off(
+    permissions: list[str], kind: str, own: bool, may: bool, client_with: Callable[..., Client], job: Job
+) -> None:
+    client = client_with(*permissions)
+    Job.objects.update(kind=kind, started_by=User.objects.get() if own else None)
+    address = reverse("admin:recommender_job_cancel", args=[job.pk])
+    if "view_job" in permissions:
+        offered = client.get(reverse("admin:recommender_job_change", args=[job.pk])).context["actions_detail"]
+        assert [offer["path"] for offer in offered] == ([address] if may else [])
+    assert client.post(address).status_code == (302 if may else 403)
+    assert Job.objects.get().cancel_requested is may
 
 
 def test_who_may_not_cancel_cancels_nothing(client_with: Callable[..., Client], job: Job) -> None:

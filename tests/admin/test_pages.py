@@ -2,6 +2,7 @@
 
 import pytest
 from django.contrib import admin
+from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.db.models import Model
 from django.test import Client
@@ -28,6 +29,7 @@ MACHINE_WRITTEN = [
     models.RunShard,
     models.Recommendation,
     models.Publication,
+    LogEntry,
 ]
 
 
@@ -37,7 +39,7 @@ def address(model: type[Model], page: str, *arguments: object) -> str:
 
 def test_every_model_is_registered() -> None:
     own = {model for model in vars(models).values() if isinstance(model, type) and issubclass(model, Model)}
-    assert own <= set(MODELS)
+    assert own - {models.Answer} <= set(MODELS), "answers are the machinery of the pages themselves"
 
 
 @pytest.mark.parametrize("model", LISTED)

@@ -182,6 +182,23 @@ def test_a_run_is_published_at_a_moment_of_the_shops_clock(admin_client: Client,
     assert Job.objects.count() == 1
 
 
+def test_who_made_a_run_cannot_approve_it(admin_client: Client, admin_user: User, campaign: Campaign) -> None:
+    run = add_run(campaign, state=Run.State.DRAFTED)
+    Run.objects.update(created_by=admin_user)
+    offered = [offer["path"] for offer in admin_client.get(page(run)).context["actions_detail"]]
+    assert offered == [action("reject", run)]
+    before = Run.objects.values().get()
+    for answer in (admin_client.get(action("approve", run), follow=True), admin_client.post(action("approve", run))):
+        shown = admin_client.get(answer["Location"]) if answer.status_code == 302 else answer
+        assert messages_of(shown) == [f"You started run {run.pk}, so somebody else has to approve it."]
+    assert Run.objects.values().get() == before
+
+    Shop(may_approve_own_runs=True).save()
+    assert admin_client.get(page(run)).context["actions_detail"][0]["path"] == action("approve", run)
+    admin_client.post(action("approve", run))
+    assert (states(), Run.objects.get().reviewed_by) == ([Run.State.APPROVED], admin_user)
+
+
 @pytest.mark.parametrize("name", [*REVIEW, *PUBLISH])
 def test_who_may_only_look_changes_no_run(name: str, client_with: Callable[..., Client], campaign: Campaign) -> None:
     run = add_run(campaign, state=Run.State.DRAFTED if name in REVIEW else Run.State.APPROVED)

@@ -20,6 +20,7 @@ from recommender.services import runs, training
 from recommender.services.runs import (
     CLAIM_EXPIRES,
     NothingToRecommend,
+    OwnRun,
     WrongState,
     approve_run,
     compute_run,
@@ -447,6 +448,28 @@ def test_a_drafted_run_is_approved(reviewed: models.Campaign, reviewer: models.U
 
     assert (run.state, run.reviewed_by) == ("approved", reviewer)
     assert run.reviewed_at is not None
+
+
+def test_whoever_made_a_run_cannot_approve_it_unless_the_shop_says_so(
+    reviewed: models.Campaign, reviewer: models.User
+) -> None:
+    run = add_run(reviewed, state="drafted")
+    Run.objects.update(created_by=reviewer)
+    run.refresh_from_db()
+    before = Run.objects.values().get()
+
+    with pytest.raises(OwnRun, match=rf"^Run {run.pk} was started by reviewer, so somebody else has to approve it\.$"):
+        approve_run(run=run, reviewed_by=reviewer)
+    assert Run.objects.values().get() == before
+
+    models.Shop(may_approve_own_runs=True).save()
+    assert approve_run(run=run, reviewed_by=reviewer).state == "approved"
+
+
+def test_whoever_made_a_run_may_reject_it(reviewed: models.Campaign, reviewer: models.User) -> None:
+    run = add_run(reviewed, state="drafted")
+    Run.objects.update(created_by=reviewer)
+    assert reject_run(run=run, reviewed_by=reviewer).state == "rejected"
 
 
 @pytest.mark.parametrize("state", ["drafted", "approved"])

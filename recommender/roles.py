@@ -1,0 +1,77 @@
+"""Who may do what: the roles and the permissions of each. In the database a role is a group of the same name.
+
+What a role holds here reaches the database by a migration that calls :func:`grant_roles` with a copy of what it needs
+of this table; a test compares the two. A new model can be seen by every role as soon as such a migration ran; what else
+can be done with it is added below.
+"""
+
+from collections.abc import Collection, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from django.apps import apps as installed
+from django.contrib.auth.management import create_permissions
+
+#: Each entry stands for the permissions that it matches, written as in ``User.has_perm``.
+SEE_ALL = ("admin.view_logentry", "django_celery_beat.view_*", "recommender.view_*")
+#: What only administrators see. It is taken from the roles that see all the rest.
+UNSEEN = ("recommender.view_apikey", "recommender.view_user")
+
+ROLES: Mapping[str, Collection[str]] = {
+    "analyst": SEE_ALL,
+    "editor": (
+        *SEE_ALL,
+        *(
+            f"recommender.{verb}_{model}"
+            for model in (
+                "campaign",
+                "campaigncoupon",
+                "campaignshopper",
+                "category",
+                "coupon",
+                "coupontarget",
+                "product",
+            )
+            for verb in ("add", "change", "delete")
+        ),
+        "recommender.start_job",
+    ),
+    "approver": (*SEE_ALL, "recommender.review_run"),
+    "publisher": (*SEE_ALL, "recommender.publish_run"),
+    "administrator": ("admin.view_logentry", "auth.*_group", "django_celery_beat.*", "recommender.*"),
+}
+
+
+def holds(role: str, permission: str, *, roles: Mapping[str, Collection[str]], unseen: Collection[str]) -> bool:
+    """Whether a role is given a permission, by a table such as ``ROLES`` and ``UNSEEN``."""
+    if role != "administrator" and permission in unseen:
+        return False
+    return any(fnmatchcase(permission, pattern) for pattern in roles[role])
+
+
+def grant_roles(
+    apps: Any, *, roles: Mapping[str, Collection[str]], unseen: Collection[str], using: str = "default"
+) -> None:
+    """Give each group what the table says and take nothing away. Groups that are not there are made.
+
+    Args:
+        apps: the applications as a migration sees them. Their permissions, which Django makes only when all migrations
+            have run, are made first.
+    """
+    for app_config in installed.get_app_configs():
+        create_permissions(app_config, verbosity=0, using=using, apps=apps)
+    permissions = list(apps.get_model("auth", "Permission").objects.using(using).select_related("content_type"))
+    for role in roles:
+        group, _is_new = apps.get_model("auth", "Group").objects.using(using).get_or_create(name=role)
+        group.permissions.add(
+            *(
+                permission
+                for permission in permissions
+                if holds(
+                    role,
+                    f"{permission.content_type.app_label}.{permission.codename}",
+                    roles=roles,
+                    unseen=unseen,
+                )
+            )
+        )

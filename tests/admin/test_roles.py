@@ -1,0 +1,306 @@
+"""Who may do what: a table of role × action, compared with what the pages really let each role do.
+
+What can be done is found by walking the admin: a page, an action or an address that the table does not know fails.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group, Permission
+from django.contrib.sessions.models import Session
+from django.db.models import Model
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
+
+from recommender import models
+from recommender.models import Campaign, Job, Run
+from recommender.roles import ROLES, UNSEEN, grant_roles, holds
+from tests.admin.rows import add_rows
+from tests.services.small_shop import add_run
+
+pytestmark = pytest.mark.django_db
+
+NOBODY: frozenset[str] = frozenset()
+ALL = frozenset(ROLES)
+ADMINISTRATORS = frozenset({"administrator"})
+EDITORS = ADMINISTRATORS | {"editor"}
+APPROVERS = ADMINISTRATORS | {"approver"}
+PUBLISHERS = ADMINISTRATORS | {"publisher"}
+
+#: Of each model: who sees it, adds, changes and deletes its rows.
+PAGES = {
+    models.ApiKey: (ADMINISTRATORS, ADMINISTRATORS, NOBODY, NOBODY),
+    models.Campaign: (ALL, EDITORS, EDITORS, EDITORS),
+    models.CampaignCoupon: (ALL, EDITORS, EDITORS, EDITORS),
+    models.CampaignShopper: (ALL, EDITORS, EDITORS, EDITORS),
+    models.Category: (ALL, EDITORS, EDITORS, EDITORS),
+    models.Coupon: (ALL, EDITORS, EDITORS, EDITORS),
+    models.CouponTarget: (ALL, EDITORS, EDITORS, EDITORS),
+    models.Evaluation: (ALL, NOBODY, NOBODY, NOBODY),
+    models.Event: (ALL, NOBODY, NOBODY, NOBODY),
+    models.Job: (ALL, NOBODY, NOBODY, NOBODY),
+    models.ModelVersion: (ALL, NOBODY, NOBODY, NOBODY),
+    models.Order: (ALL, NOBODY, NOBODY, NOBODY),
+    models.OrderLine: (ALL, NOBODY, NOBODY, NOBODY),
+    models.Product: (ALL, EDITORS, EDITORS, EDITORS),
+    models.Promotion: (ALL, NOBODY, NOBODY, NOBODY),
+    models.Publication: (ALL, NOBODY, NOBODY, NOBODY),
+    models.Recommendation: (ALL, NOBODY, NOBODY, NOBODY),
+    models.Redemption: (ALL, NOBODY, NOBODY, NOBODY),
+    models.Run: (ALL, NOBODY, NOBODY, NOBODY),
+    models.RunShard: (ALL, NOBODY, NOBODY, NOBODY),
+    models.SearchTrial: (ALL, NOBODY, NOBODY, NOBODY),
+    models.Shop: (ALL, NOBODY, ADMINISTRATORS, NOBODY),
+    models.Shopper: (ALL, ADMINISTRATORS, ADMINISTRATORS, ADMINISTRATORS),
+    models.Snapshot: (ALL, NOBODY, NOBODY, NOBODY),
+    models.User: (ADMINISTRATORS, ADMINISTRATORS, ADMINISTRATORS, NOBODY),
+    ClockedSchedule: (ALL, ADMINISTRATORS, ADMINISTRATORS, ADMINISTRATORS),
+    CrontabSchedule: (ALL, ADMINISTRATORS, ADMINISTRATORS, ADMINISTRATORS),
+    Group: (ADMINISTRATORS, ADMINISTRATORS, ADMINISTRATORS, ADMINISTRATORS),
+    IntervalSchedule: (ALL, ADMINISTRATORS, ADMINISTRATORS, ADMINISTRATORS),
+    LogEntry: (ALL, NOBODY, NOBODY, NOBODY),
+    PeriodicTask: (ALL, ADMINISTRATORS, ADMINISTRATORS, ADMINISTRATORS),
+    SolarSchedule: (ALL, ADMINISTRATORS, ADMINISTRATORS, ADMINISTRATORS),
+}
+
+#: Who may do what else. Of work that somebody else started: one's own can always be cancelled.
+ACTIONS = {
+    "apikey.revoke": ADMINISTRATORS,
+    "campaign.recommend": EDITORS,
+    "campaign.roll_back": PUBLISHERS,
+    "job.cancel": ADMINISTRATORS,
+    "modelversion.compare": ALL,
+    "modelversion.compare_latest": ALL,
+    "modelversion.promote": ADMINISTRATORS,
+    "modelversion.train": EDITORS,
+    "periodictask.disable_tasks": ADMINISTRATORS,
+    "periodictask.enable_tasks": ADMINISTRATORS,
+    "periodictask.run_tasks": ADMINISTRATORS,
+    "recommendation.put_back": APPROVERS,
+    "recommendation.take_out": APPROVERS,
+    "run.approve": APPROVERS,
+    "run.publish": PUBLISHERS,
+    "run.publish_later": PUBLISHERS,
+    "run.reject": APPROVERS,
+    "searchtrial.search": EDITORS,
+}
+#: Actions that change nothing.
+LOOKING = {"modelversion.compare", "modelversion.compare_latest"}
+
+#: Who may open the pages that are neither of the above.
+ADDRESSES = {
+    "auth_user_password_change": ADMINISTRATORS,
+    "recommender_job_progress": ALL,
+    "recommender_modelversion_backtest_figure": ALL,
+    "recommender_modelversion_drawing": ALL,
+    "recommender_modelversion_figure": ALL,
+}
+
+#: Django's own pages of each model, which PAGES tells of. An autocompletion asks for the right to see.
+STANDARD = {"add", "autocomplete", "change", "changelist", "delete", "history"}
+
+
+@pytest.fixture
+def clients() -> dict[str, Client]:
+    """A member of staff of each role, signed in, and one without a role."""
+    models.Shop.current()  # the first page would make it
+    signed_in = {}
+    for role in [*ROLES, "no role"]:
+        user = models.User.objects.create(username=role, is_staff=True)
+        if role in ROLES:
+            user.groups.add(Group.objects.get(name=role))
+        signed_in[role] = Client()
+        signed_in[role].force_login(user)
+    return signed_in
+
+
+def address(model: type[Model], page: str, *arguments: object) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}", args=arguments)
+
+
+def everything() -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of every table but the sessions'."""
+    return {
+        model._meta.label: list(model._default_manager.order_by("pk").values_list())
+        for model in apps.get_models()
+        if model is not Session
+    }
+
+
+def walk() -> list[tuple[str, type[Model], str]]:
+    """Every action: its name, its model, and whether it is about a row, the list or rows that were chosen."""
+    found = []
+    for model, model_admin in admin.site._registry.items():
+        kinds = {"row": model_admin.actions_detail, "list": model_admin.actions_list, "chosen": model_admin.actions}
+        kinds |= {"in a row": model_admin.actions_row, "on saving": model_admin.actions_submit_line}
+        for kind, actions in kinds.items():
+            names = model_admin._extract_action_names(actions)
+            found += [(f"{model._meta.model_name}.{name}", model, kind) for name in names]
+    return found
+
+
+def test_the_table_knows_all_that_can_be_done() -> None:
+    assert set(PAGES) == set(admin.site._registry)
+    actions = {name: kind for name, _model, kind in walk()}
+    assert set(actions) == set(ACTIONS)
+    assert set(actions.values()) == {"row", "list", "chosen"}, "others are not tried below"
+    names = {pattern.name for page in admin.site._registry.values() for pattern in page.get_urls() if pattern.name}
+    standard = {f"{model._meta.app_label}_{model._meta.model_name}_{page}" for model in PAGES for page in STANDARD}
+    actions_addresses = {f"{model._meta.app_label}_{name.replace('.', '_')}" for name, model, _kind in walk()}
+    assert names - standard - actions_addresses == set(ADDRESSES)
+
+
+@pytest.mark.parametrize("model", PAGES, ids=lambda model: model.__name__)
+def test_pages(model: type[Model], clients: dict[str, Client]) -> None:
+    add_rows(1)
+    row = model._default_manager.earliest("pk")
+    see, add, change, delete = PAGES[model]
+    before = everything()
+    for role, client in clients.items():
+        answers = [
+            client.get(address(model, "changelist"), follow=True),
+            client.get(address(model, "change", row.pk)),
+            client.get(address(model, "history", row.pk)),
+        ]
+        refusals = {302, 403} if model is LogEntry else {403}  # entries of what one may not see are not there
+        assert {answer.status_code for answer in answers} <= ({200} if role in see else refusals), role
+        if role in add:
+            assert client.get(address(model, "add")).status_code == 200, role
+        else:
+            assert client.post(address(model, "add"), {}).status_code == 403, role
+        if role in change:
+            assert answers[1].context["has_change_permission"], role
+        else:
+            assert client.post(address(model, "change", row.pk), {}).status_code == 403, role
+        chosen = {"action": "delete_selected", "_selected_action": row.pk}
+        if role in delete:
+            assert client.get(address(model, "delete", row.pk)).status_code == 200, role
+            assert client.post(address(model, "changelist"), chosen).status_code == 200, role
+        else:
+            assert client.post(address(model, "delete", row.pk), {"post": "yes"}).status_code == 403, role
+            client.post(address(model, "changelist"), {**chosen, "post": "yes"})
+        assert everything() == before, role
+
+
+@pytest.mark.parametrize("role", [*ROLES, "no role"])
+@pytest.mark.parametrize(("name", "model", "kind"), walk(), ids=lambda value: value if isinstance(value, str) else "")
+def test_actions(
+    role: str, name: str, model: type[Model], kind: str, clients: dict[str, Client], request: pytest.FixtureRequest
+) -> None:
+    if name == "periodictask.run_tasks":
+        request.getfixturevalue("broker")
+    add_rows(1)
+    row, answer = _prepare(name, model)
+    action = name.partition(".")[2]
+    before = everything()
+    match kind:
+        case "row":
+            answered = clients[role].post(address(model, action, row.pk), answer)
+        case "list":
+            answered = clients[role].post(address(model, action), answer)
+        case _:
+            answered = clients[role].post(
+                address(model, "changelist"), {"action": action, "_selected_action": row.pk, **answer}
+            )
+    may = role in ACTIONS[name]
+    assert (everything() != before) is (may and name not in LOOKING)
+    if may:
+        assert answered.status_code in (200, 302)
+    elif kind != "chosen":  # an action on chosen rows is not known to those who may not
+        assert answered.status_code == 403
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_other_addresses(name: str, clients: dict[str, Client]) -> None:
+    add_rows(1)
+    rows = {"job": models.Job, "modelversion": models.ModelVersion, "user": models.User}
+    arguments = (
+        [] if name.endswith("backtest_figure") else [rows[name.split("_")[1]]._default_manager.earliest("pk").pk]
+    )
+    before = everything()
+    for role, client in clients.items():
+        refused = client.get(reverse(f"admin:{name}", args=arguments)).status_code == 403
+        assert refused is (role not in ADDRESSES[name]), role
+        if refused:
+            assert client.post(reverse(f"admin:{name}", args=arguments), {}).status_code == 403, role
+    assert everything() == before
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_own_work_can_be_called_off_by_whoever_started_it(role: str, clients: dict[str, Client]) -> None:
+    user = models.User.objects.get(username=role)
+    own = Job.objects.create(kind=Job.Kind.RECOMMEND, key="own", started_by=user)
+    clients[role].post(address(Job, "cancel", own.pk))
+    own.refresh_from_db()
+    assert own.state == Job.State.CANCELLED
+
+
+def test_the_groups_hold_what_the_table_of_roles_says() -> None:
+    for role in ROLES:
+        expected = {
+            name for name in _permissions(Permission.objects.all()) if holds(role, name, roles=ROLES, unseen=UNSEEN)
+        }
+        assert _permissions(Group.objects.get(name=role).permissions.all()) == expected, role
+
+
+def test_every_action_of_its_own_was_given_to_a_role_or_kept_for_administrators() -> None:
+    own = {
+        f"{model._meta.app_label}.{codename}"
+        for model in apps.get_app_config("recommender").get_models()
+        for codename, _name in model._meta.permissions
+    }
+    kept = {"recommender.cancel_job", "recommender.promote_modelversion"}
+    given = {
+        name for name in own for role in set(ROLES) - ADMINISTRATORS if holds(role, name, roles=ROLES, unseen=UNSEEN)
+    }
+    assert given == own - kept
+
+
+def test_a_role_is_added_to_what_a_group_had() -> None:
+    analysts = Group.objects.get(name="analyst")
+    kept = Permission.objects.get(codename="cancel_job")
+    analysts.permissions.set([kept])
+    grant_roles(apps, roles={"analyst": ["recommender.view_*"], "cashier": []}, unseen=["recommender.view_apikey"])
+    held = _permissions(analysts.permissions.all())
+    assert "recommender.cancel_job" in held
+    assert "recommender.view_user" in held
+    assert "recommender.view_apikey" not in held
+    assert Group.objects.get(name="cashier").permissions.count() == 0
+
+
+def _permissions(rows: Any) -> set[str]:
+    return {f"{label}.{codename}" for label, codename in rows.values_list("content_type__app_label", "codename")}
+
+
+def _prepare(name: str, model: type[Model]) -> tuple[Model, dict[str, Any]]:
+    """A row of the model in the state that the action needs, and the answer to its page."""
+    row = model._default_manager.latest("pk")
+    answer: dict[str, Any] = {}
+    match name:
+        case "run.approve" | "run.reject":
+            row = add_run(Campaign.objects.get(), state=Run.State.DRAFTED)
+        case "run.publish":
+            row = add_run(Campaign.objects.get())
+        case "run.publish_later":
+            row = add_run(Campaign.objects.get())
+            answer = {"publish_at": f"{timezone.now() + timedelta(days=1):%Y-%m-%dT%H:%M}"}
+        case "recommendation.take_out" | "recommendation.put_back":
+            models.Recommendation.objects.update(excluded=name.endswith("put_back"))
+            Run.objects.update(state=Run.State.DRAFTED)
+        case "campaign.recommend":
+            answer = {"top": "5"}
+        case "campaign.roll_back":
+            answer = {"live": models.Publication.objects.live().get().pk}
+        case "modelversion.promote":
+            answer = {"reason": "better"}
+        case "modelversion.train":
+            Job.objects.all().delete()
+        case "searchtrial.search":
+            answer = {"minutes": "5"}
+    return row, answer
