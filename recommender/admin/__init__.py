@@ -16,6 +16,7 @@ from recommender.admin import (
     search,
     shop,
     shoppers,
+    uploads,
 )
 
 __all__ = [
@@ -34,4 +35,5 @@ __all__ = [
     "search",
     "shop",
     "shoppers",
+    "uploads",
 ]
