@@ -44,8 +44,8 @@ def run_job(job_id: int) -> None:
     """Do a queued job. Its kind says what, and its arguments with what:
 
     - ``check``: ``upload`` (primary key)
-    - ``load``: ``upload`` (primary key), or ``folder``; ``dry_run`` and ``max_bad_share`` of a folder's load if they are
-      not the service's defaults
+    - ``load``: ``upload`` (primary key); or ``folder``, with ``dry_run`` and ``max_bad_share`` if they are not the
+      service's defaults
     - ``train``: ``as_of`` (ISO 8601) and ``algorithms`` (names), both optional
     - ``search``: ``seconds``; ``as_of`` and ``algorithms`` as for ``train``
     - ``evaluate``: ``start`` (ISO 8601); ``end``, ``validation_start`` and ``algorithms``, all optional

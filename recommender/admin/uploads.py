@@ -385,7 +385,7 @@ def _content_length(request: HttpRequest) -> int:
 
 
 def _read_on(request: HttpRequest) -> None:
-    """Read what a browser still sends and forget it: it shows no answer before it has sent all. There is an end to it."""
+    """Read what a browser still sends, to an end, and forget it: it shows no answer before it has sent all."""
     left = settings.UPLOAD_MAX_BYTES
     while left > 0 and (chunk := request.read(CHUNK_BYTES)):
         left -= len(chunk)

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from recommender.models import Upload, User
 
 #: What a file that can be loaded is called: a zip by any name, or a table by its own.
-NAME = re.compile(r"(?:.*\.zip|[a-z_]+\.(?:csv|csv\.gz|parquet))", re.IGNORECASE)
+NAME = re.compile(r"(?:[^\x00-\x1f/\\]+\.zip|[a-z_]+\.(?:csv|csv\.gz|parquet))", re.IGNORECASE)
 
 
 class UploadRefused(ValueError):
