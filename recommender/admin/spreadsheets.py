@@ -97,7 +97,6 @@ class SpreadsheetAdmin(ImportExportMixin, TableAdmin):
 
     def generate_log_entries(self, result: Result, request: HttpRequest) -> None:
         """Note in each object's history what the sheet changed, from what to what."""
-        resource = self._resource()
         content_type = ContentType.objects.get_for_model(self.model)
         LogEntry.objects.bulk_create(
             LogEntry(
@@ -107,7 +106,7 @@ class SpreadsheetAdmin(ImportExportMixin, TableAdmin):
                 object_repr=str(row.object_repr)[:200],
                 action_flag=FLAGS[row.import_type],
                 change_message=_("By spreadsheet. %(changes)s")
-                % {"changes": "; ".join(resource.describe_change(row.original, row.instance))},
+                % {"changes": "; ".join(f"{name}: {before or '–'} → {now or '–'}" for name, before, now in row.diff)},
             )
             for row in result
             if row.import_type in FLAGS
@@ -125,6 +124,3 @@ class SpreadsheetAdmin(ImportExportMixin, TableAdmin):
         )
         counts = {"count": new + updated + skipped, "new": new, "updated": updated, "skipped": skipped}
         messages.success(request, text % {name: f"{count:,}" for name, count in counts.items()})
-
-    def _resource(self) -> Any:
-        return self.resource_classes[0]()

@@ -74,7 +74,7 @@ class UploadAdmin(TableAdmin):
     list_before_template = "admin/recommender/upload_forms.html"
     change_form_outer_before_template = "admin/recommender/upload.html"
     fields = (
-        *("name", "source", "state_label", "size_in_words", "digest", "uploaded_by", "uploaded_at"),
+        *("name", "source", "state", "size_in_words", "digest", "uploaded_by", "uploaded_at"),
         *("check_job", "load_job", "loaded_at", "files_deleted_at"),
     )
     readonly_fields = fields

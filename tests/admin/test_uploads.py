@@ -17,6 +17,9 @@ from recommender.models import Job, Shopper, Upload
 from tests.services.ingest.exports import EXPORT, contents, write_export
 from tests.services.uploads.files import zip_export, zip_members
 
+# A job's heartbeat has a connection of its own, which sees only what is committed.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]
+
 ADD = reverse("admin:recommender_upload_add")
 LIST = reverse("admin:recommender_upload_changelist")
 

@@ -1,7 +1,7 @@
 """What the spreadsheets of all tables share: their rows are told by the shop's own identifiers."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.db import models
@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from import_export.instance_loaders import CachedInstanceLoader
 from import_export.resources import ModelResource
+from import_export.results import RowResult
 from import_export.widgets import Widget
 from tablib import Dataset
 
@@ -84,10 +85,33 @@ class SpreadsheetResource(ModelResource):
         """Raise SpreadsheetRefused when there are more rows than a spreadsheet may have."""
         refuse_too_many_rows(queryset.count())
 
-    def describe_change(self, original: models.Model | None, instance: models.Model) -> Iterable[str]:
-        """What a row of the sheet did to an object: a column, the value before and the value now."""
-        for field in self.get_import_fields():
-            before = "" if original is None else field.export(original)
-            now = field.export(instance)
-            if before != now:
-                yield f"{field.column_name}: {before[:100] or '–'} → {now[:100] or '–'}"
+    def get_diff_class(self) -> type["Changes"]:
+        return Changes
+
+    def after_import_row(self, row: Mapping[str, Any], row_result: RowResult, **kwargs: Any) -> None:
+        """Note for the preview where in the sheet a row stands, and whom it is about."""
+        row_result.line = kwargs["row_number"] + HEADER_ROWS
+        row_result.identifier = TextWidget().clean(row[self.identifier])
+
+
+class Changes:
+    """What a row of the sheet does to an object, column by column. The library makes one a row, as its ``diff``."""
+
+    def __init__(self, resource: SpreadsheetResource, instance: models.Model, new: bool) -> None:
+        self._before = {} if new else _export(resource, instance)
+        self._now: dict[str, str] = {}
+
+    def compare_with(self, resource: SpreadsheetResource, instance: models.Model) -> None:
+        self._now = _export(resource, instance)
+
+    def as_html(self) -> list[tuple[str, str, str]]:
+        """Of each column that changes its name, its cell before and its cell now."""
+        return [
+            (column, self._before.get(column, ""), cell)
+            for column, cell in self._now.items()
+            if cell != self._before.get(column, "")
+        ]
+
+
+def _export(resource: SpreadsheetResource, instance: models.Model) -> dict[str, str]:
+    return {field.column_name: field.export(instance) for field in resource.get_import_fields()}

@@ -110,16 +110,9 @@ def test_a_preview_changes_nothing() -> None:
 
 
 def test_a_change_is_told_from_what_to_what(coupon: Coupon) -> None:
-    resource = CouponResource()
-    result = resource.import_data(
-        Dataset(("c1", "Ice", "p2"), headers=["coupon_id", "title", "target_products"]),
-        retain_instance_in_row_result=True,
-    )
-    (row,) = result.rows
-    assert list(resource.describe_change(row.original, row.instance)) == [
-        "title: '=Ice → Ice",
-        "target_products: p1 → p2",
-    ]
+    (row,) = load(("coupon_id", "title", "target_products"), ("c1", "Ice", "p2")).rows
+    assert (row.line, row.identifier) == (2, "c1")
+    assert row.diff == [("title", "'=Ice", "Ice"), ("target_products", "p1", "p2")]
 
 
 @pytest.mark.parametrize(
