@@ -36,6 +36,10 @@ class Environment:
     redis_url: str
     language_code: str
     worker_concurrency: int
+    import_dir: Path
+    upload_max_megabytes: int
+    upload_max_unpacked_megabytes: int
+    upload_retention_days: int
     log_level: str
 
     @property
@@ -73,6 +77,10 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:
     redis_url = env.str("REDIS_URL", "")
     language_code = env.str("LANGUAGE_CODE", "en", validate=validate.OneOf(["en", "zh-hans"]))
     worker_concurrency = env.int("WORKER_CONCURRENCY", 2, validate=validate.Range(min=1))
+    import_dir = base_dir / (env.str("IMPORT_DIR", "") or data_dir / "imports")
+    upload_max_megabytes = env.int("UPLOAD_MAX_MEGABYTES", 2048, validate=validate.Range(min=1))
+    upload_max_unpacked_megabytes = env.int("UPLOAD_MAX_UNPACKED_MEGABYTES", 16_384, validate=validate.Range(min=1))
+    upload_retention_days = env.int("UPLOAD_RETENTION_DAYS", 30, validate=validate.Range(min=1))
     log_level = env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]))
     secret_key = env.str("SECRET_KEY", "")
     try:
@@ -101,6 +109,10 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:
         redis_url=redis_url or embedded_broker_url(data_dir),
         language_code=language_code,
         worker_concurrency=worker_concurrency,
+        import_dir=import_dir.resolve(),
+        upload_max_megabytes=upload_max_megabytes,
+        upload_max_unpacked_megabytes=upload_max_unpacked_megabytes,
+        upload_retention_days=upload_retention_days,
         log_level=log_level,
     )
 

@@ -20,6 +20,8 @@ DATA_DIR: Path = ENVIRONMENT.data_dir
 
 INSTALLED_APPS = [
     "unfold",
+    "unfold.contrib.import_export",
+    "import_export",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -90,6 +92,20 @@ STORAGES = {
 }
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
+
+# What staff bring in
+
+IMPORT_DIR: Path = ENVIRONMENT.import_dir
+UPLOAD_MAX_BYTES = ENVIRONMENT.upload_max_megabytes * 2**20
+UPLOAD_MAX_UNPACKED_BYTES = ENVIRONMENT.upload_max_unpacked_megabytes * 2**20
+UPLOAD_RETENTION_DAYS = ENVIRONMENT.upload_retention_days
+FILE_UPLOAD_TEMP_DIR = DATA_DIR  # the system's own folder for such files may be small, or memory
+FILE_UPLOAD_PERMISSIONS = 0o600
+
+IMPORT_EXPORT_USE_TRANSACTIONS = True
+IMPORT_EXPORT_ESCAPE_FORMULAE_ON_EXPORT = True
+# Between preview and confirmation a spreadsheet lies where every web process finds it.
+IMPORT_EXPORT_TMP_STORAGE_CLASS = "import_export.tmp_storages.MediaStorage"
 
 # People
 

@@ -20,7 +20,7 @@ from django.utils.translation import gettext as _
 
 from couponsite.processes import die_with_parent
 from recommender import jobs
-from recommender.models import Answer, Campaign, Job, Run, RunShard
+from recommender.models import Answer, Campaign, Job, Run, RunShard, Upload
 from recommender.progress import Progress
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS", "LOKY_MAX_CPU_COUNT")
@@ -43,7 +43,9 @@ def prepare_worker_process(**kwargs: Any) -> None:
 def run_job(job_id: int) -> None:
     """Do a queued job. Its kind says what, and its arguments with what:
 
-    - ``load``: ``folder``; ``dry_run`` and ``max_bad_share`` if they are not the service's defaults
+    - ``check``: ``upload`` (primary key)
+    - ``load``: ``upload`` (primary key); or ``folder``, with ``dry_run`` and ``max_bad_share`` if they are not the
+      service's defaults
     - ``train``: ``as_of`` (ISO 8601) and ``algorithms`` (names), both optional
     - ``search``: ``seconds``; ``as_of`` and ``algorithms`` as for ``train``
     - ``evaluate``: ``start`` (ISO 8601); ``end``, ``validation_start`` and ``algorithms``, all optional
@@ -93,7 +95,26 @@ def retrain() -> None:
     jobs.start_job(kind=Job.Kind.TRAIN, key="train", arguments={})
 
 
+@shared_task
+def delete_old_uploads() -> None:
+    """Delete the files of uploads that are older than the site keeps them."""
+    from recommender.services.uploads.retention import delete_old_files
+
+    delete_old_files(now=timezone.now())
+
+
+def _check(job: Job, progress: Progress) -> Mapping[str, Any]:
+    from recommender.services.uploads.loading import check_upload
+
+    return {"state": check_upload(upload=_upload(job), progress=progress).state}
+
+
 def _load(job: Job, progress: Progress) -> Mapping[str, Any]:
+    if "upload" in job.arguments:
+        from recommender.services.uploads.loading import load_upload
+
+        return {"state": load_upload(upload=_upload(job), progress=progress).state}
+
     from dataclasses import asdict
 
     from recommender.services.ingest import load_export
@@ -183,6 +204,7 @@ def _publish(job: Job, progress: Progress) -> Mapping[str, Any]:
 
 _MOMENTS = ("start", "end", "validation_start")
 _WORK: dict[Job.Kind, jobs.Work] = {
+    Job.Kind.CHECK: _check,
     Job.Kind.LOAD: _load,
     Job.Kind.TRAIN: _train,
     Job.Kind.SEARCH: _search,
@@ -190,6 +212,13 @@ _WORK: dict[Job.Kind, jobs.Work] = {
     Job.Kind.RECOMMEND: _recommend,
     Job.Kind.PUBLISH: _publish,
 }
+
+
+def _upload(job: Job) -> Upload:
+    upload = Upload.objects.filter(pk=job.arguments["upload"]).first()
+    if upload is None:
+        raise ValueError(_("The upload is gone."))
+    return upload
 
 
 def _as_of(job: Job) -> datetime | None:

@@ -11,6 +11,7 @@ from couponsite.environment import embedded_broker_socket, read_environment
 VARIABLES = (
     *("DATA_DIR", "DATABASE_URL", "REDIS_URL", "SECRET_KEY", "DEBUG", "ALLOWED_HOSTS"),
     *("CSRF_TRUSTED_ORIGINS", "LANGUAGE_CODE", "WORKER_CONCURRENCY", "LOG_LEVEL"),
+    *("IMPORT_DIR", "UPLOAD_MAX_MEGABYTES", "UPLOAD_MAX_UNPACKED_MEGABYTES", "UPLOAD_RETENTION_DAYS"),
 )
 
 

@@ -17,6 +17,7 @@ from recommender.admin import (
     search,
     shop,
     shoppers,
+    uploads,
 )
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "search",
     "shop",
     "shoppers",
+    "uploads",
 ]

@@ -3,7 +3,9 @@
 from django.contrib import admin
 
 from recommender.admin.base import TableAdmin
+from recommender.admin.spreadsheets import SpreadsheetAdmin
 from recommender.models import Category, Product
+from recommender.services.spreadsheets.products import ProductResource
 
 
 @admin.register(Category)
@@ -16,7 +18,8 @@ class CategoryAdmin(TableAdmin):
 
 
 @admin.register(Product)
-class ProductAdmin(TableAdmin):
+class ProductAdmin(SpreadsheetAdmin):
+    resource_classes = (ProductResource,)
     list_display = ("product_id", "name", "category", "brand", "price", "active")
     list_select_related = ("category",)
     list_filter = ("active",)

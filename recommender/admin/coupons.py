@@ -4,7 +4,9 @@ from django.contrib import admin
 from unfold.admin import TabularInline
 
 from recommender.admin.base import TableAdmin
+from recommender.admin.spreadsheets import SpreadsheetAdmin
 from recommender.models import Coupon, CouponTarget
+from recommender.services.spreadsheets.coupons import CouponResource
 
 
 class CouponTargetInline(TabularInline):
@@ -16,7 +18,8 @@ class CouponTargetInline(TabularInline):
 
 
 @admin.register(Coupon)
-class CouponAdmin(TableAdmin):
+class CouponAdmin(SpreadsheetAdmin):
+    resource_classes = (CouponResource,)
     list_display = ("coupon_id", "title", "discount_type", "discount_value", "starts_at", "ends_at", "active")
     list_filter = ("active", "discount_type", "stackable")
     search_fields = ("coupon_id__startswith", "offer_id__startswith", "code__exact", "title")

@@ -65,7 +65,7 @@ class JobAdmin(ReadOnlyMixin, TableAdmin):
 
     def progress(self, request: HttpRequest, job_id: int) -> JsonResponse:
         """How far a job is, for the page that shows it."""
-        return JsonResponse(_describe(self.get_viewable(request, str(job_id))))
+        return JsonResponse(describe_progress(self.get_viewable(request, str(job_id))))
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -125,7 +125,8 @@ class JobAdmin(ReadOnlyMixin, TableAdmin):
         return confirm_and_do(model_admin=self, request=request, obj=job, confirmation=confirmation, act=act)
 
 
-def _describe(job: Job) -> dict[str, object]:
+def describe_progress(job: Job) -> dict[str, object]:
+    """How far a job is, as its page's script reads it."""
     return {
         "state": job.state,
         "state_label": job.get_state_display(),

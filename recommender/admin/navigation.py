@@ -32,6 +32,7 @@ def _groups() -> list[tuple[str, list[Page]]]:
         (
             _("Data"),
             [
+                (_("Bring data in"), "upload_file", "recommender.upload"),
                 (_("Shoppers"), "group", "recommender.shopper"),
                 (_("Products"), "inventory_2", "recommender.product"),
                 (_("Categories"), "account_tree", "recommender.category"),

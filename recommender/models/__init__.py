@@ -12,6 +12,7 @@ from recommender.models.orders import Order, OrderLine
 from recommender.models.runs import Publication, Recommendation, Run, RunShard
 from recommender.models.shop import Shop, User
 from recommender.models.shoppers import Shopper
+from recommender.models.uploads import Upload
 
 __all__ = [
     "BACKTEST_FIGURE",
@@ -41,5 +42,6 @@ __all__ = [
     "Shop",
     "Shopper",
     "Snapshot",
+    "Upload",
     "User",
 ]

@@ -29,6 +29,7 @@ class Job(models.Model):
     """
 
     class Kind(models.TextChoices):
+        CHECK = "check", _("check an upload")
         LOAD = "load", _("load history")
         TRAIN = "train", _("compare and train")
         SEARCH = "search", _("search for the model")

@@ -42,6 +42,7 @@ def add_rows(number: int) -> None:
         product=product,
         campaign=campaign,
     )
+    models.Upload.objects.create(source=models.Upload.Source.FOLDER, name=f"export-{number}", uploaded_by=user)
     job = models.Job.objects.create(kind=models.Job.Kind.TRAIN, key=f"train-{number}", started_by=user)
     version = add_version(number, job=job)
     models.Evaluation.objects.create(model_version=version, metric="roc_auc", value=0.8, low=0.75, high=0.85)

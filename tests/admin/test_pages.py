@@ -125,6 +125,7 @@ def test_machine_written_rows_are_neither_changed_nor_deleted(model: type[Model]
         (models.Run, "campaign-2"),
         (models.Recommendation, "shopper-2"),
         (models.Recommendation, "coupon-2"),
+        (models.Upload, "export-2"),
         (models.User, "user-2"),
         (models.ApiKey, "till 2"),
     ],

@@ -133,6 +133,8 @@ class Merger:
 
     def _write_categories(self) -> None:
         """Insert the new levels of the catalogue, parents first."""
+        if CATEGORIES not in self._numbers:  # no file of the export speaks of them
+            return
         added = self._numbers[CATEGORIES].filter(pl.col("number") < 0)["identifier"]
         levels = pl.DataFrame({"path": added}).with_columns(
             depth=pl.col("path").str.count_matches(CATEGORY_SEPARATOR, literal=True),

@@ -55,8 +55,11 @@ class Content:
     malformed: list[tuple[int, str]]
 
 
-def find_files(folder: Path) -> list[File]:
+def find_files(folder: Path, *, whole: bool = True) -> list[File]:
     """The export's files in a folder, in the order of :data:`TABLES`, each with its header read and checked.
+
+    Args:
+        whole: whether the tables that a shop cannot be without must be there; else any one will do.
 
     Raises:
         LoadRefused: the folder or a required file or column is missing, a table comes twice, or a header is unreadable.
@@ -70,9 +73,14 @@ def find_files(folder: Path) -> list[File]:
             raise LoadRefused(f"{' and '.join(path.name for path in paths)} hold the same table. Expected one of them.")
         if paths:
             files.append(_opened(table, paths[0]))
-        elif table.required:
+        elif table.required and whole:
             names = ", ".join(f"{table.name}{suffix}" for suffix in SUFFIXES)
             raise LoadRefused(f"{table.name} is missing in {folder}. Expected one of {names}.")
+    if not files:
+        raise LoadRefused(
+            f"No file in {folder} is named like a table. Expected one of {', '.join(table.name for table in TABLES)}, "
+            f"followed by {', '.join(SUFFIXES)}."
+        )
     return files
 
 

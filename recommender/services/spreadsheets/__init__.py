@@ -1,0 +1,1 @@
+"""Small tables by spreadsheet, in and out. Large ones come in as an upload."""

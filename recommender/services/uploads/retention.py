@@ -1,0 +1,52 @@
+"""Files of uploads are deleted: when staff say so, and when they are old. What was found and done stays on record."""
+
+import logging
+import shutil
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from recommender.models import Job, Upload
+
+logger = logging.getLogger(__name__)
+
+
+def delete_files(*, upload: Upload) -> Upload:
+    """Delete the file of an upload and its rows that were put aside. A folder under the import directory stays.
+
+    Raises:
+        ValueError: a job works on it.
+    """
+    with transaction.atomic():
+        now = Upload.objects.select_for_update().get(pk=upload.pk)
+        if Job.objects.unfinished().filter(key=now.job_key).exists():
+            raise ValueError(_("A job works on it. Cancel the job first."))
+        # Inside the transaction: a deletion that fails is tried again, because the row says nothing of it.
+        if now.directory.exists():
+            shutil.rmtree(now.directory)
+        if now.files_deleted_at is None:
+            now.files_deleted_at = timezone.now()
+            now.save(update_fields=["files_deleted_at"])
+    return now
+
+
+def delete_old_files(*, now: datetime) -> int:
+    """Delete the files of uploads that are older than the site keeps them.
+
+    Returns:
+        How many uploads lost theirs.
+    """
+    before = now - timedelta(days=settings.UPLOAD_RETENTION_DAYS)
+    old = Upload.objects.filter(uploaded_at__lt=before, files_deleted_at__isnull=True)
+    deleted = 0
+    for upload in old.order_by("pk").iterator():
+        try:
+            delete_files(upload=upload)
+        except (ValueError, OSError):  # the next night tries again
+            logger.warning("The files of upload %s stay.", upload.pk, exc_info=True)
+        else:
+            deleted += 1
+    return deleted
