@@ -14,6 +14,7 @@ from recommender.admin import (
     runs,
     schedule,
     search,
+    segments,
     shop,
     shoppers,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "runs",
     "schedule",
     "search",
+    "segments",
     "shop",
     "shoppers",
 ]
