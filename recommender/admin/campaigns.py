@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -106,8 +107,9 @@ class CampaignAdmin(RemarksMixin, TableAdmin):
 
         return remark_on_campaign(campaign=obj, now=timezone.now())
 
-    def get_custom_urls(self) -> tuple[tuple[str, str, Any], ...]:
-        return (("calendar/", "recommender_campaign_calendar", self.calendar),)
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.calendar)
+        return [path("calendar/", view, name="recommender_campaign_calendar"), *super().get_urls()]
 
     def calendar(self, request: HttpRequest) -> HttpResponse:
         if not self.has_view_permission(request):

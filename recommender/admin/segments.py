@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -56,11 +56,13 @@ class SegmentAdmin(TableAdmin):
     def conditions_in_words(self, segment: Segment) -> str:
         return "; ".join(describe_condition(condition) for condition in segment.conditions.all())
 
-    def get_custom_urls(self) -> tuple[tuple[str, str, Any], ...]:
-        return (
-            ("preview/", "recommender_segment_preview", self.preview),
-            ("<int:segment_id>/preview/", "recommender_segment_preview_of", self.preview),
-        )
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.preview)
+        return [
+            path("preview/", view, name="recommender_segment_preview"),
+            path("<int:segment_id>/preview/", view, name="recommender_segment_preview_of"),
+            *super().get_urls(),
+        ]
 
     def changeform_view(
         self,
@@ -69,13 +71,15 @@ class SegmentAdmin(TableAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        address = (
-            reverse("admin:recommender_segment_preview_of", args=[object_id])
-            if object_id is not None and object_id.isdecimal()
-            else reverse("admin:recommender_segment_preview")
-        )
-        extra_context = {**(extra_context or {}), "preview_url": address}
+        extra_context = {**(extra_context or {}), "preview_url": self._preview_url(request, object_id)}
         return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def _preview_url(self, request: HttpRequest, object_id: str | None) -> str | None:
+        if object_id is None:
+            return reverse("admin:recommender_segment_preview")
+        if not object_id.isdecimal() or not self.has_change_permission(request):
+            return None
+        return reverse("admin:recommender_segment_preview_of", args=[object_id])
 
     def preview(self, request: HttpRequest, segment_id: int | None = None) -> HttpResponse:
         """Who would belong to the segment if the form that is posted were saved. Nothing is."""

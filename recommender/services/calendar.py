@@ -45,8 +45,8 @@ def list_calendar(*, first: date, until: date, zone: ZoneInfo) -> list[CalendarR
     rows = {campaign.pk: _place(campaign, first, until, zone) for campaign in campaigns}
     coupons = _shared_coupons(list(rows))
     for one, other in combinations(campaigns, 2):
-        days = _common_days(rows[one.pk], rows[other.pk])
-        if days:
+        if one.starts_at < other.ends_at and other.starts_at < one.ends_at:
+            days = _common_days(rows[one.pk], rows[other.pk])
             in_common = _compare(one, other, coupons.get(frozenset((one.pk, other.pk)), 0))
             rows[one.pk].meetings.append(Meeting(other, days, in_common))
             rows[other.pk].meetings.append(Meeting(one, days, in_common))
