@@ -5,21 +5,26 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.admin import TabularInline
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
-from unfold.widgets import UnfoldAdminIntegerFieldWidget
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
 from recommender.admin.base import TableAdmin, change_url, changelist_url, link_to
+from recommender.admin.campaign_calendar import describe_calendar
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
+from recommender.admin.remarks import RemarksMixin
 from recommender.admin.runs import tabulate_runs
-from recommender.models import Campaign, CampaignCoupon, CampaignShopper, Job, Publication, Run
+from recommender.models import Campaign, CampaignCoupon, CampaignSegment, CampaignShopper, Job, Publication, Run
 
 LATEST_RUNS = 5
 
@@ -30,6 +35,13 @@ class CampaignCouponInline(TabularInline):
     ordering = ("pk",)
     extra = 0
     per_page = 20  # a campaign may have thousands
+
+
+class CampaignSegmentInline(TabularInline):
+    model = CampaignSegment
+    autocomplete_fields = ("segment",)
+    ordering = ("pk",)
+    extra = 0
 
 
 class RecommendForm(forms.Form):
@@ -48,15 +60,62 @@ class RollbackForm(forms.Form):
     live = forms.IntegerField(widget=forms.HiddenInput())
 
 
+class DuplicateForm(forms.Form):
+    campaign_id = forms.CharField(label=gettext_lazy("Identifier"), max_length=64, widget=UnfoldAdminTextInputWidget())
+    name = forms.CharField(
+        label=gettext_lazy("Name"), max_length=300, required=False, widget=UnfoldAdminTextInputWidget()
+    )
+    starts_at = forms.DateTimeField(
+        label=gettext_lazy("Starts"),
+        help_text=gettext_lazy("By the shop's clock. It lasts as long as the other."),
+        widget=UnfoldAdminTextInputWidget({"type": "datetime-local"}),
+    )
+
+
 @admin.register(Campaign)
-class CampaignAdmin(TableAdmin):
+class CampaignAdmin(RemarksMixin, TableAdmin):
     list_display = ("campaign_id", "name", "kind", "starts_at", "ends_at", "is_running")
     list_filter = ("kind", "starts_at")
     search_fields = ("campaign_id__startswith", "name")
     ordering = ("-starts_at",)
-    inlines = (CampaignCouponInline,)
+    fieldsets = (
+        (gettext_lazy("The campaign"), {"fields": ("name", ("campaign_id", "kind"))}),
+        (gettext_lazy("When and for how much"), {"fields": (("starts_at", "ends_at"), "budget")}),
+        (
+            gettext_lazy("For whom"),
+            {
+                "fields": ("holdout_percent",),
+                "description": gettext_lazy(
+                    "Whoever is in any of the segments below and in none that is excluded; without segments everyone. "
+                    "A list that the shop gave comes before both. Who is held out is drawn when recommendations are "
+                    "computed, and stays once something was published."
+                ),
+            },
+        ),
+    )
+    inlines = (CampaignSegmentInline, CampaignCouponInline)
     change_form_outer_before_template = "admin/recommender/campaign_runs.html"
-    actions_detail = ("recommend", "roll_back")
+    actions_detail = ("recommend", "duplicate", "roll_back")
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        from recommender.services.campaigns import propose_campaign
+
+        return propose_campaign(now=timezone.now()) | super().get_changeform_initial_data(request)
+
+    def find_remarks(self, obj: Campaign) -> list[str]:
+        from recommender.services.remarks import remark_on_campaign
+
+        return remark_on_campaign(campaign=obj, now=timezone.now())
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.calendar)
+        return [path("calendar/", view, name="recommender_campaign_calendar"), *super().get_urls()]
+
+    def calendar(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        context = {**self.admin_site.each_context(request), "opts": self.opts, **describe_calendar(request)}
+        return TemplateResponse(request, "admin/recommender/campaign_calendar.html", context)
 
     @display(description=gettext_lazy("running"), boolean=True)
     def is_running(self, campaign: Campaign) -> bool:
@@ -71,7 +130,7 @@ class CampaignAdmin(TableAdmin):
         return super().change_view(request, object_id, form_url, extra_context)
 
     def list_possible_actions(self, obj: Campaign) -> Iterable[str]:
-        return self.actions_detail if _find_live(obj) else ("recommend",)
+        return self.actions_detail if _find_live(obj) else ("recommend", "duplicate")
 
     @action(
         description=gettext_lazy("Recommend"),
@@ -97,7 +156,11 @@ class CampaignAdmin(TableAdmin):
             title=_("Compute recommendations"),
             text=_("The champion scores the campaign's coupons for its shoppers. Shoppers see nothing before review."),
             button=_("Recommend"),
-            facts=[(_("Campaign"), campaign), (_("Coupons"), f"{campaign.campaign_coupons.count():,}")],
+            facts=[
+                (_("Campaign"), campaign),
+                (_("Coupons"), f"{campaign.campaign_coupons.count():,}"),
+                *_foresee(campaign),
+            ],
         )
         return confirm_and_do(
             model_admin=self,
@@ -106,6 +169,42 @@ class CampaignAdmin(TableAdmin):
             confirmation=confirmation,
             act=act,
             form_class=RecommendForm,
+        )
+
+    @action(description=gettext_lazy("Duplicate"), permissions=["recommender.add_campaign"], icon="content_copy")
+    def duplicate(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        from recommender.services.campaigns import duplicate_campaign, propose_copy
+
+        campaign = self.get_viewable(request, object_id)
+
+        def act(data: Mapping[str, Any]) -> Outcome:
+            copy = duplicate_campaign(campaign=campaign, **data)
+            self.log_addition(request, copy, _("A copy of %(campaign)s.") % {"campaign": campaign.campaign_id})
+            return Outcome(_("The copy %(campaign)s was made.") % {"campaign": copy.campaign_id}, url=change_url(copy))
+
+        proposed = propose_copy(campaign=campaign, now=timezone.now())
+        starts_at = timezone.localtime(proposed["starts_at"])  # type: ignore[arg-type]
+        confirmation = Confirmation(
+            title=_("Duplicate"),
+            text=_(
+                "A new campaign with the same coupons, segments, budget and held out share. A list of shoppers that "
+                "the shop gave is not copied. Nothing is computed or shown before you say so."
+            ),
+            button=_("Duplicate"),
+            facts=[
+                (_("Campaign"), campaign),
+                (_("Coupons"), f"{campaign.campaign_coupons.count():,}"),
+                (_("Segments"), f"{campaign.campaign_segments.count():,}"),
+            ],
+        )
+        return confirm_and_do(
+            model_admin=self,
+            request=request,
+            obj=campaign,
+            confirmation=confirmation,
+            act=act,
+            form_class=DuplicateForm,
+            initial=proposed | {"starts_at": f"{starts_at:%Y-%m-%dT%H:%M}"},
         )
 
     @action(
@@ -164,7 +263,7 @@ class CampaignCouponAdmin(TableAdmin):
 
 @admin.register(CampaignShopper)
 class CampaignShopperAdmin(TableAdmin):
-    list_display = ("shopper", "campaign", "group")
+    list_display = ("shopper", "campaign", "group", "origin")
     list_select_related = ("shopper", "campaign")
     list_filter = ("group",)
     search_fields = ("shopper__shopper_id__exact", "campaign__campaign_id__exact")
@@ -188,8 +287,32 @@ def _describe_campaign(campaign: Campaign) -> dict[str, Any]:
         "runs": tabulate_runs(runs),
         "runs_url": changelist_url(Run, {"campaign__id__exact": campaign.pk}),
         "groups": {name: f"{count:,}" for name, count in groups.items()},
+        "audience": _describe_audience(campaign),
         "shoppers_url": changelist_url(CampaignShopper, {"campaign__id__exact": campaign.pk}),
     }
+
+
+def _describe_audience(campaign: Campaign) -> str:
+    """Whom a campaign is for, in words."""
+    if campaign.campaign_shoppers.listed_to_be_sent().exists():
+        return _("The shoppers that the shop listed")
+    chosen = list(campaign.campaign_segments.select_related("segment").order_by("pk"))
+    included = ", ".join(str(each.segment) for each in chosen if not each.excluded) or _("Everyone")
+    excluded = ", ".join(str(each.segment) for each in chosen if each.excluded)
+    return (
+        _("%(included)s, without %(excluded)s") % {"included": included, "excluded": excluded} if excluded else included
+    )
+
+
+def _foresee(campaign: Campaign) -> list[tuple[str, object]]:
+    from recommender.services.assignment import foresee_assignment
+
+    sent, held_out = foresee_assignment(campaign=campaign, at=timezone.now())
+    return [
+        (_("For"), _describe_audience(campaign)),
+        (_("Shoppers, about"), f"{sent:,}"),
+        (_("Held out, about"), f"{held_out:,}"),
+    ]
 
 
 def _find_live(campaign: Campaign) -> Publication | None:

@@ -4,7 +4,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-Page = tuple[str, str, str]  #: title, icon, and the model whose list it is
+Page = tuple[str, str, str]  #: title, icon, and the model whose list it is, or after a colon another page of it
 
 
 def list_pages(request: HttpRequest) -> list[dict[str, object]]:
@@ -13,17 +13,22 @@ def list_pages(request: HttpRequest) -> list[dict[str, object]]:
     groups: list[dict[str, object]] = [{"items": [home]}]
     for title, pages in _groups():
         items = [
-            {"title": name, "icon": icon, "link": reverse(f"admin:{model.replace('.', '_')}_changelist")}
-            for name, icon, model in pages
-            if _may_view(request, model)
+            {"title": name, "icon": icon, "link": _address(page)}
+            for name, icon, page in pages
+            if _may_view(request, page)
         ]
         if items:
             groups.append({"title": title, "separator": True, "items": items})
     return groups
 
 
-def _may_view(request: HttpRequest, model: str) -> bool:
-    app, name = model.split(".")
+def _address(page: str) -> str:
+    model, _colon, name = page.partition(":")
+    return reverse(f"admin:{model.replace('.', '_')}_{name or 'changelist'}")
+
+
+def _may_view(request: HttpRequest, page: str) -> bool:
+    app, name = page.partition(":")[0].split(".")
     return request.user.has_perm(f"{app}.view_{name}") or request.user.has_perm(f"{app}.change_{name}")
 
 
@@ -44,8 +49,10 @@ def _groups() -> list[tuple[str, list[Page]]]:
         (
             _("Coupons and campaigns"),
             [
+                (_("Segments"), "diversity_3", "recommender.segment"),
                 (_("Coupons"), "confirmation_number", "recommender.coupon"),
                 (_("Campaigns"), "campaign", "recommender.campaign"),
+                (_("Calendar"), "calendar_month", "recommender.campaign:calendar"),
             ],
         ),
         (

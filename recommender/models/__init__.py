@@ -2,7 +2,7 @@
 
 from recommender.models.access import ApiKey
 from recommender.models.answers import Answer
-from recommender.models.campaigns import Campaign, CampaignCoupon, CampaignShopper
+from recommender.models.campaigns import Campaign, CampaignCoupon, CampaignSegment, CampaignShopper
 from recommender.models.catalogue import CATEGORY_SEPARATOR, Category, Product
 from recommender.models.coupons import Coupon, CouponTarget
 from recommender.models.feedback import Event, Redemption
@@ -10,6 +10,7 @@ from recommender.models.jobs import Job
 from recommender.models.learning import BACKTEST_FIGURE, Evaluation, ModelVersion, Promotion, SearchTrial, Snapshot
 from recommender.models.orders import Order, OrderLine
 from recommender.models.runs import Publication, Recommendation, Run, RunShard
+from recommender.models.segments import Segment, SegmentCondition
 from recommender.models.shop import Shop, User
 from recommender.models.shoppers import Shopper
 from recommender.models.uploads import Upload
@@ -21,6 +22,7 @@ __all__ = [
     "ApiKey",
     "Campaign",
     "CampaignCoupon",
+    "CampaignSegment",
     "CampaignShopper",
     "Category",
     "Coupon",
@@ -39,6 +41,8 @@ __all__ = [
     "Run",
     "RunShard",
     "SearchTrial",
+    "Segment",
+    "SegmentCondition",
     "Shop",
     "Shopper",
     "Snapshot",

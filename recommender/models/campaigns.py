@@ -1,14 +1,19 @@
-"""Sets of offers with a window, and who was sent them."""
+"""Sets of offers with a window, whom they are for, and who was sent them."""
 
 from datetime import datetime
 
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from recommender.models.coupons import Coupon
 from recommender.models.fields import MoneyField, ShopIdentifierField
+from recommender.models.segments import Segment
 from recommender.models.shoppers import Shopper
+
+MOST_HELD_OUT = 90  # percent: a campaign that is sent to hardly anyone shows nothing
 
 
 class CampaignQuerySet(models.QuerySet["Campaign"]):
@@ -24,6 +29,22 @@ class Campaign(models.Model):
     starts_at = models.DateTimeField(_("starts"), db_index=True)
     ends_at = models.DateTimeField(_("ends"), help_text=_("The first moment it no longer runs."))
     budget = MoneyField(_("budget"), null=True, blank=True)
+    holdout_percent = models.DecimalField(
+        _("held out, percent"),
+        max_digits=3,
+        decimal_places=1,
+        default=0,
+        db_default=0,  # campaigns come in from the shop's export without it
+        validators=[MinValueValidator(0), MaxValueValidator(MOST_HELD_OUT)],
+        help_text=_("This share of the audience is offered nothing, so that the effect of the campaign can be seen."),
+    )
+    assigned_at = models.DateTimeField(
+        _("audience recorded"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("When it was last decided who is sent the campaign and who is held out."),
+    )
     coupons: models.ManyToManyField = models.ManyToManyField(
         Coupon, verbose_name=_("coupons"), through="CampaignCoupon", related_name="campaigns"
     )
@@ -38,10 +59,20 @@ class Campaign(models.Model):
             models.CheckConstraint(
                 condition=Q(budget__isnull=True) | Q(budget__gte=0), name="campaign_budget_not_negative"
             ),
+            models.CheckConstraint(
+                condition=Q(holdout_percent__gte=0, holdout_percent__lte=MOST_HELD_OUT),
+                name="campaign_holdout_is_a_share",
+            ),
         ]
 
     def __str__(self) -> str:
         return self.name or self.campaign_id
+
+    def clean(self) -> None:
+        if self.starts_at and self.ends_at and self.ends_at <= self.starts_at:
+            raise ValidationError({"ends_at": _("The campaign must end after it starts.")})
+        if self.budget is not None and self.budget < 0:
+            raise ValidationError({"budget": _("A budget is not below 0.")})
 
 
 class CampaignCoupon(models.Model):
@@ -65,8 +96,48 @@ class CampaignCoupon(models.Model):
         return str(self.coupon)
 
 
+class CampaignSegment(models.Model):
+    """Shoppers whom a campaign is for, or, when excluded, whom it is not for."""
+
+    campaign = models.ForeignKey(
+        Campaign,
+        verbose_name=_("campaign"),
+        on_delete=models.CASCADE,
+        related_name="campaign_segments",
+        db_index=False,  # the unique constraint serves
+    )
+    segment = models.ForeignKey(
+        Segment,
+        verbose_name=_("segment"),
+        on_delete=models.PROTECT,  # without its segments a campaign would be for everyone
+        related_name="campaign_segments",
+    )
+    excluded = models.BooleanField(
+        _("excluded"), default=False, help_text=_("Its shoppers are left out, whatever other segments they are in.")
+    )
+
+    class Meta:
+        verbose_name = _("segment of a campaign")
+        verbose_name_plural = _("segments of campaigns")
+        constraints = [models.UniqueConstraint(fields=["campaign", "segment"], name="campaign_segment_once")]
+
+    def __str__(self) -> str:
+        return str(self.segment)
+
+
+class CampaignShopperQuerySet(models.QuerySet["CampaignShopper"]):
+    def listed_to_be_sent(self) -> "CampaignShopperQuerySet":
+        """Those that the shop listed to be sent the campaign, whether or not they were held out here afterwards."""
+        return self.filter(Q(origin="shop", group="treatment") | Q(origin="holdout"))
+
+
 class CampaignShopper(models.Model):
     """A shopper whom a campaign was sent to, or who was held out of it so that its effect can be seen."""
+
+    class Origin(models.TextChoices):
+        SHOP = "shop", _("listed by the shop")
+        HOLDOUT = "holdout", _("listed by the shop, held out here")
+        AUDIENCE = "audience", _("of the audience that was recorded here")
 
     class Group(models.TextChoices):
         TREATMENT = "treatment", _("sent")
@@ -83,6 +154,16 @@ class CampaignShopper(models.Model):
         Shopper, verbose_name=_("shopper"), on_delete=models.CASCADE, related_name="campaign_shoppers"
     )
     group = models.CharField(_("group"), max_length=16, choices=Group.choices, default=Group.TREATMENT)
+    origin = models.CharField(
+        _("origin"),
+        max_length=16,
+        choices=Origin.choices,
+        default=Origin.SHOP,
+        db_default=Origin.SHOP,  # lists come in from the shop's export without it
+        editable=False,
+    )
+
+    objects = CampaignShopperQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("shopper of a campaign")

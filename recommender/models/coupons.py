@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
@@ -75,6 +76,22 @@ class Coupon(models.Model):
     def __str__(self) -> str:
         return self.title or self.coupon_id
 
+    def clean(self) -> None:
+        wrong = {}
+        if self.starts_at and self.ends_at and self.ends_at <= self.starts_at:
+            wrong["ends_at"] = _("The coupon must end after it starts.")
+        percent = self.discount_type == self.DiscountType.PERCENT
+        if self.discount_value is not None and self.discount_value < 0:
+            wrong["discount_value"] = _("A discount is not below 0.")
+        elif percent and self.discount_value is not None and self.discount_value > 100:
+            wrong["discount_value"] = _("More than 100 percent cannot be taken off.")
+        if self.max_discount is not None and self.discount_type and not percent:
+            wrong["max_discount"] = _(
+                "Only “percent off” has a maximum: the others take off what they say. Leave it empty."
+            )
+        if wrong:
+            raise ValidationError(wrong)
+
 
 class CouponTarget(models.Model):
     """One thing that a coupon is for. A coupon without targets is for the whole shop."""
@@ -114,3 +131,7 @@ class CouponTarget(models.Model):
 
     def __str__(self) -> str:
         return str(self.product or self.category or self.brand)
+
+    def clean(self) -> None:
+        if sum((self.product_id is not None, self.category_id is not None, bool(self.brand))) != 1:
+            raise ValidationError({"product": _("Choose one of product, category and brand, and one only.")})

@@ -14,7 +14,7 @@ import polars as pl
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
-from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -25,6 +25,7 @@ from recommender.ml.contract import Algorithm, DescribedHistory
 from recommender.ml.narration import Narrator
 from recommender.models import Recommendation, Run, RunShard
 from recommender.progress import Cancelled, Progress
+from recommender.services.assignment import record_assignment
 from recommender.services.snapshot import open_snapshot, take_snapshot
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ def plan_run(
 ) -> Run:
     """Decide what a run of a campaign computes, and cut it into shards.
 
+    Who is held out of the campaign is recorded first: the run is for those who are not.
+
     The champion scores, or the newest version of ``algorithm``. One that learned nothing at or after ``as_of`` is
     trained first if there is none. Planning the same again returns the run that is there, and so does a job that is
     taken up again.
@@ -83,7 +86,8 @@ def plan_run(
         top: how many coupons a shopper gets at most, from 1 to ``MOST_COUPONS``.
 
     Raises:
-        NothingToRecommend: the campaign is over, or has no open coupon or no shopper, or ``top`` is out of range.
+        NothingToRecommend: the campaign is over, or has no open coupon or no shopper, its audience was decided anew
+            meanwhile, or ``top`` is out of range.
         UnknownAlgorithm: there is no such algorithm.
         ArtifactUnreadable: the file of the model version cannot be used.
     """
@@ -95,11 +99,18 @@ def plan_run(
         )
     as_of = as_of or timezone.now()
     coupon_ids = _find_coupons(campaign, as_of)
+    assignment = record_assignment(campaign=campaign, at=as_of)
     shopper_ids = _find_audience(campaign)
     version = _find_version(algorithm, as_of, job, progress)
     _load_algorithm(version)  # while a person waits for the plan, not when a worker comes to the first shard
     snapshot = take_snapshot(progress=progress)
     with transaction.atomic():
+        locked = models.Campaign.objects.select_for_update().get(pk=campaign.pk)
+        if locked.assigned_at != assignment.assigned_at:
+            raise NothingToRecommend(
+                _("The audience of campaign %(campaign)s was changed meanwhile. Start again.")
+                % {"campaign": campaign.campaign_id}
+            )
         run, is_new = Run.objects.get_or_create(
             key=_run_key(
                 version=version,
@@ -354,8 +365,11 @@ def _load_algorithm(version: models.ModelVersion) -> Algorithm:
 def _score_blocks(shard: RunShard, progress: Progress) -> Iterator[pl.DataFrame]:
     """The rows of a shard's recommendations, some shoppers at a time."""
     scorer = _prepare_scorer(shard.run.key)
-    # Whoever opted out since the run was planned gets nothing.
-    shopper_keys = models.Shopper.objects.addressable().filter(shopper_id__in=shard.shopper_ids)
+    # Whoever opted out or was held out since the run was planned gets nothing.
+    held_out = models.CampaignShopper.objects.filter(
+        campaign=shard.run.campaign_id, shopper=OuterRef("pk"), group=models.CampaignShopper.Group.CONTROL
+    )
+    shopper_keys = models.Shopper.objects.addressable().filter(~Exists(held_out), shopper_id__in=shard.shopper_ids)
     coupon_keys = models.Coupon.objects.filter(coupon_id__in=scorer.coupons[c.COUPON_ID].to_list())
     shoppers = scorer.shoppers.join(_frame_of_keys(shopper_keys, c.SHOPPER_ID), on=c.SHOPPER_ID)
     coupons = _frame_of_keys(coupon_keys, c.COUPON_ID)

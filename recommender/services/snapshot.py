@@ -15,7 +15,7 @@ from pathlib import Path
 import polars as pl
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Model
+from django.db.models import Model, Q
 from django.utils.translation import gettext as _
 from polars._typing import PolarsDataType
 
@@ -148,7 +148,11 @@ class _Source:
     model: type[Model]
     keys: dict[str, str]
     facts: list[str] = field(default_factory=list)
+    where: Q = field(default_factory=Q)
 
+
+#: A campaign that nothing was published of was sent to nobody whom the shop did not list.
+_WAS_SENT = Q(origin=models.CampaignShopper.Origin.SHOP) | Q(campaign__in=models.Publication.objects.values("campaign"))
 
 _SOURCES = {
     "shoppers": _Source(models.Shopper, {c.SHOPPER: "id"}, [c.SHOPPER_ID, c.JOINED_AT, c.OPTED_OUT, "attributes"]),
@@ -181,7 +185,7 @@ _SOURCES = {
     ),
     "campaign_coupons": _Source(models.CampaignCoupon, {c.CAMPAIGN: "campaign_id", c.COUPON: "coupon_id"}),
     "campaign_shoppers": _Source(
-        models.CampaignShopper, {c.CAMPAIGN: "campaign_id", c.SHOPPER: "shopper_id"}, ["group"]
+        models.CampaignShopper, {c.CAMPAIGN: "campaign_id", c.SHOPPER: "shopper_id"}, ["group"], _WAS_SENT
     ),
     "redemptions": _Source(
         models.Redemption,
@@ -224,7 +228,8 @@ def _read_rows(progress: Progress) -> dict[str, pl.DataFrame]:
         progress.report(_("Reading %(table)s") % {"table": name})
         integers: dict[str, PolarsDataType] = dict.fromkeys(source.keys, pl.Int64)
         schema = integers | {fact: history.SCHEMAS[name].get(fact, pl.String) for fact in source.facts}
-        queryset = source.model._default_manager.values_list(*source.keys.values(), *source.facts)
+        rows_of_source = source.model._default_manager.filter(source.where)
+        queryset = rows_of_source.values_list(*source.keys.values(), *source.facts)
         rows[name] = read_frame(queryset, schema)
     return rows
 

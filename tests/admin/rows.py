@@ -28,6 +28,11 @@ def add_rows(number: int) -> None:
     )
     models.CampaignCoupon.objects.create(campaign=campaign, coupon=coupon)
     models.CampaignShopper.objects.create(campaign=campaign, shopper=shopper)
+    segment = models.Segment.objects.create(name=f"segment-{number}")
+    models.SegmentCondition.objects.create(
+        segment=segment, kind="category", comparison="at_least", amount=1, category=category
+    )
+    models.CampaignSegment.objects.create(campaign=campaign, segment=segment)
     order = models.Order.objects.create(order_id=f"order-{number}", shopper=shopper, ordered_at=moment)
     models.OrderLine.objects.create(order=order, position=0, product=product, quantity=1, amount=2, coupon=coupon)
     models.Redemption.objects.create(

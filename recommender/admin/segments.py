@@ -1,0 +1,177 @@
+"""Kinds of shoppers, and who they are before anything is saved."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied
+from django.db.models import QuerySet
+from django.forms.models import BaseInlineFormSet
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from unfold.admin import StackedInline
+from unfold.decorators import display
+
+from recommender.admin.base import TableAdmin, change_url
+from recommender.models import CampaignSegment, Segment, SegmentCondition
+
+MOST_CONDITIONS = 20
+#: Set by the script, which wants the answer without the page around it.
+FRAGMENT_HEADER = "X-Fragment"
+
+
+class ConditionInline(StackedInline):
+    model = SegmentCondition
+    fields = (("kind", "comparison", "amount", "days"), ("category", "attribute", "value"))
+    autocomplete_fields = ("category",)
+    ordering = ("pk",)
+    extra = 0
+    min_num = 1
+    max_num = MOST_CONDITIONS
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> type[BaseInlineFormSet]:
+        return super().get_formset(request, obj, validate_min=True, validate_max=True, **kwargs)
+
+
+@admin.register(Segment)
+class SegmentAdmin(TableAdmin):
+    list_display = ("name", "description", "match", "conditions_in_words")
+    list_filter = ("match",)
+    search_fields = ("name",)
+    fields = ("name", "description", "match")
+    inlines = (ConditionInline,)
+    change_form_after_template = "admin/recommender/segment_preview.html"
+
+    class Media:
+        js: ClassVar[list[str]] = ["recommender/segment_form.js"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Segment]:
+        return super().get_queryset(request).prefetch_related("conditions__category")
+
+    @display(description=gettext_lazy("conditions"))
+    def conditions_in_words(self, segment: Segment) -> str:
+        return "; ".join(describe_condition(condition) for condition in segment.conditions.all())
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.preview)
+        return [
+            path("preview/", view, name="recommender_segment_preview"),
+            path("<int:segment_id>/preview/", view, name="recommender_segment_preview_of"),
+            *super().get_urls(),
+        ]
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        extra_context = {**(extra_context or {}), "preview_url": self._preview_url(request, object_id)}
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def _preview_url(self, request: HttpRequest, object_id: str | None) -> str | None:
+        if object_id is None:
+            return reverse("admin:recommender_segment_preview")
+        if not object_id.isdecimal() or not self.has_change_permission(request):
+            return None
+        return reverse("admin:recommender_segment_preview_of", args=[object_id])
+
+    def preview(self, request: HttpRequest, segment_id: int | None = None) -> HttpResponse:
+        """Who would belong to the segment if the form that is posted were saved. Nothing is."""
+        segment = self.get_viewable(request, str(segment_id)) if segment_id is not None else None
+        if segment is None and not self.has_add_permission(request):
+            raise PermissionDenied
+        if segment is not None and not self.has_change_permission(request, segment):
+            raise PermissionDenied
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        context = self._preview(request, segment)
+        if FRAGMENT_HEADER in request.headers:
+            return TemplateResponse(request, "admin/recommender/segment_members.html", context)
+        page = {
+            **self.admin_site.each_context(request),
+            "title": _("Who belongs to it"),
+            "opts": self.opts,
+            "original": segment,
+            **context,
+        }
+        return TemplateResponse(request, "admin/recommender/segment_preview_page.html", page)
+
+    def _preview(self, request: HttpRequest, segment: Segment | None) -> dict[str, Any]:
+        from recommender.services.segments import preview_segment
+
+        form = self.get_form(request, segment, change=segment is not None)(request.POST, instance=segment)
+        match_errors = form.errors.get("match", [])
+        formset = self._create_formsets(request, form.instance, change=segment is not None)[0][0]
+        if match_errors or not formset.is_valid():
+            return {"errors": [*match_errors, *_errors_of(formset)]}
+        preview = preview_segment(
+            conditions=[each.instance for each in formset.forms if not formset._should_delete_form(each)],
+            match=form.cleaned_data["match"],
+            at=timezone.now(),
+        )
+        return {
+            "preview": preview,
+            "addressable": f"{preview.addressable:,}",
+            "opted_out": f"{preview.opted_out:,}",
+            "shoppers": [{"shopper": shopper, "url": change_url(shopper)} for shopper in preview.sample],
+        }
+
+
+@admin.register(SegmentCondition)
+class SegmentConditionAdmin(TableAdmin):
+    list_display = ("segment", "kind", "comparison", "amount", "days", "category", "attribute", "value")
+    list_select_related = ("segment", "category")
+    list_filter = ("kind",)
+    search_fields = ("segment__name__startswith", "attribute__startswith")
+    autocomplete_fields = ("segment", "category")
+
+
+@admin.register(CampaignSegment)
+class CampaignSegmentAdmin(TableAdmin):
+    list_display = ("segment", "campaign", "excluded")
+    list_select_related = ("segment", "campaign")
+    list_filter = ("excluded",)
+    search_fields = ("segment__name__startswith", "campaign__campaign_id__exact")
+    autocomplete_fields = ("segment", "campaign")
+
+
+def describe_condition(condition: SegmentCondition) -> str:
+    """A condition in words, such as “number of orders at least 4 in 90 days”."""
+    told = {
+        "kind": condition.get_kind_display(),
+        "category": condition.category,
+        "comparison": condition.get_comparison_display(),
+        "amount": f"{condition.amount.normalize():,f}" if condition.amount is not None else "",
+        "days": f"{condition.days or 0:,}",
+        "attribute": condition.attribute,
+        "value": condition.value,
+    }
+    if condition.kind == SegmentCondition.Kind.ATTRIBUTE:
+        return _("%(attribute)s %(comparison)s “%(value)s”") % told
+    if condition.kind in SegmentCondition.AGES:
+        return _("%(kind)s %(comparison)s %(days)s") % told
+    if condition.kind == SegmentCondition.Kind.CATEGORY:
+        told["kind"] = _("orders from “%(category)s”") % told
+    if condition.days is None:
+        return _("%(kind)s %(comparison)s %(amount)s") % told
+    return _("%(kind)s %(comparison)s %(amount)s in %(days)s days") % told
+
+
+def _errors_of(formset: BaseInlineFormSet) -> Sequence[str]:
+    """What is wrong with conditions, each with the name of its field."""
+    told = [str(error) for error in formset.non_form_errors()]
+    for number, form in enumerate(formset.forms, start=1):
+        for name, errors in form.errors.items():
+            label = form.fields[name].label if name != NON_FIELD_ERRORS else ""
+            told += [
+                _("Condition %(number)s, %(field)s: %(error)s")
+                % {"number": number, "field": label or _("as a whole"), "error": error}
+                for error in errors
+            ]
+    return told
