@@ -18,6 +18,7 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
 from recommender.admin.base import TableAdmin, change_url, changelist_url, link_to
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
+from recommender.admin.results import ResultsMixin
 from recommender.admin.runs import tabulate_runs
 from recommender.models import Campaign, CampaignCoupon, CampaignShopper, Job, Publication, Run
 
@@ -49,14 +50,14 @@ class RollbackForm(forms.Form):
 
 
 @admin.register(Campaign)
-class CampaignAdmin(TableAdmin):
+class CampaignAdmin(ResultsMixin, TableAdmin):
     list_display = ("campaign_id", "name", "kind", "starts_at", "ends_at", "is_running")
     list_filter = ("kind", "starts_at")
     search_fields = ("campaign_id__startswith", "name")
     ordering = ("-starts_at",)
     inlines = (CampaignCouponInline,)
     change_form_outer_before_template = "admin/recommender/campaign_runs.html"
-    actions_detail = ("recommend", "roll_back")
+    actions_detail = ("recommend", "roll_back", "results")
 
     @display(description=gettext_lazy("running"), boolean=True)
     def is_running(self, campaign: Campaign) -> bool:
@@ -71,7 +72,7 @@ class CampaignAdmin(TableAdmin):
         return super().change_view(request, object_id, form_url, extra_context)
 
     def list_possible_actions(self, obj: Campaign) -> Iterable[str]:
-        return self.actions_detail if _find_live(obj) else ("recommend",)
+        return self.actions_detail if _find_live(obj) else ("recommend", "results")
 
     @action(
         description=gettext_lazy("Recommend"),
