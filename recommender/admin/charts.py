@@ -80,3 +80,65 @@ def column_chart(columns: Sequence[Column]) -> ColumnChart | None:
             )
         )
     return ColumnChart(drawn, largest.shown if largest.value == top else largest.before_shown)
+
+
+# Lines
+
+#: The side of the square that lines are drawn in.
+SIDE = 100
+#: So many lines have a colour and a dash of their own; more begin again.
+STYLES = 12
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve by its points. ``style`` is its colour and dash, the same in all charts of a page."""
+
+    name: str
+    style: int
+    points: Sequence[Sequence[float]]
+
+
+@dataclass(frozen=True)
+class LineChart:
+    """Lines, each with its points as SVG takes them, and what the axes go up to."""
+
+    title: str
+    x_title: str
+    y_title: str
+    x_top: str
+    y_top: str
+    lines: list[tuple[Line, str]]
+    diagonal: bool
+    side: int = SIDE
+
+
+def line_chart(
+    *, title: str, x_title: str, y_title: str, lines: Sequence[Line], diagonal: bool = False, to_one: bool = True
+) -> LineChart | None:
+    """Lines in one square, from 0 up. None without a point.
+
+    Args:
+        diagonal: whether the line of equal x and y is drawn; both axes then go up to the same.
+        to_one: whether the axes go up to 1, or only as far as the points do.
+    """
+    points = [point for line in lines for point in line.points]
+    if not points:
+        return None
+    x_top = 1.0 if to_one else max(point[0] for point in points) or 1.0
+    y_top = 1.0 if to_one else max(point[1] for point in points) or 1.0
+    if diagonal:
+        x_top = y_top = max(x_top, y_top)
+
+    def drawn(line: Line) -> str:
+        return " ".join(f"{SIDE * x / x_top:.2f},{SIDE - SIDE * y / y_top:.2f}" for x, y, *_rest in line.points)
+
+    return LineChart(
+        title=title,
+        x_title=x_title,
+        y_title=y_title,
+        x_top=f"{100 * x_top:.3g} %",
+        y_top=f"{100 * y_top:.3g} %",
+        lines=[(line, drawn(line)) for line in lines if line.points],
+        diagonal=diagonal,
+    )
