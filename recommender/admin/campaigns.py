@@ -23,6 +23,7 @@ from recommender.admin.base import TableAdmin, change_url, changelist_url, link_
 from recommender.admin.campaign_calendar import describe_calendar
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.remarks import RemarksMixin
+from recommender.admin.results import ResultsMixin
 from recommender.admin.runs import tabulate_runs
 from recommender.models import Campaign, CampaignCoupon, CampaignSegment, CampaignShopper, Job, Publication, Run
 
@@ -73,7 +74,7 @@ class DuplicateForm(forms.Form):
 
 
 @admin.register(Campaign)
-class CampaignAdmin(RemarksMixin, TableAdmin):
+class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
     list_display = ("campaign_id", "name", "kind", "starts_at", "ends_at", "is_running")
     list_filter = ("kind", "starts_at")
     search_fields = ("campaign_id__startswith", "name")
@@ -95,7 +96,7 @@ class CampaignAdmin(RemarksMixin, TableAdmin):
     )
     inlines = (CampaignSegmentInline, CampaignCouponInline)
     change_form_outer_before_template = "admin/recommender/campaign_runs.html"
-    actions_detail = ("recommend", "duplicate", "roll_back")
+    actions_detail = ("recommend", "duplicate", "roll_back", "results")
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         from recommender.services.campaigns import propose_campaign
@@ -130,7 +131,7 @@ class CampaignAdmin(RemarksMixin, TableAdmin):
         return super().change_view(request, object_id, form_url, extra_context)
 
     def list_possible_actions(self, obj: Campaign) -> Iterable[str]:
-        return self.actions_detail if _find_live(obj) else ("recommend", "duplicate")
+        return self.actions_detail if _find_live(obj) else ("recommend", "duplicate", "results")
 
     @action(
         description=gettext_lazy("Recommend"),

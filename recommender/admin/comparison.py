@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db.models import QuerySet
+from django.template.defaultfilters import filesizeformat
+from django.utils.translation import gettext as _
 
 from recommender.admin import metrics
 from recommender.models import Evaluation, ModelVersion
@@ -29,7 +31,7 @@ class Table:
 
 
 def compare_versions(versions: QuerySet[ModelVersion]) -> list[Table]:
-    """The main metrics of the versions and then the others, the version with the best ROC-AUC first."""
+    """The main metrics of the versions, then the others, then what they cost; the best ROC-AUC first."""
     figures: dict[int, dict[str, Evaluation]] = {}
     for evaluation in Evaluation.objects.filter(model_version__in=versions.values("pk")):
         figures.setdefault(evaluation.model_version_id, {})[evaluation.metric] = evaluation
@@ -41,7 +43,7 @@ def compare_versions(versions: QuerySet[ModelVersion]) -> list[Table]:
     ranked = sorted(versions, key=roc_auc, reverse=True)
     others = [name for name in metrics.COLUMNS if name not in metrics.MAIN]
     groups = [metrics.MAIN, *(others[start : start + COLUMNS] for start in range(0, len(others), COLUMNS))]
-    return [_tabulate(names, ranked, figures) for names in groups]
+    return [*(_tabulate(names, ranked, figures) for names in groups), _tabulate_costs(ranked)]
 
 
 def _tabulate(
@@ -53,6 +55,29 @@ def _tabulate(
         found = figures.get(version.pk, {})
         rows.append((version, [_cell(found.get(name), best[name]) for name in names]))
     return Table([str(metrics.title_of(name)) for name in names], rows)
+
+
+def _tabulate_costs(versions: Sequence[ModelVersion]) -> Table:
+    """Time and memory, the least the best."""
+    titles = [_("Seconds to fit"), _("Seconds to score a million offers"), _("Memory")]
+    costs = {version.pk: (version.fit_seconds, version.score_seconds, version.peak_memory) for version in versions}
+    least = [
+        min((cost for cost in column if cost is not None), default=None) for column in zip(*costs.values(), strict=True)
+    ]
+    rows = []
+    for version in versions:
+        fit, score, memory = costs[version.pk]
+        shown = [
+            f"{fit:,.1f}",
+            metrics.UNDEFINED if score is None else f"{score:,.1f}",
+            metrics.UNDEFINED if memory is None else filesizeformat(memory),
+        ]
+        cells = [
+            Cell(text, "", is_best=cost is not None and cost == best)
+            for text, cost, best in zip(shown, costs[version.pk], least, strict=True)
+        ]
+        rows.append((version, cells))
+    return Table(titles, rows)
 
 
 def _best_value(metric: str, figures: dict[int, dict[str, Evaluation]]) -> float | None:

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, Max, Q, Sum
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
@@ -13,12 +15,22 @@ from django.utils.translation import ngettext
 
 from recommender.admin import metrics
 from recommender.admin.base import change_url, changelist_url, link_to
+from recommender.admin.calibration import VERDICTS, sum_up
+from recommender.admin.charts import Column, ColumnChart, column_chart
+from recommender.admin.figures import in_currency, within_day
 from recommender.admin.jobs import STATE_LABELS as JOB_LABELS
 from recommender.admin.runs import tabulate_runs
-from recommender.models import Job, ModelVersion, Publication, Run, Shop, Snapshot
+from recommender.models import Job, ModelVersion, Order, Publication, Redemption, Run, Shop, Snapshot
+from recommender.services.activity import Activity, Day, measure_activity
+from recommender.services.drift import measure_calibration
 
 SHOWN = 6
-RECENT = timedelta(days=7)
+RECENT = timedelta(days=1)
+#: Data that nothing was added to for longer are called stale: a shop's export comes once a day.
+DATA_STALE_AFTER = timedelta(days=3)
+#: A champion that knows nothing of so much of the data is called stale: by then whole campaigns have ended unlearned.
+CHAMPION_STALE_AFTER = timedelta(days=35)
+VIEW_ORDER = "recommender.view_order"
 WAITING = (Run.State.DRAFTED, Run.State.APPROVED)
 
 
@@ -33,11 +45,23 @@ class Tile:
     warns: bool = False
 
 
+@dataclass(frozen=True)
+class DrawnActivity:
+    """A figure of the shop day by day, with its sum and that of the period before."""
+
+    name: str
+    total: str
+    before: str
+    chart: ColumnChart | None
+
+
 def describe_shop(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Add to the context of the first page what its reader may see."""
     may_see_publications = request.user.has_perm("recommender.view_publication")
     may_see_runs = request.user.has_perm("recommender.view_run")
     may_see_jobs = request.user.has_perm("recommender.view_job")
+    may_see_redemptions = request.user.has_perm("recommender.view_redemption")
+    shop = Shop.current()
     tiles = []
     if may_see_publications:
         tiles.append(_describe_publications())
@@ -49,13 +73,18 @@ def describe_shop(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
     if may_see_jobs:
         tiles.append(_describe_jobs())
         context["jobs"] = _tabulate_jobs()
+    if may_see_redemptions:
+        activity = measure_activity()
+        context["activity"] = _describe_activity(activity, shop, may_see_orders=request.user.has_perm(VIEW_ORDER))
+    if request.user.has_perm(VIEW_ORDER):
+        tiles.append(_describe_data())
     if request.user.has_perm("recommender.view_modelversion"):
-        tiles.append(_describe_champion())
+        tiles += [_describe_champion(shop), _describe_calibration(shop)]
     if request.user.has_perm("recommender.view_snapshot"):
         tiles.append(_describe_snapshot())
     return {
         **context,
-        "title": Shop.current().name,
+        "title": shop.name,
         "tiles": tiles,
         "may_see_publications": may_see_publications,
         "may_see_runs": may_see_runs,
@@ -88,26 +117,61 @@ def _describe_waiting() -> Tile:
 
 
 def _describe_jobs() -> Tile:
-    failed = Job.objects.filter(state=Job.State.FAILED, finished_at__gte=timezone.now() - RECENT).count()
-    unfinished = Job.objects.unfinished().count()
+    ended = Job.objects.filter(finished_at__gte=timezone.now() - RECENT).aggregate(
+        done=Count("pk", filter=Q(state=Job.State.SUCCEEDED)), failed=Count("pk", filter=Q(state=Job.State.FAILED))
+    )
+    failed, unfinished = ended["failed"], Job.objects.unfinished().count()
     return Tile(
-        name=_("Failed in the last %(days)d days") % {"days": RECENT.days},
+        name=_("Failed in the last 24 hours"),
         figure=ngettext("%(count)d job", "%(count)d jobs", failed) % {"count": failed},
-        note=_("%(count)d waiting or running") % {"count": unfinished},
+        note=_("%(done)d done, %(unfinished)d waiting or running") % {"done": ended["done"], "unfinished": unfinished},
         url=changelist_url(Job, {"state__exact": Job.State.FAILED}),
         warns=failed > 0,
     )
 
 
-def _describe_champion() -> Tile:
-    champion = Shop.current().champion
+def _describe_data() -> Tile:
+    last_at = Order.objects.aggregate(last=Max("ordered_at"))["last"]
+    if last_at is None:
+        return Tile(_("Last order"), _("None"), _("No data was brought in yet."), changelist_url(Order))
+    stale = timezone.now() - last_at > DATA_STALE_AFTER
+    return Tile(
+        name=_("Last order"),
+        figure=_("%(age)s ago") % {"age": timesince(last_at, depth=1)},
+        note=_("Stale: bring in newer data.") if stale else _("Data are fresh."),
+        url=changelist_url(Order, {"ordered_at__gte": (last_at - RECENT).isoformat()}),
+        warns=stale,
+    )
+
+
+def _describe_champion(shop: Shop) -> Tile:
+    champion = shop.champion
     if champion is None:
         return Tile(_("Champion"), _("None"), _("Nothing was trained yet."), changelist_url(ModelVersion))
+    until = Snapshot.objects.aggregate(last=Max("history_until"))["last"]
+    stale = until is not None and until - champion.learned_until > CHAMPION_STALE_AFTER
     note = _("trained %(age)s ago") % {"age": timesince(champion.created_at, depth=1)}
+    if stale:
+        note = _("Stale: it knows nothing of the last %(age)s of data.") % {
+            "age": timesince(champion.learned_until, until, depth=1)
+        }
     roc_auc = champion.evaluations.filter(metric="roc_auc").first()
     if roc_auc is not None:
         note = f"{metrics.title_of('roc_auc')} {metrics.value_of(roc_auc)}, {note}"
-    return Tile(_("Champion"), str(champion).replace("_", " "), note, change_url(champion))
+    return Tile(_("Champion"), str(champion).replace("_", " "), note, change_url(champion), warns=stale)
+
+
+def _describe_calibration(shop: Shop) -> Tile:
+    drift = measure_calibration()
+    return Tile(
+        name=_("Uses of published runs"),
+        figure=str(VERDICTS[drift.verdict][0]),
+        note=sum_up(drift) if drift.runs else _("No campaign with a published run is over yet."),
+        url=reverse("admin:recommender_modelversion_explain_champion")
+        if shop.champion_id
+        else changelist_url(ModelVersion),
+        warns=drift.warns,
+    )
 
 
 def _describe_snapshot() -> Tile:
@@ -120,6 +184,62 @@ def _describe_snapshot() -> Tile:
         note=_("%(count)s rows") % {"count": f"{sum(snapshot.row_counts.values()):,}"},
         url=change_url(snapshot),
     )
+
+
+def _describe_activity(activity: Activity, shop: Shop, *, may_see_orders: bool) -> list[DrawnActivity]:
+    """What happened day by day, beside the same day of the period before."""
+    if not activity.days:
+        return []
+    pairs = list(zip(activity.days, activity.before, strict=True))
+
+    def uses(day: Day) -> str:
+        return f"{day.redemptions:,}"
+
+    def revenue(day: Day) -> str:
+        return in_currency(day.revenue, shop)
+
+    drawn = [
+        DrawnActivity(
+            name=_("Redemptions"),
+            total=f"{sum(day.redemptions for day in activity.days):,}",
+            before=f"{sum(day.redemptions for day in activity.before):,}",
+            chart=column_chart(
+                [
+                    Column(
+                        label=f"{day.day:%Y-%m-%d}",
+                        value=day.redemptions,
+                        shown=uses(day),
+                        url=changelist_url(Redemption, within_day("redeemed_at", day.day, shop)),
+                        before=before.redemptions,
+                        before_shown=uses(before),
+                    )
+                    for day, before in pairs
+                ]
+            ),
+        )
+    ]
+    if may_see_orders:
+        drawn.append(
+            DrawnActivity(
+                name=_("Revenue of orders with a coupon used"),
+                total=in_currency(sum((day.revenue for day in activity.days), Decimal(0)), shop),
+                before=in_currency(sum((day.revenue for day in activity.before), Decimal(0)), shop),
+                chart=column_chart(
+                    [
+                        Column(
+                            label=f"{day.day:%Y-%m-%d}",
+                            value=float(day.revenue),
+                            shown=revenue(day),
+                            url=changelist_url(Redemption, within_day("redeemed_at", day.day, shop)),
+                            before=float(before.revenue),
+                            before_shown=revenue(before),
+                        )
+                        for day, before in pairs
+                    ]
+                ),
+            )
+        )
+    return drawn
 
 
 def _tabulate_publications() -> list[dict[str, object]]:

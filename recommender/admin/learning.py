@@ -24,9 +24,14 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from recommender.admin import metrics
 from recommender.admin.base import ReadOnlyMixin, TableAdmin, change_url, link_to
+from recommender.admin.calibration import tabulate_calibration
 from recommender.admin.comparison import compare_versions
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
+from recommender.admin.curves import draw_curves, name_first_groups, weigh_groups
 from recommender.models import BACKTEST_FIGURE, Evaluation, Job, ModelVersion, Promotion, Shop, Snapshot
+from recommender.services.drift import measure_calibration
+
+PROMOTIONS_SHOWN = 50
 
 
 class PromoteForm(forms.Form):
@@ -101,6 +106,7 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
                     ("learned_until", "created_at"),
                     ("snapshot", "job"),
                     ("learned_from", "seconds_to_fit"),
+                    ("seconds_to_score", "memory"),
                     ("threshold_in_percent", "won"),
                 )
             },
@@ -113,9 +119,18 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
             },
         ),
     )
-    readonly_fields = ("is_the_champion", "learned_from", "seconds_to_fit", "threshold_in_percent", "drawn_model")
+    readonly_fields = (
+        "is_the_champion",
+        "learned_from",
+        "seconds_to_fit",
+        "seconds_to_score",
+        "memory",
+        "threshold_in_percent",
+        "drawn_model",
+    )
+    change_form_outer_after_template = "admin/recommender/version.html"
     inlines = (EvaluationInline,)
-    actions_list = ("train", "compare_latest")
+    actions_list = ("train", "compare_latest", "explain_champion")
     actions_detail = ("promote", "compare")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ModelVersion]:
@@ -125,7 +140,21 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
             .get_queryset(request)
             .annotate(champion=Exists(Shop.objects.filter(champion=OuterRef("pk"))))
             .prefetch_related(Prefetch("evaluations", queryset=main, to_attr="main_evaluations"))
+            .defer("curves", "importance", "past_outcomes")
         )
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        version = self.get_object(request, object_id)
+        if version is not None and self.has_view_permission(request, version):
+            extra_context = {
+                **(extra_context or {}),
+                "importance": weigh_groups(version),
+                "curves": draw_curves([version]),
+                "calibration": tabulate_calibration(measure_calibration(version=version)),
+            }
+        return super().change_view(request, object_id, form_url, extra_context)
 
     @display(description=gettext_lazy("champion"), label={True: "success"})
     def is_champion(self, version: ModelVersion) -> tuple[bool, str] | None:
@@ -145,6 +174,14 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
     @display(description=gettext_lazy("seconds to fit"))
     def seconds_to_fit(self, version: ModelVersion) -> str:
         return f"{version.fit_seconds:,.1f}"
+
+    @display(description=gettext_lazy("seconds to score a million offers"))
+    def seconds_to_score(self, version: ModelVersion) -> str:
+        return metrics.UNDEFINED if version.score_seconds is None else f"{version.score_seconds:,.1f}"
+
+    @display(description=gettext_lazy("memory"))
+    def memory(self, version: ModelVersion) -> str:
+        return metrics.UNDEFINED if version.peak_memory is None else filesizeformat(version.peak_memory)
 
     @display(description=gettext_lazy("counted as used"))
     def threshold_in_percent(self, version: ModelVersion) -> str:
@@ -261,7 +298,11 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
     def compare(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """The versions of one training side by side."""
         version = self.get_viewable(request, object_id)
-        versions = self.get_queryset(request).filter(snapshot=version.snapshot_id, learned_until=version.learned_until)
+        versions = (
+            self.get_queryset(request)
+            .defer(None)
+            .filter(snapshot=version.snapshot_id, learned_until=version.learned_until)
+        )
         context = {
             **self.admin_site.each_context(request),
             "title": _("Comparison of the models"),
@@ -270,11 +311,45 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
             "version": version,
             "snapshot_link": link_to(version.snapshot),
             "comparison": compare_versions(versions),
+            "curves": draw_curves(by_name := list(versions.order_by("algorithm", "pk"))),
+            "first_groups": name_first_groups(by_name),
             "backtest_figure_url": (settings.DATA_DIR / BACKTEST_FIGURE).is_file()
             and reverse("admin:recommender_modelversion_backtest_figure"),
             "figure_url": version.figure and reverse("admin:recommender_modelversion_figure", args=[version.pk]),
         }
         return TemplateResponse(request, "admin/recommender/comparison.html", context)
+
+    @action(description=gettext_lazy("The champion"), permissions=["view"], icon="trophy")
+    def explain_champion(self, request: HttpRequest) -> HttpResponse:
+        """Why the champion is the champion, what it heeds, whether its promises came true, and who was it before."""
+        key = Shop.current().champion_id
+        if key is None:
+            messages.info(request, _("Nothing was trained yet."))
+            return redirect("admin:recommender_modelversion_changelist")
+        champion = self.get_viewable(request, str(key))
+        promotions = Promotion.objects.select_related("model_version", "previous", "promoted_by")
+        calibration = measure_calibration()
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("The champion"),
+            "opts": self.opts,
+            "champion": champion,
+            "champion_link": link_to(champion),
+            "figures": _describe_figures(champion),
+            "promotion": promotions.filter(model_version=champion).first(),
+            "promotions": [
+                {
+                    "promotion": promotion,
+                    "link": link_to(promotion.model_version),
+                    "previous": link_to(promotion.previous),
+                }
+                for promotion in promotions[:PROMOTIONS_SHOWN]
+            ],
+            "compare_url": reverse("admin:recommender_modelversion_compare", args=[champion.pk]),
+            "importance": weigh_groups(champion),
+            "calibration": tabulate_calibration(calibration),
+        }
+        return TemplateResponse(request, "admin/recommender/champion.html", context)
 
     @action(
         description=gettext_lazy("Promote"),
@@ -368,5 +443,8 @@ def _describe(version: ModelVersion | None) -> str:
     """The version with its main figures."""
     if version is None:
         return _("none")
-    figures = ", ".join(f"{metrics.title_of(metric)} {_main_figure(version, metric)}" for metric in metrics.MAIN)
-    return f"{version}: {figures}"
+    return f"{version}: {_describe_figures(version)}"
+
+
+def _describe_figures(version: ModelVersion) -> str:
+    return ", ".join(f"{metrics.title_of(metric)} {_main_figure(version, metric)}" for metric in metrics.MAIN)

@@ -4,7 +4,11 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-Page = tuple[str, str, str]  #: title, icon, and the model whose list it is, or after a colon another page of it
+#: Title, icon, and the model whose list it is, with ``:`` and the name of the page where it is another page of it.
+Page = tuple[str, str, str]
+
+#: What else somebody needs to see a page that is not for everybody who sees the model.
+ALSO_NEEDED = {"recommender.campaign:results_list": "recommender.view_redemption"}
 
 
 def list_pages(request: HttpRequest) -> list[dict[str, object]]:
@@ -23,11 +27,13 @@ def list_pages(request: HttpRequest) -> list[dict[str, object]]:
 
 
 def _address(page: str) -> str:
-    model, _colon, name = page.partition(":")
+    model, _separator, name = page.partition(":")
     return reverse(f"admin:{model.replace('.', '_')}_{name or 'changelist'}")
 
 
 def _may_view(request: HttpRequest, page: str) -> bool:
+    if page in ALSO_NEEDED and not request.user.has_perm(ALSO_NEEDED[page]):
+        return False
     app, name = page.partition(":")[0].split(".")
     return request.user.has_perm(f"{app}.view_{name}") or request.user.has_perm(f"{app}.change_{name}")
 
@@ -62,6 +68,12 @@ def _groups() -> list[tuple[str, list[Page]]]:
                 (_("Runs"), "play_circle", "recommender.run"),
                 (_("Recommendations"), "recommend", "recommender.recommendation"),
                 (_("Publications"), "publish", "recommender.publication"),
+            ],
+        ),
+        (
+            _("Results"),
+            [
+                (_("Results of campaigns"), "monitoring", "recommender.campaign:results_list"),
             ],
         ),
         (

@@ -62,6 +62,12 @@ class ModelVersion(models.Model):
     training_rows = models.PositiveBigIntegerField(_("training rows"))
     training_positives = models.PositiveBigIntegerField(_("redeemed among them"))
     fit_seconds = models.FloatField(_("seconds to fit"))
+    score_seconds = models.FloatField(
+        _("seconds to score a million offers"), null=True, help_text=_("On the validation period.")
+    )
+    peak_memory = models.PositiveBigIntegerField(
+        _("memory"), null=True, help_text=_("Bytes held at most while it was fitted and scored for the comparison.")
+    )
     threshold = models.FloatField(
         _("threshold"),
         help_text=_("Probability from which a pair counts as redeemed; chosen on the validation period."),
@@ -73,6 +79,16 @@ class ModelVersion(models.Model):
             "Of each past campaign of the validation period, scored as of its start: uses expected, uses counted, uses "
             "learned from, kind."
         ),
+    )
+    curves = models.JSONField(
+        _("curves"),
+        default=dict,
+        help_text=_("Of the validation period: ROC, precision and recall, calibration, gain and lift, as points."),
+    )
+    importance = models.JSONField(
+        _("importance"),
+        default=dict,
+        help_text=_("By group of features, by how much it moves the log-odds of scores on average."),
     )
     won = models.BooleanField(
         _("won its training"), default=False, help_text=_("Was the best of those that were compared with it.")

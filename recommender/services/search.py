@@ -136,6 +136,7 @@ def search(
             casebook=casebook,
             candidates=[winner],
             scores=pl.concat(scores.values()),
+            costs={},  # its trial has them
             selection=selection,
             reason=reason,
             figure=f"figures/search-{data.key_of(winner)[:16]}.png",

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Self
@@ -20,15 +20,18 @@ from recommender.ml.algorithms import ALGORITHMS, Algorithm, algorithms_named
 from recommender.ml.algorithms.configured import Configured
 from recommender.ml.algorithms.tree_figure import draw_tree
 from recommender.ml.algorithms.trees import DecisionTree
+from recommender.ml.evaluation.curves import Curves, trace_curves
 from recommender.ml.evaluation.figure import draw_comparison
 from recommender.ml.evaluation.gate import BASELINE
 from recommender.ml.evaluation.splits import default_validation_start
 from recommender.ml.examples import Casebook
 from recommender.ml.forecast import Outcome, past_outcomes
 from recommender.ml.history import History
+from recommender.ml.importance import measure_importance
+from recommender.ml.memory import PeakMemory
 from recommender.ml.redemption_timing import ObservedUses
-from recommender.ml.selection import Selection, select_champion
-from recommender.ml.walk_forward import Fit, fit_as_of, score_period
+from recommender.ml.selection import RESAMPLES, Selection, select_champion
+from recommender.ml.walk_forward import Cost, Fit, fit_as_of, score_period
 from recommender.progress import Progress
 from recommender.services.snapshot import open_snapshot, take_snapshot
 
@@ -148,7 +151,15 @@ def train(
     seconds: dict[str, float] = {}
     if set(keys) != {version.key for version in found} or not any(version.won for version in found):
         casebook = data.open()
-        walk = score_period(casebook, compared, *data.period, labels_before=data.moment, seed=SEED, progress=progress)
+        walk = score_period(
+            casebook,
+            compared,
+            *data.period,
+            labels_before=data.moment,
+            seed=SEED,
+            progress=progress,
+            memory=PeakMemory(),
+        )
         seconds = walk.seconds
         wanted = {candidate.algorithm for candidate in named}
         selection = select_champion(
@@ -163,6 +174,7 @@ def train(
             casebook=casebook,
             candidates=compared,
             scores=walk.scores,
+            costs=walk.costs,
             selection=selection,
             reason=selection.reason,
             figure=f"figures/training-{data.record.fingerprint[:12]}-{data.moment:%Y%m%dT%H%M%S}.png",
@@ -205,6 +217,7 @@ def keep_versions(
     casebook: Casebook,
     candidates: Sequence[Configured],
     scores: pl.DataFrame,
+    costs: Mapping[str, Cost],
     selection: Selection,
     reason: str,
     figure: str,
@@ -218,6 +231,7 @@ def keep_versions(
     Args:
         candidates: the selected one among them.
         scores: theirs of the validation period.
+        costs: what these scores took, by the name of the candidate, as far as it was measured.
         reason: why the selected one is the champion, if it becomes it.
         figure: the file under the data directory to draw the comparison in.
     """
@@ -227,9 +241,14 @@ def keep_versions(
         fits[candidate.name] = fit_as_of(candidate, casebook, data.moment, SEED, fits)
     observed = ObservedUses(casebook)
     outcomes = {name: past_outcomes(observed, scores.filter(pl.col(c.ALGORITHM) == name), data.moment) for name in fits}
+    fitted = {name: fit.model for name, fit in fits.items()}
+    importance = measure_importance(fitted, casebook, scores[c.CAMPAIGN].unique(), seed=SEED)
+    curves: Mapping[str, Curves] = {}
     if selection.comparison is None:
         figure = ""
     else:
+        progress.report("Tracing the curves")
+        curves = trace_curves(scores, resamples=RESAMPLES, seed=SEED)
         file = settings.DATA_DIR / figure
         draw_comparison(selection.comparison, file, champion=selection.champion, period=data.period)
     keys = {candidate.name: data.key_of(candidate) for candidate in candidates}
@@ -246,6 +265,9 @@ def keep_versions(
                 data=data,
                 selection=selection,
                 outcomes=outcomes[name],
+                cost=costs.get(name),
+                curves=curves.get(name),
+                importance=importance.get(name, {}),
                 figure=figure,
                 drawing=drawings[name],
                 job=job,
@@ -306,6 +328,9 @@ def _save_version(
     data: TrainingData,
     selection: Selection,
     outcomes: Sequence[Outcome],
+    cost: Cost | None,
+    curves: Curves | None,
+    importance: Mapping[str, float],
     figure: str,
     drawing: str,
     job: models.Job | None,
@@ -325,6 +350,10 @@ def _save_version(
             "training_rows": fit.rows,
             "training_positives": fit.positives,
             "fit_seconds": fit.seconds,
+            "score_seconds": 1e6 * cost.score_seconds / cost.pairs if cost and cost.pairs else None,
+            "peak_memory": cost.peak_memory if cost else None,
+            "curves": curves or {},
+            "importance": importance,
             "threshold": selection.thresholds[candidate.name],
             "past_outcomes": outcomes,
             "won": candidate.name == selection.champion,

@@ -1,15 +1,20 @@
 """The first page and the sidebar."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.timesince import timesince
 
-from recommender.models import Job, ModelVersion, Run, Shop
-from tests.admin.rows import add_rows
+from recommender.models import Job, ModelVersion, Order, Publication, Run, Shop, Snapshot
+from recommender.services.training import promote
+from tests.admin.rows import START, add_rows, add_version
 
 HOME = "admin:index"
 
@@ -30,8 +35,10 @@ def test_it_counts_what_there_is(admin_client: Client) -> None:
     assert tiles(admin_client) == {
         "Live now": ("3 campaigns", "1,500 lists on show"),
         "Waiting for review": ("1 run", "0 approved and not published"),
-        "Failed in the last 7 days": ("1 job", "2 waiting or running"),
+        "Failed in the last 24 hours": ("1 job", "0 done, 2 waiting or running"),
+        "Last order": (f"{timesince(START + timedelta(days=3), depth=1)} ago", "Stale: bring in newer data."),
         "Champion": (champion, "ROC-AUC 0.800, trained 0\xa0minutes ago"),
+        "Uses of published runs": ("not known yet", "No campaign with a published run is over yet."),
         "Latest snapshot": ("0\xa0minutes ago", "3 rows"),
     }
 
@@ -44,6 +51,73 @@ def test_every_figure_leads_to_a_page(admin_client: Client) -> None:
 
 def test_an_empty_shop_has_a_page(admin_client: Client) -> None:
     assert tiles(admin_client)["Champion"] == ("None", "Nothing was trained yet.")
+
+
+def warning_tiles(client: Client) -> list[str]:
+    return [tile.name for tile in client.get(reverse(HOME)).context["tiles"] if tile.warns]
+
+
+def test_data_that_nothing_was_added_to_are_stale(admin_client: Client) -> None:
+    add_rows(1)
+    assert warning_tiles(admin_client) == ["Last order"]
+    Order.objects.update(ordered_at=timezone.now() - timedelta(days=2))
+    assert warning_tiles(admin_client) == []
+
+
+def test_a_champion_that_knows_nothing_of_late_is_stale(admin_client: Client) -> None:
+    version = add_version(1)
+    promote(model_version=version, reason="the first")
+    Snapshot.objects.update(history_until=version.learned_until + timedelta(days=35))
+    assert warning_tiles(admin_client) == []
+    Snapshot.objects.update(history_until=version.learned_until + timedelta(days=36))
+    assert warning_tiles(admin_client) == ["Champion"]
+    assert tiles(admin_client)["Champion"][1] == "Stale: it knows nothing of the last 1\xa0month of data."
+
+
+def test_uses_that_no_forecast_allows_for_warn(admin_client: Client) -> None:
+    add_rows(1)
+    Order.objects.update(ordered_at=timezone.now())
+    Publication.objects.update(published_at=START)  # before the use
+    Run.objects.update(expected_redemptions=10, expected_low=8, expected_high=12)
+    assert warning_tiles(admin_client) == ["Uses of published runs"]
+    assert tiles(admin_client)["Uses of published runs"] == ("fewer than expected", "1 uses, 8 – 12 expected")
+
+
+def test_each_day_stands_beside_the_same_day_of_the_period_before(admin_client: Client) -> None:
+    add_rows(1)
+    add_rows(30)  # 29 days later
+    redemptions, revenue = admin_client.get(reverse(HOME)).context["activity"]
+    assert (redemptions.total, redemptions.before) == ("1", "1")
+    assert (revenue.total, revenue.before) == ("2.00 USD", "2.00 USD")
+    columns = [drawn.column for drawn in redemptions.chart.columns]
+    assert len(columns) == 28
+    assert (columns[-1].label, columns[-1].value, columns[-1].before) == ("2024-03-31", 1, 0)
+    assert [column.value for column in columns[:-1]] == [0] * 27
+    assert (columns[-2].before, sum(column.before for column in columns)) == (1, 1)
+    assert admin_client.get(columns[-1].url).context["cl"].result_count == 1
+    assert admin_client.get(columns[-2].url).context["cl"].result_count == 0
+
+
+def test_the_page_takes_as_many_queries_for_many_rows_as_for_few(admin_client: Client) -> None:
+    def count_queries() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            assert admin_client.get(reverse(HOME)).status_code == 200
+        return len(queries)
+
+    for number in range(20):
+        add_rows(number)
+    count_queries()
+    few = count_queries()
+    for number in range(20, 50):
+        add_rows(number)
+    assert count_queries() == few
+
+
+def test_without_redemptions_to_see_there_is_no_chart(client_with: Callable[..., Client]) -> None:
+    add_rows(1)
+    assert "activity" not in client_with("view_run").get(reverse(HOME)).context
+    charts = client_with("view_redemption").get(reverse(HOME)).context["activity"]
+    assert [each.name for each in charts] == ["Redemptions"]
 
 
 @pytest.mark.parametrize(

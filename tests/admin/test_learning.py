@@ -5,12 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from recommender.admin import metrics
+from recommender.admin import feature_groups, metrics
 from recommender.ml.evaluation.metrics import METRICS
+from recommender.ml.features import GROUPS
 from recommender.models import Evaluation, ModelVersion, Promotion, Shop
+from recommender.services.training import promote
 from tests.admin.rows import add_version
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -41,7 +45,7 @@ def test_a_training_is_compared_with_the_best_first(admin_client: Client, versio
         Evaluation.objects.create(model_version=of, metric="roc_auc", value=roc_auc, low=roc_auc - 0.1, high=0.9)
         Evaluation.objects.create(model_version=of, metric="log_loss", value=log_loss)
     answer = admin_client.get(action("compare", version))
-    main, *others = answer.context["comparison"]
+    main, *others, _costs = answer.context["comparison"]
     assert [row for row, _cells in main.rows] == [better, version]
     assert [(cells[0].value, cells[0].interval, cells[0].is_best) for _row, cells in main.rows] == [
         ("0.800", "0.700 – 0.900", True),
@@ -141,3 +145,97 @@ class TestFigure:
     def test_no_other_file_is_a_drawing(self, drawing: str, admin_client: Client, version: ModelVersion) -> None:
         ModelVersion.objects.update(drawing=drawing)
         assert admin_client.get(action("drawing", version)).status_code == 404
+
+
+CURVES = {
+    "roc": [[0, 0], [0.2, 0.8], [1, 1]],
+    "precision_recall": [[0.5, 0.1], [1, 0.02]],
+    "calibration": [[0.01, 0.02, 0.01, 0.03], [0.04, 0.03, None, None]],
+    "gain": [[0, 0], [1, 1]],
+    "lift": [4.0, 2.0, 1.0, 1.0, 1.0, 0.5, 0.25, 0.25, 0, 0],
+}
+
+
+class TestCurves:
+    def test_those_of_a_training_are_drawn_side_by_side(self, admin_client: Client, version: ModelVersion) -> None:
+        ModelVersion.objects.update(curves=CURVES)
+        curves = admin_client.get(action("compare", version)).context["curves"]
+        assert [chart.title for chart in curves.charts] == ["ROC", "Precision and recall", "Calibration", "Gain"]
+        assert curves.legend == [(version, 1)]
+        roc, precision_recall, calibration, _gain = curves.charts
+        assert [points for _line, points in roc.lines] == ["0.00,100.00 20.00,20.00 100.00,0.00"]
+        assert (precision_recall.x_top, precision_recall.y_top) == ("100 %", "100 %")
+        assert (calibration.x_top, calibration.y_top) == ("4 %", "4 %")
+        assert [points for _line, points in calibration.lines] == ["25.00,50.00 100.00,25.00"]
+        assert curves.lifts[0][1][:2] == ["4.00", "2.00"]
+
+    def test_a_version_that_has_none_has_a_page_and_a_comparison(
+        self, admin_client: Client, version: ModelVersion
+    ) -> None:
+        for page in ("compare", "change"):
+            answer = admin_client.get(action(page, version))
+            assert answer.status_code == 200
+            assert answer.context["curves"] is None
+
+    def test_a_comparison_takes_as_many_queries_for_many_versions_as_for_few(
+        self, admin_client: Client, version: ModelVersion
+    ) -> None:
+        def count_queries() -> int:
+            with CaptureQueriesContext(connection) as queries:
+                assert admin_client.get(action("compare", version)).status_code == 200
+            return len(queries)
+
+        ModelVersion.objects.update(curves=CURVES, importance={"spend": 1.0})
+        count_queries()
+        few = count_queries()
+        for number in range(8):
+            other = ModelVersion.objects.get(pk=version.pk)
+            other.pk, other.key = None, f"copy {number}"
+            other.save()
+        assert count_queries() == few
+
+
+def test_a_comparison_tells_what_each_model_costs(admin_client: Client, version: ModelVersion) -> None:
+    ModelVersion.objects.update(score_seconds=12.34, peak_memory=3 * 2**20)
+    *_others, costs = admin_client.get(action("compare", version)).context["comparison"]
+    assert costs.titles == ["Seconds to fit", "Seconds to score a million offers", "Memory"]
+    assert [cell.value for cell in costs.rows[0][1]] == ["0.1", "12.3", "3.0\xa0MB"]
+    ModelVersion.objects.update(score_seconds=None, peak_memory=None)
+    *_others, costs = admin_client.get(action("compare", version)).context["comparison"]
+    assert [(cell.value, cell.is_best) for cell in costs.rows[0][1]] == [("0.1", True), ("–", False), ("–", False)]
+
+
+def test_the_admin_names_the_groups_of_features_of_the_model_layer() -> None:
+    assert list(feature_groups.LABELS) == list(GROUPS)
+
+
+def test_what_matters_most_to_a_version_stands_on_its_page(admin_client: Client, version: ModelVersion) -> None:
+    ModelVersion.objects.update(importance={"spend": 0.5, "brand": 1.0})
+    weights = admin_client.get(action("change", version)).context["importance"]
+    assert [(str(weight.title), weight.size, weight.width) for weight in weights] == [
+        ("Own purchases of its brands", "1.00", "100.00"),
+        ("What the shopper spends", "0.50", "50.00"),
+    ]
+
+
+class TestChampion:
+    PAGE = "admin:recommender_modelversion_explain_champion"
+
+    def test_without_one_there_is_nothing_to_explain(self, admin_client: Client, db: None) -> None:
+        answer = admin_client.get(reverse(self.PAGE))
+        assert answer["Location"] == reverse("admin:recommender_modelversion_changelist")
+
+    def test_its_page_tells_why_and_who_was_it_before(self, admin_client: Client, version: ModelVersion) -> None:
+        second = add_version(2, algorithm="decision_tree")
+        promote(model_version=version, reason="the first")
+        promote(model_version=second, reason="better by far")
+        context = admin_client.get(reverse(self.PAGE)).context
+        assert (context["champion"], context["promotion"].reason) == (second, "better by far")
+        told = [(row["promotion"].model_version, row["promotion"].previous) for row in context["promotions"]]
+        assert told == [(second, version), (version, None)]
+        assert context["calibration"].explanation == "No campaign with a published run is over yet."
+
+    def test_it_is_for_who_may_see_versions(self, client_with: Callable[..., Client], version: ModelVersion) -> None:
+        promote(model_version=version, reason="the first")
+        assert client_with("view_run").get(reverse(self.PAGE)).status_code == 403
+        assert client_with("view_modelversion").get(reverse(self.PAGE)).status_code == 200

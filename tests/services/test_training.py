@@ -10,6 +10,7 @@ from recommender import models
 from recommender.ml import artifact, selection
 from recommender.ml.algorithms import UnknownAlgorithm
 from recommender.ml.evaluation.gate import BASELINE, GateDecision
+from recommender.ml.features import GROUPS
 from recommender.ml.forecast import Outcome
 from recommender.models import ModelVersion, Promotion, Shop
 from recommender.progress import Cancelled, Progress
@@ -102,7 +103,14 @@ def test_each_algorithm_becomes_a_version_and_the_best_one_the_champion(shop: No
         assert {
             row.metric: {"value": row.value, "low": row.low, "high": row.high} for row in version.evaluations.all()
         } == figures
+        assert version.score_seconds > 0
+        assert version.peak_memory is None or version.peak_memory > 2**20
+        assert set(version.curves) == {"roc", "precision_recall", "calibration", "gain", "lift"}
+        assert version.curves["roc"][-1] == [1.0, 1.0]
     popularity, tree = report.versions
+    assert popularity.importance == {}
+    assert set(tree.importance) == set(GROUPS)
+    assert max(tree.importance.values()) > 0
     assert popularity.drawing == ""
     assert (data_dir / tree.drawing).read_bytes().startswith(b"\x89PNG")
     assert [version.won for version in report.versions] == [False, True]
@@ -195,6 +203,7 @@ def test_a_shop_without_past_campaigns_has_a_champion_too(data_dir: Path) -> Non
         ("decision_tree", 0, 0.5),
     ]
     assert (report.champion.algorithm, report.champion.figure) == ("decision_tree", "")
+    assert [(each.curves, each.importance, each.score_seconds) for each in report.versions] == [({}, {}, None)] * 2
     assert champion() == report.champion
     assert not models.Evaluation.objects.exists()
     assert "chances of buying decide" in history_of_champions()[0][2]

@@ -1,0 +1,220 @@
+"""What came of campaigns: the list, a campaign's report, and the same as a file."""
+
+from collections.abc import Iterator
+from dataclasses import astuple, fields
+from decimal import Decimal
+
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.functional import Promise
+from django.utils.text import slugify
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from unfold.decorators import action
+
+from recommender.admin.base import TableAdmin, changelist_url, link_to
+from recommender.admin.charts import Column, column_chart
+from recommender.admin.figures import in_currency, share, within_day
+from recommender.admin.spreadsheet import stream_csv
+from recommender.models import Campaign, CampaignShopper, Redemption, Shop
+from recommender.services.reporting import CampaignReport, Figures, Funnel, Money, report_campaign
+
+CAMPAIGNS_A_PAGE = 25
+COUPONS_SHOWN = 50
+DAYS_SHOWN = 92
+
+STAGE_TITLES: dict[str, str | Promise] = {
+    "sent": gettext_lazy("Sent"),
+    "seen": gettext_lazy("Seen"),
+    "clicked": gettext_lazy("Clicked"),
+    "claimed": gettext_lazy("Claimed"),
+    "redeemed": gettext_lazy("Redeemed"),
+}
+
+
+class ResultsMixin(TableAdmin):
+    """The pages of the campaigns' results. They are for who may see campaigns and redemptions."""
+
+    def get_urls(self) -> list[URLPattern]:
+        def page(address: str, view: object, name: str) -> URLPattern:
+            return path(address, self.admin_site.admin_view(view), name=f"recommender_campaign_{name}")
+
+        return [
+            page("results/", self.list_results, "results_list"),
+            page("<int:campaign_id>/results.csv", self.export_results, "results_export"),
+            *super().get_urls(),
+        ]
+
+    def has_results_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return self.has_view_permission(request) and request.user.has_perm("recommender.view_redemption")
+
+    def list_results(self, request: HttpRequest) -> HttpResponse:
+        """The campaigns, the latest first, with what they brought."""
+        self._refuse_strangers(request)
+        campaigns = _with_uses(Campaign.objects.order_by("-starts_at", "-pk"))
+        page = Paginator(campaigns, CAMPAIGNS_A_PAGE).get_page(request.GET.get("p"))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Results"),
+            "opts": self.opts,
+            "page": page,
+            "rows": [
+                {
+                    "campaign": campaign,
+                    "url": reverse("admin:recommender_campaign_results", args=[campaign.pk]),
+                    "counts": [f"{getattr(campaign, name):,}" for name in ("listed", "uses", "users")],
+                }
+                for campaign in page
+            ],
+        }
+        return TemplateResponse(request, "admin/recommender/results_list.html", context)
+
+    @action(description=gettext_lazy("Results"), permissions=["results"], icon="monitoring")
+    def results(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """A campaign's report."""
+        campaign = self.get_viewable(request, object_id)
+        report = report_campaign(campaign=campaign)
+        shop = Shop.current()
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Results of %(campaign)s") % {"campaign": campaign},
+            "opts": self.opts,
+            "original": campaign,
+            "shop": shop,
+            "report": report,
+            "campaign_link": link_to(campaign),
+            "redemptions_url": changelist_url(Redemption, {"campaign__id__exact": campaign.pk}),
+            "export_url": reverse("admin:recommender_campaign_results_export", args=[campaign.pk]),
+            "stages": _stages(report),
+            "money": _describe_money(report.total.money, shop),
+            "stage_titles": STAGE_TITLES.values(),
+            "coupons": [
+                {"name": link_to(coupon), **_tabulate(figures, shop)}
+                for coupon, figures in report.by_coupon[:COUPONS_SHOWN]
+            ],
+            "more_coupons": max(0, len(report.by_coupon) - COUPONS_SHOWN),
+            "groups": [{"name": name, **_tabulate(figures, shop)} for name, figures in report.by_group],
+            "days": _chart_days(report, shop),
+        }
+        return TemplateResponse(request, "admin/recommender/results_report.html", context)
+
+    def export_results(self, request: HttpRequest, campaign_id: int) -> StreamingHttpResponse:
+        """The report as CSV: a row for the whole campaign, each coupon, each group of shoppers and each day."""
+        self._refuse_strangers(request)
+        campaign = self.get_viewable(request, str(campaign_id))
+        report = report_campaign(campaign=campaign)
+        return stream_csv(name=f"results-{slugify(campaign.campaign_id) or campaign.pk}.csv", rows=_rows(report))
+
+    def _refuse_strangers(self, request: HttpRequest) -> None:
+        if not self.has_results_permission(request):
+            raise PermissionDenied
+
+
+def _with_uses(campaigns: QuerySet[Campaign]) -> QuerySet[Campaign]:
+    """Campaigns with how often their coupons were used, by how many, and how many shoppers are listed as sent."""
+
+    def count(rows: QuerySet, what: Count) -> Coalesce:
+        counted = rows.filter(campaign=OuterRef("pk")).order_by().values("campaign").annotate(counted=what)
+        return Coalesce(Subquery(counted.values("counted")), 0)
+
+    sent = CampaignShopper.objects.filter(group=CampaignShopper.Group.TREATMENT)
+    uses = Redemption.objects.all()
+    return campaigns.annotate(
+        listed=count(sent, Count("pk")),
+        uses=count(uses, Count("pk")),
+        users=count(uses, Count("shopper", distinct=True)),
+    )
+
+
+def _stages(report: CampaignReport) -> list[dict[str, object]]:
+    """The funnel, a row a stage."""
+    offers, shoppers = report.total.offers, report.shoppers
+    rows: list[dict[str, object]] = []
+    before = 0
+    for name, title in STAGE_TITLES.items():
+        count = getattr(offers, name)
+        rows.append(
+            {
+                "title": title,
+                "offers": f"{count:,}",
+                "share": share(count, offers.sent),
+                "of_before": share(count, before) if before >= count else "",
+                "shoppers": f"{getattr(shoppers, name):,}",
+                "shoppers_share": share(getattr(shoppers, name), shoppers.sent),
+                "width": f"{100 * count / offers.sent:.2f}" if offers.sent else "0",
+            }
+        )
+        before = count
+    return rows
+
+
+def _tabulate(figures: Figures, shop: Shop) -> dict[str, object]:
+    """Figures as a row of a table shows them."""
+    return {
+        "counts": [f"{count:,}" for count in astuple(figures.offers)],
+        "rate": share(figures.offers.redeemed, figures.offers.sent),
+        **_amounts(figures.money, shop),
+    }
+
+
+def _amounts(money: Money, shop: Shop) -> dict[str, str]:
+    """Revenue and discount; an unknown one is no 0."""
+    unknown = _("unknown")
+    return {
+        "revenue": unknown if 0 < money.uses == money.without_order else in_currency(money.revenue, shop),
+        "discount": unknown if 0 < money.uses == money.unknown_discounts else in_currency(money.discount, shop),
+    }
+
+
+def _describe_money(money: Money, shop: Shop) -> dict[str, str]:
+    return {
+        "uses": f"{money.uses:,}",
+        **_amounts(money, shop),
+        "without_order": f"{money.without_order:,}" if money.without_order else "",
+        "unknown": f"{money.unknown_discounts:,}" if money.unknown_discounts else "",
+    }
+
+
+def _chart_days(report: CampaignReport, shop: Shop) -> object:
+    """The uses of the first days, as columns that lead to them."""
+    days = report.by_day[:DAYS_SHOWN]
+    return column_chart(
+        [
+            Column(
+                label=f"{day.day:%Y-%m-%d}",
+                value=day.redeemed,
+                shown=f"{day.redeemed:,}",
+                url=changelist_url(
+                    Redemption,
+                    {"campaign__id__exact": report.campaign.pk, **within_day("redeemed_at", day.day, shop)},
+                ),
+            )
+            for day in days
+        ]
+    )
+
+
+def _rows(report: CampaignReport) -> Iterator[list[object]]:
+    stages = [field.name for field in fields(Funnel)]
+    yield ["part", "name", *stages, "uses", "revenue", "uses_without_order", "discount", "uses_of_unknown_discount"]
+    parts: list[tuple[str, str, Figures]] = [
+        ("campaign", report.campaign.campaign_id, report.total),
+        *(("coupon", coupon.coupon_id, figures) for coupon, figures in report.by_coupon),
+        *(("group", name, figures) for name, figures in report.by_group),
+    ]
+    for part, name, figures in parts:
+        money = figures.money
+        revenue, discount = _plain(money.revenue), _plain(money.discount)
+        amounts = [money.uses, revenue, money.without_order, discount, money.unknown_discounts]
+        yield [part, name, *astuple(figures.offers), *amounts]
+    for day in report.by_day:
+        yield ["day", f"{day.day:%Y-%m-%d}", "", day.seen, day.clicked, day.claimed, day.redeemed, *[""] * 5]
+
+
+def _plain(amount: Decimal) -> Decimal:
+    return amount.quantize(Decimal("0.001"))

@@ -1,0 +1,309 @@
+"""What came of a campaign: how far its offers went, and the money that moved.
+
+An *offer* is a coupon for a shopper. It was sent if a published run lists it, or, where the campaign never published
+one, if it is a coupon of the campaign and the shopper is among those that it was sent to. Who was held out was sent
+nothing, whatever lists and events say.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import TypeVar
+
+from django.db.models import Count, Exists, Model, OuterRef, Q, QuerySet, Sum
+from django.db.models.functions import TruncDate
+from django.utils.translation import gettext as _
+
+from recommender.models import (
+    Campaign,
+    CampaignShopper,
+    Coupon,
+    Event,
+    Order,
+    OrderLine,
+    Publication,
+    Recommendation,
+    Redemption,
+    Shop,
+    Shopper,
+)
+
+#: So many orders in so long before a campaign make a frequent shopper: one every two weeks.
+FREQUENT_ORDERS = 6
+FREQUENT_WITHIN = timedelta(weeks=12)
+
+STAGES = {Event.Kind.IMPRESSION: "seen", Event.Kind.CLICK: "clicked", Event.Kind.CLAIM: "claimed"}
+
+Row = TypeVar("Row", bound=Model)
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """How many got how far. Each stage is counted by itself: a coupon can be used without having been clicked."""
+
+    sent: int = 0
+    seen: int = 0
+    clicked: int = 0
+    claimed: int = 0
+    redeemed: int = 0
+
+
+@dataclass(frozen=True)
+class Money:
+    """What the uses of sent offers brought and cost.
+
+    Attributes:
+        uses: of sent offers, the second use of the same offer too.
+        revenue: paid for the orders with such a use, each order once.
+        without_order: uses of which no order is known, so that they bring no revenue here.
+        discount: given in these uses, as far as it is known: by the use itself, or else by the lines of its order that
+            name the coupon.
+        unknown_discounts: uses of which neither tells the discount.
+    """
+
+    uses: int = 0
+    revenue: Decimal = Decimal(0)
+    without_order: int = 0
+    discount: Decimal = Decimal(0)
+    unknown_discounts: int = 0
+
+
+@dataclass(frozen=True)
+class Figures:
+    offers: Funnel = Funnel()
+    money: Money = Money()
+
+
+@dataclass(frozen=True)
+class Day:
+    """What happened on a day by the shop's clock; an offer is counted at a stage on the first day that it got there."""
+
+    day: date
+    seen: int = 0
+    clicked: int = 0
+    claimed: int = 0
+    redeemed: int = 0
+
+
+@dataclass(frozen=True)
+class CampaignReport:
+    """
+    Attributes:
+        total: of all offers.
+        shoppers: the same funnel in shoppers, each counted once a stage.
+        held_out: shoppers who were to be sent nothing.
+        other_uses: uses in the campaign of what was not sent: by who was held out, or got the coupon elsewhere.
+        by_coupon: the most used coupons first. An order with two coupons counts for both of them.
+        by_group: of shoppers.
+        by_day: days on which anything happened, the first one first.
+    """
+
+    campaign: Campaign
+    total: Figures
+    shoppers: Funnel
+    held_out: int
+    other_uses: int
+    by_coupon: list[tuple[Coupon, Figures]] = field(default_factory=list)
+    by_group: list[tuple[str, Figures]] = field(default_factory=list)
+    by_day: list[Day] = field(default_factory=list)
+
+
+def report_campaign(*, campaign: Campaign, groups: Mapping[str, QuerySet[Shopper]] | None = None) -> CampaignReport:
+    """Sum up a campaign. What came in late stands on the day when it happened, and what came twice counts once.
+
+    Args:
+        groups: shoppers by the name of their group; frequent ones and the others if not given.
+    """
+    groups = default_groups(campaign=campaign) if groups is None else groups
+    whole = _Sent(campaign)
+    uses = Redemption.objects.filter(campaign=campaign)
+    return CampaignReport(
+        campaign=campaign,
+        total=Figures(whole.count_offers(), whole.sum_money()),
+        shoppers=whole.count_shoppers(),
+        held_out=campaign.campaign_shoppers.filter(group=CampaignShopper.Group.CONTROL).count(),
+        other_uses=uses.count() - whole.uses.count(),
+        by_coupon=whole.by_coupon(),
+        by_group=[(name, _of_group(campaign, shoppers)) for name, shoppers in groups.items()],
+        by_day=whole.by_day(Shop.current()),
+    )
+
+
+def default_groups(*, campaign: Campaign) -> dict[str, QuerySet[Shopper]]:
+    """Who ordered often before the campaign, and the others."""
+    often = (
+        Order.objects.filter(ordered_at__lt=campaign.starts_at, ordered_at__gte=campaign.starts_at - FREQUENT_WITHIN)
+        .values("shopper")
+        .annotate(orders=Count("pk"))
+        .filter(orders__gte=FREQUENT_ORDERS)
+        .values("shopper")
+    )
+    return {
+        _("Frequent: %(orders)d orders or more in the %(weeks)d weeks before")
+        % {"orders": FREQUENT_ORDERS, "weeks": FREQUENT_WITHIN.days // 7}: Shopper.objects.filter(pk__in=often),
+        _("Less frequent"): Shopper.objects.exclude(pk__in=often),
+    }
+
+
+def _of_group(campaign: Campaign, shoppers: QuerySet[Shopper]) -> Figures:
+    sent = _Sent(campaign, shoppers)
+    return Figures(sent.count_offers(), sent.sum_money())
+
+
+class _Sent:
+    """What a campaign sent to some shoppers, or to all, and what became of it."""
+
+    def __init__(self, campaign: Campaign, shoppers: QuerySet[Shopper] | None = None) -> None:
+        self.campaign = campaign
+        self._shoppers = shoppers
+        self._runs = list(Publication.objects.filter(campaign=campaign).values_list("run", flat=True).distinct())
+        self.events = self._only_sent(
+            Event.objects.filter(campaign=campaign, kind__in=list(STAGES), coupon__isnull=False)
+        )
+        self.uses = self._only_sent(Redemption.objects.filter(campaign=campaign))
+        self._first_events = self.events.filter(~Exists(_earlier(Event, "occurred_at", kind=OuterRef("kind"))))
+        self._first_uses = self.uses.filter(~Exists(_earlier(Redemption, "redeemed_at")))
+
+    # What was sent
+
+    def _treated(self) -> QuerySet[CampaignShopper]:
+        treated = self.campaign.campaign_shoppers.filter(group=CampaignShopper.Group.TREATMENT)
+        return treated if self._shoppers is None else treated.filter(shopper__in=self._shoppers)
+
+    def _held_out(self) -> QuerySet[CampaignShopper]:
+        return CampaignShopper.objects.filter(campaign=self.campaign, group=CampaignShopper.Group.CONTROL)
+
+    def _listed(self) -> QuerySet[Recommendation]:
+        listed = Recommendation.objects.offered().filter(run__in=self._runs)
+        listed = listed.exclude(shopper__in=self._held_out().values("shopper"))
+        return listed if self._shoppers is None else listed.filter(shopper__in=self._shoppers)
+
+    def _only_sent(self, rows: QuerySet[Row]) -> QuerySet[Row]:
+        """Of rows with a shopper and a coupon, those about an offer that was sent."""
+        if self._runs:
+            pair = {"shopper": OuterRef("shopper"), "coupon": OuterRef("coupon")}
+            offered = Recommendation.objects.offered().filter(run__in=self._runs, **pair)
+            sent = rows.filter(Exists(offered)).exclude(shopper__in=self._held_out().values("shopper"))
+        else:
+            sent = rows.filter(
+                shopper__in=self._treated().values("shopper"), coupon__in=self.campaign.coupons.values("pk")
+            )
+        return sent if self._shoppers is None else sent.filter(shopper__in=self._shoppers)
+
+    def _sent_by_coupon(self) -> dict[int, int]:
+        if self._runs:
+            counted = self._listed().values("coupon").annotate(shoppers=Count("shopper", distinct=True))
+            return {int(row["coupon"]): row["shoppers"] for row in counted}
+        return dict.fromkeys(self.campaign.coupons.values_list("pk", flat=True), self._treated().count())
+
+    # How far it went
+
+    def count_offers(self) -> Funnel:
+        found = self._first_events.values_list("kind").annotate(offers=Count("pk")).order_by()
+        stages = {STAGES[Event.Kind(kind)]: offers for kind, offers in found}
+        return Funnel(sum(self._sent_by_coupon().values()), **stages, redeemed=self._first_uses.count())
+
+    def count_shoppers(self) -> Funnel:
+        found = self.events.values_list("kind").annotate(shoppers=Count("shopper", distinct=True)).order_by()
+        everyone: QuerySet = self._listed() if self._runs else self._treated()
+        return Funnel(
+            everyone.aggregate(shoppers=Count("shopper", distinct=True))["shoppers"],
+            **{STAGES[Event.Kind(kind)]: shoppers for kind, shoppers in found},
+            redeemed=self.uses.aggregate(shoppers=Count("shopper", distinct=True))["shoppers"],
+        )
+
+    def by_day(self, shop: Shop) -> list[Day]:
+        def truncated(name: str) -> TruncDate:
+            return TruncDate(name, tzinfo=shop.zone)
+
+        days: dict[date, dict[str, int]] = {}
+        events = self._first_events.annotate(day=truncated("occurred_at")).values_list("day", "kind")
+        for day, kind, offers in events.annotate(offers=Count("pk")).order_by():
+            days.setdefault(day, {})[STAGES[Event.Kind(kind)]] = offers
+        uses = self._first_uses.annotate(day=truncated("redeemed_at")).values_list("day")
+        for day, offers in uses.annotate(offers=Count("pk")).order_by():
+            days.setdefault(day, {})["redeemed"] = offers
+        return [Day(day, **stages) for day, stages in sorted(days.items())]
+
+    # Money
+
+    def sum_money(self) -> Money:
+        lines = OrderLine.objects.filter(order__in=self.uses.values("order"))
+        told = self._lines_that_tell().aggregate(total=Sum("coupon_discount", default=Decimal(0)))["total"]
+        known = self.uses.aggregate(
+            uses=Count("pk"),
+            without_order=Count("pk", filter=Q(order__isnull=True)),
+            discount=Sum("discount_amount", default=Decimal(0)),
+            unknown=Count("pk", filter=Q(discount_amount__isnull=True) & ~Q(Exists(_lines_of_use()))),
+        )
+        return Money(
+            uses=known["uses"],
+            revenue=lines.aggregate(total=Sum("amount", default=Decimal(0)))["total"],
+            without_order=known["without_order"],
+            discount=known["discount"] + told,
+            unknown_discounts=known["unknown"],
+        )
+
+    def _lines_that_tell(self) -> QuerySet[OrderLine]:
+        """Order lines whose coupon was used without a word of the discount."""
+        silent = self.uses.filter(discount_amount__isnull=True)
+        named = silent.filter(order=OuterRef("order"), coupon=OuterRef("coupon"))
+        return OrderLine.objects.filter(Exists(named), order__in=silent.values("order"))  # by index, not all lines
+
+    def by_coupon(self) -> list[tuple[Coupon, Figures]]:
+        offers = {coupon: Funnel(sent) for coupon, sent in self._sent_by_coupon().items()}
+        events = self._first_events.values_list("coupon", "kind").annotate(offers=Count("pk")).order_by()
+        for coupon, kind, number in events:
+            offers[coupon] = replace(offers[coupon], **{STAGES[Event.Kind(kind)]: number})
+        for coupon, number in self._first_uses.values_list("coupon").annotate(offers=Count("pk")).order_by():
+            offers[coupon] = replace(offers[coupon], redeemed=number)
+        money = self._money_by_coupon()
+        coupons = Coupon.objects.in_bulk(list(offers))
+        found = [(coupons[coupon], Figures(funnel, money.get(coupon, Money()))) for coupon, funnel in offers.items()]
+        return sorted(found, key=lambda each: (-each[1].offers.redeemed, -each[1].offers.sent, each[0].coupon_id))
+
+    def _money_by_coupon(self) -> dict[int, Money]:
+        same = {name: OuterRef(name) for name in ("campaign", "shopper", "coupon", "order")}
+        once = self.uses.filter(~Exists(Redemption.objects.filter(**same, pk__lt=OuterRef("pk"))))
+        revenue = dict(
+            once.values_list("coupon").annotate(total=Sum("order__lines__amount", default=Decimal(0))).order_by()
+        )
+        told = dict(
+            self._lines_that_tell()
+            .values_list("coupon")
+            .annotate(total=Sum("coupon_discount", default=Decimal(0)))
+            .order_by()
+        )
+        known = (
+            self.uses.values_list("coupon")
+            .annotate(
+                uses=Count("pk"),
+                without_order=Count("pk", filter=Q(order__isnull=True)),
+                discount=Sum("discount_amount", default=Decimal(0)),
+                unknown=Count("pk", filter=Q(discount_amount__isnull=True) & ~Q(Exists(_lines_of_use()))),
+            )
+            .order_by()
+        )
+        return {
+            coupon: Money(
+                uses=uses,
+                revenue=revenue.get(coupon, Decimal(0)),
+                without_order=without_order,
+                discount=discount + told.get(coupon, Decimal(0)),
+                unknown_discounts=unknown,
+            )
+            for coupon, uses, without_order, discount, unknown in known
+        }
+
+
+def _earlier(model: type[Row], moment: str, **same: OuterRef) -> QuerySet[Row]:
+    """For a row, those of the same campaign, shopper and coupon that happened before it."""
+    before = Q(**{f"{moment}__lt": OuterRef(moment)}) | Q(**{moment: OuterRef(moment)}, pk__lt=OuterRef("pk"))
+    pair = {name: OuterRef(name) for name in ("campaign", "shopper", "coupon")}
+    return model._default_manager.filter(before, **pair, **same)
+
+
+def _lines_of_use() -> QuerySet[OrderLine]:
+    """The order lines that name the coupon of a use."""
+    return OrderLine.objects.filter(order=OuterRef("order"), coupon=OuterRef("coupon"))
