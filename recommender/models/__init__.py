@@ -8,6 +8,7 @@ from recommender.models.feedback import Event, Redemption
 from recommender.models.jobs import Job
 from recommender.models.learning import BACKTEST_FIGURE, Evaluation, ModelVersion, Promotion, SearchTrial, Snapshot
 from recommender.models.orders import Order, OrderLine
+from recommender.models.review import RunComment, RunCorrection, RunCoupon
 from recommender.models.runs import Publication, Recommendation, Run, RunShard
 from recommender.models.shop import Shop, User
 from recommender.models.shoppers import Shopper
@@ -34,6 +35,9 @@ __all__ = [
     "Recommendation",
     "Redemption",
     "Run",
+    "RunComment",
+    "RunCorrection",
+    "RunCoupon",
     "RunShard",
     "SearchTrial",
     "Shop",

@@ -7,6 +7,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from recommender.models import Campaign, Publication, Run, User
+from recommender.services.guardrails import forbid_or_pass
 from recommender.services.runs import WrongState
 
 
@@ -27,6 +28,7 @@ def publish(
 
     Raises:
         WrongState: the run is not approved; with ``approve``, neither drafted nor approved.
+        PublishingForbidden: it breaks a guardrail that nobody may overrule.
     """
     publishable = [Run.State.DRAFTED, Run.State.APPROVED] if approve else [Run.State.APPROVED]
     with transaction.atomic():
@@ -37,6 +39,7 @@ def publish(
         if locked.state not in publishable:
             raise WrongState(locked, publishable)
         now = now or timezone.now()
+        forbid_or_pass(run=locked, moment=now)
         if locked.state == Run.State.DRAFTED:
             Run.objects.filter(pk=run.pk).update(reviewed_by=published_by, reviewed_at=now)
         if live is not None:
