@@ -103,6 +103,8 @@ def _apply(run: Run, correction: RunCorrection) -> None:
 
 
 def _apply_exclusions(run: Run, correction: RunCorrection) -> None:
+    if run.estimated_at is None:  # drafted before estimates were kept
+        estimate_run(run=run)
     reached = _reached(correction)
     lists = run.recommendations.offered().filter(shopper__in=reached.order_by().values("shopper"))
     had_a_list = _count_shoppers(lists)

@@ -54,12 +54,12 @@ def estimate_run(*, run: Run, coupon_keys: Collection[int] | None = None) -> Run
     """Write how many uses of each of a run's coupons are expected, what one comes to, and what all come to.
 
     Args:
-        coupon_keys: only these coupons' offers have changed since it was last done.
+        coupon_keys: only these coupons' offers have changed since it was last done; whoever changed them counts the
+            shoppers. All coupons if it is not given.
     """
     forecaster = _forecaster(run)
     with transaction.atomic():
-        if coupon_keys is None or not run.run_coupons.exists():
-            coupon_keys = None
+        if coupon_keys is None:
             _write_coupons(run)
         _count_offers(run, coupon_keys, forecaster.level)
         totals = run.run_coupons.aggregate(offers=Sum("shopper_count", default=0), uses=Sum("expected_uses", default=0))
