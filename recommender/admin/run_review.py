@@ -168,7 +168,11 @@ def _describe_amount(name: str, amount: "Amount", currency: str, *, whole: bool 
 
 def _describe_coupons(run: Run, currency: str) -> list[dict[str, Any]]:
     """The coupons that are offered most often."""
-    rows = run.run_coupons.select_related("coupon").order_by("-shopper_count", "coupon")[:COUPONS_SHOWN]
+    rows = (
+        run.run_coupons.filter(shopper_count__gt=0)
+        .select_related("coupon")
+        .order_by("-shopper_count", "coupon")[:COUPONS_SHOWN]
+    )
     return [
         {
             "link": link_to(row.coupon),
