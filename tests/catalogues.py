@@ -77,7 +77,9 @@ def compiled(catalogue: Catalog) -> bytes:
 
 def missing(catalogue: Catalog, marked: Catalog) -> list[Message]:
     """What is marked and not translated."""
-    return [message for message in marked if message.id and not _is_translated(catalogue.get(message.id, message.context))]
+    return [
+        message for message in marked if message.id and not _is_translated(catalogue.get(message.id, message.context))
+    ]
 
 
 def _is_translated(message: Message | None) -> bool:

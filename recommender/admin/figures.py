@@ -1,21 +1,43 @@
-"""Numbers, amounts and days as pages show them."""
+"""Numbers, money and days as pages show them, by the reader's locale."""
 
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 
+from django.utils.formats import number_format
+
 from recommender.models import Shop
+
+
+def count_of(number: int) -> str:
+    return number_format(number, 0, force_grouping=True)
+
+
+def uses_of(uses: float) -> str:
+    """Expected uses: to one decimal where there are few."""
+    decimals = 0 if uses >= 10 else 1
+    return number_format(round(uses, decimals), decimals, force_grouping=True)
+
+
+def money_of(amount: float, currency: str) -> str:
+    """An expected amount: whole where the cents say nothing any more."""
+    decimals = 0 if abs(amount) >= 1000 else 2
+    return f"{number_format(round(amount, decimals), decimals, force_grouping=True)} {currency}"
+
+
+def in_currency(amount: Decimal, shop: Shop) -> str:
+    """An amount that was paid, to the cent."""
+    return f"{number_format(amount, 2, force_grouping=True)} {shop.currency}"
+
+
+def percent_of(share: float, decimals: int = 2) -> str:
+    return f"{number_format(round(100 * share, decimals), decimals)} %"
 
 
 def share(part: float, whole: float) -> str:
     """Of a hundred, with more decimals where it is small; empty without a whole."""
     if not whole:
         return ""
-    percent = 100 * part / whole
-    return f"{percent:.1f} %" if percent >= 10 or percent == 0 else f"{percent:.2f} %"
-
-
-def in_currency(amount: Decimal, shop: Shop) -> str:
-    return f"{amount:,.2f} {shop.currency}"
+    return percent_of(part / whole, 1 if part >= 0.1 * whole or part == 0 else 2)
 
 
 def within_day(field: str, day: date, shop: Shop) -> dict[str, str]:

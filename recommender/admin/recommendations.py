@@ -1,6 +1,6 @@
 """The lists of the runs, shopper by shopper."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from django.contrib import admin, messages
 from django.db import transaction
@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from unfold.decorators import action, display
 
 from recommender.admin.base import IdentifierSearchMixin, ReadOnlyMixin, TableAdmin
-from recommender.models import Recommendation, Run
+from recommender.models import Recommendation, Run, RunCorrection
 from recommender.reasons import Reason, in_words, speaking_against, speaking_for, strength_in_words
 
 
@@ -59,11 +59,11 @@ class RecommendationAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
 
     @display(description=gettext_lazy("why"))
     def why(self, recommendation: Recommendation) -> SafeString:
-        return _sentences(speaking_for(recommendation.reasons))
+        return list_reasons(speaking_for(recommendation.reasons))
 
     @display(description=gettext_lazy("what speaks against it"))
     def why_not(self, recommendation: Recommendation) -> SafeString:
-        return _sentences(speaking_against(recommendation.reasons))
+        return list_reasons(speaking_against(recommendation.reasons))
 
     @display(description=gettext_lazy("offered"), boolean=True)
     def is_offered(self, recommendation: Recommendation) -> bool:
@@ -74,9 +74,7 @@ class RecommendationAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
 
     @action(description=gettext_lazy("Take out of the lists"), permissions=["review"])
     def take_out(self, request: HttpRequest, queryset: QuerySet[Recommendation]) -> None:
-        from recommender.services.runs import exclude_recommendation
-
-        if changed := self._change(request, queryset, exclude_recommendation):
+        if changed := self._correct(request, queryset, RunCorrection.Kind.EXCLUDE):
             text = ngettext(
                 "%(count)d recommendation is taken out.", "%(count)d recommendations are taken out.", changed
             )
@@ -84,25 +82,32 @@ class RecommendationAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
 
     @action(description=gettext_lazy("Put back into the lists"), permissions=["review"])
     def put_back(self, request: HttpRequest, queryset: QuerySet[Recommendation]) -> None:
-        from recommender.services.runs import include_recommendation
-
-        if changed := self._change(request, queryset, include_recommendation):
+        if changed := self._correct(request, queryset, RunCorrection.Kind.INCLUDE):
             text = ngettext("%(count)d recommendation is put back.", "%(count)d recommendations are put back.", changed)
             messages.success(request, text % {"count": changed})
 
-    def _change(
-        self, request: HttpRequest, queryset: QuerySet[Recommendation], change: Callable[..., Recommendation]
-    ) -> int:
-        """Change all that were chosen, or none and say why. How many."""
+    def _correct(self, request: HttpRequest, queryset: QuerySet[Recommendation], kind: RunCorrection.Kind) -> int:
+        """Correct all that were chosen, or none and say why. How many."""
+        from recommender.services.corrections import correct_run
+
+        chosen = list(queryset.select_related("run__campaign", "run__model_version", "coupon", "shopper"))
         try:
             with transaction.atomic():
-                return len([change(recommendation=recommendation) for recommendation in queryset])
+                for row in chosen:
+                    correct_run(
+                        run=row.run,
+                        kind=kind,
+                        coupon=row.coupon,
+                        shopper=row.shopper,
+                        made_by=request.user,  # type: ignore[arg-type]
+                    )
         except ValueError as error:
             messages.error(request, str(error))
             return 0
+        return len(chosen)
 
 
-def _sentences(reasons: list[Reason]) -> SafeString:
+def list_reasons(reasons: list[Reason]) -> SafeString:
     """A line a reason, with how strong it is; nothing where there is none."""
     lines = format_html_join(
         "",

@@ -3,14 +3,15 @@
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.admin import ModelAdmin
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+
+from recommender.admin.base import TableAdmin
 
 MOST_MESSAGES = 3  # a page that is full of warnings is not read
 
 
-class RemarksMixin(ModelAdmin):
+class RemarksMixin(TableAdmin):
     """Shows remarks above the form as ``remarks``, and as warnings on the page that follows when the form was saved.
 
     They keep nobody from saving: what must not be is an error of the form.

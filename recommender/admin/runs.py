@@ -1,25 +1,29 @@
 """Runs: looked at, approved or rejected, published."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Avg, Count, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanWidget
 
-from recommender.admin.base import ReadOnlyMixin, TableAdmin, change_url, changelist_url, link_to
+from recommender.admin.base import ReadOnlyMixin, TableAdmin, change_url, link_to
+from recommender.admin.bulk_review import BulkReviewMixin
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
-from recommender.models import Coupon, Job, Publication, Recommendation, Run, RunShard, Shop
-
-COUPONS_SHOWN = 20
+from recommender.admin.run_corrections import RunCorrectionsMixin
+from recommender.admin.run_review import check_run, describe_difference, describe_review
+from recommender.admin.run_shoppers import RunShoppersMixin
+from recommender.models import Job, Publication, Run, RunShard, Shop
 
 STATE_LABELS = {
     Run.State.COMPUTING: "info",
@@ -33,8 +37,9 @@ STATE_LABELS = {
 
 #: What can be done with a run in each state.
 ACTIONS = {
-    Run.State.DRAFTED: ("approve", "reject"),
-    Run.State.APPROVED: ("publish", "publish_later", "reject"),
+    Run.State.DRAFTED: ("approve", "correct", "reject"),
+    Run.State.APPROVED: ("publish", "publish_later", "correct", "reject"),
+    Run.State.PUBLISHED: ("roll_back",),
 }
 
 
@@ -42,6 +47,14 @@ class PublishForm(forms.Form):
     """Names the publication that the page compared with, 0 for none: what came after it is not replaced unseen."""
 
     live_seen = forms.IntegerField(required=False, widget=forms.HiddenInput())
+
+
+class AcceptanceMixin(forms.Form):
+    """Publishing needs somebody's word where a guardrail warns."""
+
+    accepted = forms.BooleanField(
+        label=gettext_lazy("I have read the warnings and publish all the same"), widget=UnfoldBooleanWidget()
+    )
 
 
 class PublishLaterForm(forms.Form):
@@ -62,7 +75,7 @@ class PublishLaterForm(forms.Form):
 
 
 @admin.register(Run)
-class RunAdmin(ReadOnlyMixin, TableAdmin):
+class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersMixin, TableAdmin):
     list_display = (
         "__str__",
         "state_label",
@@ -77,7 +90,7 @@ class RunAdmin(ReadOnlyMixin, TableAdmin):
     list_select_related = ("campaign", "model_version", "created_by")
     list_filter = ("state", "created_at")
     search_fields = ("id__exact", "campaign__campaign_id__exact", "campaign__name")
-    change_form_outer_before_template = "admin/recommender/run_lists.html"
+    change_form_outer_before_template = "admin/recommender/run/review.html"
     fieldsets = (
         (
             None,
@@ -95,7 +108,8 @@ class RunAdmin(ReadOnlyMixin, TableAdmin):
         ),
     )
     readonly_fields = ("expected_interval",)
-    actions_detail = ("approve", "publish", "publish_later", "reject")
+    actions = ("approve_chosen", "reject_chosen")
+    actions_detail = ("approve", "publish", "publish_later", "correct", "roll_back", "reject")
 
     @display(description=gettext_lazy("state"), ordering="state", label=STATE_LABELS)
     def state_label(self, run: Run) -> tuple[str, str]:
@@ -129,11 +143,7 @@ class RunAdmin(ReadOnlyMixin, TableAdmin):
         if run is not None and self.has_view_permission(request, run):
             extra_context = {
                 **(extra_context or {}),
-                "coupons": _count_by_coupon(run),
-                "coupons_shown": COUPONS_SHOWN,
-                "lists_url": changelist_url(Recommendation, {"run": run.pk}),
-                "campaign_url": change_url(run.campaign),
-                "run": run,
+                **describe_review(request, run),
                 "state_variant": STATE_LABELS[Run.State(run.state)],
             }
         return super().change_view(request, object_id, form_url, extra_context)
@@ -223,18 +233,13 @@ class RunAdmin(ReadOnlyMixin, TableAdmin):
             publish(run=run, published_by=request.user, live_seen=data["live_seen"])  # type: ignore[arg-type]
             return Outcome(_("Run %(run)s is live.") % {"run": run.pk})
 
-        confirmation = Confirmation(
+        return self._confirm_publishing(
+            request,
+            run,
+            name="publish",
             title=_("Publish this run"),
             text=_("Shoppers of the campaign are shown these lists at once. It can be rolled back."),
             button=_("Publish"),
-            facts=[*_facts(run), *_compare_with_live(run)],
-        )
-        return confirm_and_do(
-            model_admin=self,
-            request=request,
-            obj=run,
-            refusal=_refuse(run, "publish"),
-            confirmation=confirmation,
             act=act,
             form_class=PublishForm,
             initial={"live_seen": live.pk if live is not None else 0},
@@ -267,21 +272,61 @@ class RunAdmin(ReadOnlyMixin, TableAdmin):
                 url=change_url(job),
             )
 
-        confirmation = Confirmation(
+        return self._confirm_publishing(
+            request,
+            run,
+            name="publish_later",
             title=_("Publish this run at a set time"),
             text=_("Until then its job waits, and cancelling the job calls it off."),
             button=_("Publish then"),
-            facts=[*_facts(run), *_compare_with_live(run)],
+            act=act,
+            form_class=PublishLaterForm,
         )
+
+    def _confirm_publishing(
+        self,
+        request: HttpRequest,
+        run: Run,
+        *,
+        name: str,
+        title: str,
+        text: str,
+        button: str,
+        act: Callable[[Mapping[str, Any]], Outcome],
+        form_class: type[forms.Form] = forms.Form,
+        initial: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Say what changes for how many shoppers; what a guardrail forbids is not asked, what it warns of is ticked."""
+        refusal, facts = _refuse(run, name), _facts(run)
+        if refusal is None:
+            checks = check_run(run)
+            broken = [finding for finding in checks.findings if not finding.kept]
+            refusal = " ".join(finding.broken for finding in broken if finding.forbids) or None
+            facts += [(_("Warning"), finding.broken) for finding in broken]
+            facts += describe_difference(checks.difference)
+            if broken:
+                form_class = type("AcceptingForm", (AcceptanceMixin, form_class), {})
         return confirm_and_do(
             model_admin=self,
             request=request,
             obj=run,
-            refusal=_refuse(run, "publish_later"),
-            confirmation=confirmation,
+            refusal=refusal,
+            confirmation=Confirmation(title=title, text=text, button=button, facts=facts),
             act=act,
-            form_class=PublishLaterForm,
+            form_class=form_class,
+            initial=initial,
         )
+
+    @action(
+        description=gettext_lazy("Roll back"),
+        permissions=["recommender.publish_run"],
+        icon="undo",
+        variant=ActionVariant.DANGER,
+    )
+    def roll_back(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """To the campaign's page that asks: it says what is shown then."""
+        run = self.get_viewable(request, object_id)
+        return redirect(reverse("admin:recommender_campaign_roll_back", args=[run.campaign_id]))
 
 
 @admin.register(RunShard)
@@ -327,43 +372,4 @@ def _facts(run: Run) -> list[tuple[str, object]]:
         (_("Model version"), run.model_version),
         (_("Shoppers"), f"{run.shopper_count:,}"),
         (_("Recommendations"), f"{run.recommendation_count:,}"),
-    ]
-
-
-def _compare_with_live(run: Run) -> list[tuple[str, object]]:
-    """What changes for how many shoppers when the run goes live."""
-    live = Publication.objects.live().filter(campaign=run.campaign_id).select_related("run").first()
-    new = Recommendation.objects.offered().filter(run=run)
-    shoppers = new.aggregate(shoppers=Count("shopper", distinct=True))["shoppers"]
-    if live is None:
-        return [(_("Live now"), _("nothing")), (_("Shoppers who get a list"), f"{shoppers:,}")]
-    old = Recommendation.objects.offered().filter(run=live.run_id)
-    old_shoppers = old.aggregate(shoppers=Count("shopper", distinct=True))["shoppers"]
-    stay = new.filter(shopper__in=old.values("shopper")).aggregate(shoppers=Count("shopper", distinct=True))["shoppers"]
-    return [
-        (_("Live now"), live.run),
-        (_("Shoppers whose list is replaced"), f"{stay:,}"),
-        (_("Shoppers who get a list and have none now"), f"{shoppers - stay:,}"),
-        (_("Shoppers who have a list and lose it"), f"{old_shoppers - stay:,}"),
-    ]
-
-
-def _count_by_coupon(run: Run) -> list[dict[str, Any]]:
-    """The coupons that are offered most often, as the run's page shows them."""
-    counts = list(
-        Recommendation.objects.offered()
-        .filter(run=run)
-        .values("coupon")
-        .annotate(shoppers=Count("pk"), score=Avg("score"), rank=Avg("rank"))
-        .order_by("-shoppers", "coupon")[:COUPONS_SHOWN]
-    )
-    coupons = Coupon.objects.in_bulk([count["coupon"] for count in counts])
-    return [
-        {
-            "link": link_to(coupons[count["coupon"]]),
-            "shoppers": f"{count['shoppers']:,}",
-            "rank": f"{count['rank']:.1f}",
-            "chance": f"{100 * count['score']:.2f} %",
-        }
-        for count in counts
     ]

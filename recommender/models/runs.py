@@ -51,6 +51,13 @@ class Run(models.Model):
     expected_high = models.PositiveBigIntegerField(
         _("redemptions at most"), null=True, blank=True, help_text=_("More are expected 5 times of 100.")
     )
+    score_histogram = models.JSONField(
+        _("distribution of scores"),
+        default=list,
+        editable=False,
+        help_text=_("From, to, and how many scores lie between, as it was drafted."),
+    )
+    estimated_at = models.DateTimeField(_("estimated"), null=True, blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -142,6 +149,16 @@ class Recommendation(models.Model):
         Coupon, verbose_name=_("coupon"), on_delete=models.PROTECT, related_name="recommendations"
     )
     rank = models.PositiveSmallIntegerField(_("rank"))
+    computed_rank = models.PositiveSmallIntegerField(
+        _("computed rank"), null=True, blank=True, help_text=_("Its rank before staff put a coupon of the list first.")
+    )
+    pin = models.PositiveBigIntegerField(
+        _("put first"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("The number of the correction that put it first; the highest is at the very front."),
+    )
     score = models.FloatField(_("score"), help_text=_("Probability that the shopper uses the coupon."))
     reasons = models.JSONField(_("reasons"), default=list, encoder=DjangoJSONEncoder)
     excluded = models.BooleanField(_("taken out"), default=False)

@@ -7,6 +7,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from recommender.models import Campaign, Publication, Run, User
+from recommender.services.guardrails import forbid_or_pass
 from recommender.services.runs import WrongState
 
 
@@ -43,6 +44,7 @@ def publish(
         LiveChanged: somebody else published or rolled back meanwhile.
         WrongState: the run is not approved; with ``approve``, neither drafted nor approved.
         AudienceChanged: the run may have lists for shoppers who are held out by now.
+        PublishingForbidden: it breaks a guardrail that nobody may overrule.
     """
     publishable = [Run.State.DRAFTED, Run.State.APPROVED] if approve else [Run.State.APPROVED]
     with transaction.atomic():
@@ -63,6 +65,7 @@ def publish(
                 % {"run": run.pk}
             )
         now = now or timezone.now()
+        forbid_or_pass(run=locked, moment=now)
         if locked.state == Run.State.DRAFTED:
             Run.objects.filter(pk=run.pk).update(reviewed_by=published_by, reviewed_at=now)
         if live is not None:

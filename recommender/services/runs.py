@@ -8,13 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import polars as pl
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Sum
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -26,10 +25,8 @@ from recommender.ml.narration import Narrator
 from recommender.models import Recommendation, Run, RunShard
 from recommender.progress import Cancelled, Progress
 from recommender.services.assignment import record_assignment
+from recommender.services.estimates import estimate_run
 from recommender.services.snapshot import open_snapshot, take_snapshot
-
-if TYPE_CHECKING:
-    from recommender.ml.forecast import Forecast
 
 MOST_COUPONS = 1_000  # on a shopper's list
 SHARD_SHOPPERS = 2_000
@@ -264,34 +261,19 @@ def score_shard(*, shard_id: int, progress: Progress = Progress()) -> None:
 
 
 def finish_run(*, run: Run) -> Run:
-    """Hand a run to review once all its shards are scored. Does nothing before that, or when it is done."""
+    """Estimate what a run would bring and hand it to review, once all its shards are scored.
+
+    Does nothing before that, or when it is done.
+    """
     if not _pending_shards(run).exists():
-        counts = run.recommendations.aggregate(
-            shopper_count=Count("shopper", distinct=True), recommendation_count=Count("pk")
-        )
-        forecast = _forecast(run)
-        Run.objects.filter(pk=run.pk, state=Run.State.COMPUTING).update(
-            state=Run.State.DRAFTED,
-            **counts,
-            expected_redemptions=forecast.expected,
-            expected_low=forecast.low,
-            expected_high=forecast.high,
-        )
+        with transaction.atomic():
+            # Whoever scores the last shard at the same time waits, and finds it done.
+            computing = Run.objects.select_for_update().filter(pk=run.pk, state=Run.State.COMPUTING).first()
+            if computing is not None:
+                estimate_run(run=computing)
+                Run.objects.filter(pk=run.pk).update(state=Run.State.DRAFTED)
     run.refresh_from_db()
     return run
-
-
-def _forecast(run: Run) -> "Forecast":
-    """How many of the offers will be used, by what came of past campaigns that the same algorithm scored."""
-    from recommender.ml.forecast import Forecaster, Outcome  # costs a second, which review and publishing do without
-
-    version = run.model_version
-    forecaster = Forecaster(
-        [Outcome(*outcome) for outcome in version.past_outcomes],
-        taught_by=version.training_positives,
-        kind=run.campaign.kind,
-    )
-    return forecaster.forecast(run.recommendations.aggregate(total=Sum("score", default=0.0))["total"])
 
 
 def _pending_shards(run: Run) -> QuerySet[RunShard]:
@@ -426,24 +408,6 @@ def reject_run(*, run: Run, reviewed_by: models.User | None = None) -> Run:
     return _review(run, [Run.State.DRAFTED, Run.State.APPROVED], Run.State.REJECTED, reviewed_by)
 
 
-def exclude_recommendation(*, recommendation: Recommendation) -> Recommendation:
-    """Take a coupon out of a shopper's list.
-
-    Raises:
-        WrongState: the run is neither drafted nor approved. What was published stays on record as it was.
-    """
-    return _set_excluded(recommendation, True)
-
-
-def include_recommendation(*, recommendation: Recommendation) -> Recommendation:
-    """Put a coupon that was taken out back in its place.
-
-    Raises:
-        WrongState: the run is neither drafted nor approved.
-    """
-    return _set_excluded(recommendation, False)
-
-
 def _review(run: Run, expected: Sequence[Run.State], state: Run.State, reviewed_by: models.User | None) -> Run:
     changed = Run.objects.filter(pk=run.pk, state__in=expected).update(
         state=state, reviewed_by=reviewed_by, reviewed_at=timezone.now()
@@ -452,14 +416,3 @@ def _review(run: Run, expected: Sequence[Run.State], state: Run.State, reviewed_
     if not changed:
         raise WrongState(run, expected)
     return run
-
-
-def _set_excluded(recommendation: Recommendation, excluded: bool) -> Recommendation:
-    open_states = [Run.State.DRAFTED, Run.State.APPROVED]
-    with transaction.atomic():
-        run = Run.objects.select_for_update().get(pk=recommendation.run_id)  # publishing it waits, or has been
-        if run.state not in open_states:
-            raise WrongState(run, open_states)
-        Recommendation.objects.filter(pk=recommendation.pk).update(excluded=excluded)
-    recommendation.refresh_from_db()
-    return recommendation

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, Exists, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, F, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from recommender.models import Campaign, Coupon, Recommendation, Redemption, Shopper
@@ -42,9 +42,10 @@ class ServedCoupon:
 def coupons_of(*, shopper_id: str, campaign_id: str | None = None, at: datetime, limit: int = 10) -> list[ServedCoupon]:
     """The published coupons that hold for a shopper at a moment, ranked from 1.
 
-    All live campaigns are merged, the best score first. With ``campaign_id`` only that one counts, in its published
-    order, and it is empty while the campaign does not run. An offer is on the list once. Left out is what staff took
-    out, what is not open, and what is used up by this shopper or by all. Whoever opted out is offered nothing.
+    All live campaigns are merged, what staff put first before the rest, and then the best score first. With
+    ``campaign_id`` only that one counts, in its published order, and it is empty while the campaign does not run. An
+    offer is on the list once. Left out is what staff took out, what is not open, and what is used up by this shopper or
+    by all. Whoever opted out is offered nothing.
 
     Raises:
         ShopperUnknown: nobody has this identifier.
@@ -68,7 +69,7 @@ def coupons_of(*, shopper_id: str, campaign_id: str | None = None, at: datetime,
             shopper=shopper,
             run__campaign__in=campaigns,
         )
-        .order_by(*(["rank"] if campaign_id is not None else ["-score", "rank", "coupon__coupon_id"]))
+        .order_by(*(["rank"] if campaign_id is not None else _MERGED))
         .values(
             "score",
             "reasons",
@@ -80,6 +81,9 @@ def coupons_of(*, shopper_id: str, campaign_id: str | None = None, at: datetime,
     )
     return _ranked(offered, limit)
 
+
+#: Of all campaigns: the coupons that staff put first lead, whatever campaign they did it in.
+_MERGED = (F("pin").desc(nulls_last=True), "-score", "rank", "coupon__coupon_id")
 
 _COUPON_COLUMNS = (
     "coupon_id",

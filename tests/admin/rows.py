@@ -76,6 +76,11 @@ def add_rows(number: int) -> None:
     models.Recommendation.objects.create(
         run=run, shopper=shopper, coupon=coupon, rank=1, score=0.5, reasons=[{"kind": "never_bought"}]
     )
+    models.RunCoupon.objects.create(run=run, coupon=coupon, shopper_count=1, expected_uses=0.5, revenue_per_use=2)
+    models.RunCorrection.objects.create(
+        run=run, kind=models.RunCorrection.Kind.PIN, coupon=coupon, shopper=shopper, reason="new", made_by=user
+    )
+    models.RunComment.objects.create(run=run, text=f"comment {number}", written_by=user)
     before = models.Publication.objects.create(
         campaign=campaign, run=run, published_at=moment, ended_at=moment, published_by=user
     )

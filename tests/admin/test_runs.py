@@ -16,11 +16,13 @@ from tests.services.small_shop import NOW, START, add_model_version, add_run, li
 
 REVIEW = ["approve", "reject"]
 PUBLISH = ["publish", "publish_later"]
+#: The data of these runs are old, of which publishing warns.
+ACCEPTED = {"accepted": "on"}
 
 
 @pytest.fixture
 def campaign(db: None) -> Campaign:
-    return Campaign.objects.create(campaign_id="spring", starts_at=START, ends_at=START + timedelta(days=30))
+    return Campaign.objects.create(campaign_id="spring", starts_at=START, ends_at=timezone.now() + timedelta(days=30))
 
 
 def action(name: str, run: Run) -> str:
@@ -45,6 +47,7 @@ def on_show() -> list[int]:
 
 def test_a_computed_run_is_approved_published_and_rolled_back(admin_client: Client, admin_user: User) -> None:
     campaign = make_shop()
+    Campaign.objects.update(ends_at=timezone.now() + timedelta(days=30))
     Shop.current()
     Shop.objects.update(champion=add_model_version(learned_until=NOW))
     first = compute_run(run=plan_run(campaign=campaign, as_of=NOW, top=1))
@@ -57,7 +60,7 @@ def test_a_computed_run_is_approved_published_and_rolled_back(admin_client: Clie
         admin_client.post(action("approve", run))
         run.refresh_from_db()
         assert (run.state, run.reviewed_by) == (Run.State.APPROVED, admin_user)
-        admin_client.post(action("publish", run))
+        admin_client.post(action("publish", run), ACCEPTED)
     assert states() == [Run.State.SUPERSEDED, Run.State.PUBLISHED]
     live = Publication.objects.live().get()
     assert (live.run, live.published_by) == (second, admin_user)
@@ -126,7 +129,7 @@ def test_publishing_says_what_changes_for_whom(admin_client: Client, campaign: C
         for shopper, coupon in chosen:
             Recommendation.objects.create(run=run, shopper_id=shopper, coupon_id=coupon, rank=1, score=0.1)
     facts = [str(value) for _name, value in admin_client.get(action("publish", new)).context["confirmation"].facts]
-    assert facts[-4:] == [str(old), "1", "1", "2"], "live now; replaced; new; lost"
+    assert facts[-5:] == [str(old), "1", "0", "1", "2"], "live now; kept; changed; new; lost"
 
 
 def test_answering_twice_does_it_once(admin_client: Client, campaign: Campaign) -> None:
@@ -137,15 +140,15 @@ def test_answering_twice_does_it_once(admin_client: Client, campaign: Campaign) 
     assert "approved" in messages_of(again)[-1]
     assert Run.objects.get().reviewed_at == reviewed_at
 
-    admin_client.post(action("publish", run))
-    admin_client.post(action("publish", run))
+    admin_client.post(action("publish", run), ACCEPTED)
+    admin_client.post(action("publish", run), ACCEPTED)
     assert Publication.objects.count() == 1
 
 
 def test_rolling_back_twice_rolls_back_once(admin_client: Client, campaign: Campaign) -> None:
     runs = [add_run(campaign), add_run(campaign), add_run(campaign)]
     for run in runs:
-        admin_client.post(action("publish", run))
+        admin_client.post(action("publish", run), ACCEPTED)
     roll_back = reverse("admin:recommender_campaign_roll_back", args=[campaign.pk])
     live = Publication.objects.live().get().pk
     admin_client.post(roll_back, {"live": live})
@@ -160,9 +163,9 @@ def test_a_rejected_run_cannot_be_published(admin_client: Client, campaign: Camp
     asked = admin_client.get(action("publish", run), follow=True)
     assert asked.redirect_chain[-1][0] == reverse("admin:recommender_run_change", args=[run.pk]), "nobody is asked"
     assert messages_of(asked)[-1] == f"This cannot be done with run {run.pk}: its state is “rejected”."
-    admin_client.post(action("publish", run))
+    admin_client.post(action("publish", run), ACCEPTED)
     admin_client.post(
-        action("publish_later", run), {"publish_at": f"{timezone.now() + timedelta(days=1):%Y-%m-%dT%H:%M}"}
+        action("publish_later", run), {**ACCEPTED, "publish_at": f"{timezone.now() + timedelta(days=1):%Y-%m-%dT%H:%M}"}
     )
     assert (states(), on_show(), Job.objects.count()) == ([Run.State.REJECTED], [], 0)
 
@@ -171,13 +174,13 @@ def test_a_run_is_published_at_a_moment_of_the_shops_clock(admin_client: Client,
     Shop(time_zone="America/New_York").save()
     run = add_run(campaign)
     tomorrow = timezone.localtime(timezone.now() + timedelta(days=1), Shop.current().zone)
-    admin_client.post(action("publish_later", run), {"publish_at": f"{tomorrow:%Y-%m-%dT09:30}"})
+    admin_client.post(action("publish_later", run), {**ACCEPTED, "publish_at": f"{tomorrow:%Y-%m-%dT09:30}"})
     job = Job.objects.get()
     assert (job.kind, job.arguments) == (Job.Kind.PUBLISH, {"run": run.pk})
     assert job.not_before == datetime(tomorrow.year, tomorrow.month, tomorrow.day, 9, 30, tzinfo=Shop.current().zone)
     assert (states(), on_show()) == ([Run.State.APPROVED], [])
 
-    late = admin_client.post(action("publish_later", run), {"publish_at": "2020-01-01T09:30"})
+    late = admin_client.post(action("publish_later", run), {**ACCEPTED, "publish_at": "2020-01-01T09:30"})
     assert late.context["form"].errors == {"publish_at": ["This moment is past."]}
     assert Job.objects.count() == 1
 
@@ -220,7 +223,7 @@ def test_the_permission_is_enough(
     client = client_with("view_run", permission)
     before = states()
     assert next(offered["path"] for offered in client.get(page(run)).context["actions_detail"]) == action(name, run)
-    assert client.post(action(name, run)).status_code == 302
+    assert client.post(action(name, run), ACCEPTED).status_code == 302
     assert states() != before
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from recommender import models
 from recommender.models import Campaign, Publication, Run
@@ -21,7 +22,8 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def campaign() -> Campaign:
-    return Campaign.objects.create(campaign_id="spring", starts_at=NOW, ends_at=NOW + timedelta(days=30))
+    year = timedelta(days=365)
+    return Campaign.objects.create(campaign_id="spring", starts_at=NOW, ends_at=timezone.now() + year)
 
 
 def at(hours: float) -> datetime:
@@ -138,7 +140,7 @@ def test_publishing_what_is_live_changes_nothing(campaign: Campaign) -> None:
 
 
 def test_another_campaign_is_left_alone(campaign: Campaign) -> None:
-    other = Campaign.objects.create(campaign_id="fall", starts_at=NOW, ends_at=at(1))
+    other = Campaign.objects.create(campaign_id="fall", starts_at=NOW, ends_at=at(9))
     publish(run=add_run(campaign), now=NOW)
     publish(run=add_run(other), now=at(1))
 

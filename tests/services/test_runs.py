@@ -24,9 +24,7 @@ from recommender.services.runs import (
     WrongState,
     approve_run,
     compute_run,
-    exclude_recommendation,
     finish_run,
-    include_recommendation,
     plan_run,
     reject_run,
     score_shard,
@@ -428,16 +426,6 @@ def reviewed() -> models.Campaign:
     return models.Campaign.objects.create(campaign_id="reviewed", starts_at=START, ends_at=NOW)
 
 
-def add_recommendation(campaign: models.Campaign, state: str) -> Recommendation:
-    return Recommendation.objects.create(
-        run=add_run(campaign, state=state),
-        shopper=models.Shopper.objects.create(shopper_id="s"),
-        coupon=models.Coupon.objects.create(coupon_id="c"),
-        rank=1,
-        score=0.5,
-    )
-
-
 @pytest.fixture
 def reviewer() -> models.User:
     return models.User.objects.create_user("reviewer")
@@ -494,23 +482,3 @@ def test_a_review_in_another_state_is_refused(reviewed: models.Campaign, review:
 
     run.refresh_from_db()
     assert (run.state, run.reviewed_at) == (state, None)
-
-
-@pytest.mark.parametrize("state", ["drafted", "approved"])
-def test_a_recommendation_is_taken_out_and_put_back(reviewed: models.Campaign, state: str) -> None:
-    recommendation = add_recommendation(reviewed, state)
-
-    assert exclude_recommendation(recommendation=recommendation).excluded
-    assert list(Recommendation.objects.filter(excluded=True)) == [recommendation]
-    assert not include_recommendation(recommendation=recommendation).excluded
-
-
-@pytest.mark.parametrize("state", [state for state in Run.State.values if state not in ("drafted", "approved")])
-def test_lists_out_of_review_stay_as_they_are(reviewed: models.Campaign, state: str) -> None:
-    recommendation = add_recommendation(reviewed, state)
-
-    for change in (exclude_recommendation, include_recommendation):
-        with pytest.raises(WrongState):
-            change(recommendation=recommendation)
-
-    assert not Recommendation.objects.filter(excluded=True).exists()

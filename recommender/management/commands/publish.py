@@ -12,6 +12,7 @@ class Command(BaseCommand):
         parser.add_argument("run", type=int, metavar="RUN", help="the number that recommend printed")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        from recommender.services.guardrails import PublishingForbidden
         from recommender.services.publishing import AudienceChanged, publish
         from recommender.services.runs import WrongState
 
@@ -20,7 +21,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is no run {options['run']}.")
         try:
             publication = publish(run=run, approve=True)
-        except (AudienceChanged, WrongState) as error:
+        except (AudienceChanged, PublishingForbidden, WrongState) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(
             f"Campaign {run.campaign.campaign_id} shows run {run.pk} since {publication.published_at.isoformat()}."

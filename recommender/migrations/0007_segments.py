@@ -55,7 +55,7 @@ def create_segments(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('recommender', '0005_search_trials'),
+        ('recommender', "0006_uploads"),
     ]
 
     operations = [

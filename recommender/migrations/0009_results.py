@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('recommender', '0005_search_trials'),
+        ('recommender', "0008_review"),
     ]
 
     operations = [

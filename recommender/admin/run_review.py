@@ -1,0 +1,239 @@
+"""What the page of a run shows for its review."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from django.core.cache import cache
+from django.db.models import F
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.formats import number_format
+from django.utils.translation import get_language, ngettext
+from django.utils.translation import gettext as _
+
+from recommender.admin.base import change_url, changelist_url, link_to
+from recommender.admin.figures import count_of, money_of, percent_of, uses_of
+from recommender.models import Publication, Recommendation, Run, RunCorrection, RunCoupon, Shop
+
+if TYPE_CHECKING:
+    from recommender.services.differences import CouponChange, Difference
+    from recommender.services.estimates import Amount
+    from recommender.services.guardrails import Finding
+
+COUPONS_SHOWN = 20
+CORRECTIONS_SHOWN = 20
+#: How long the page shows what was checked, in seconds. Publishing always checks anew.
+CHECKS_LAST = 600
+UNDER_REVIEW = (Run.State.DRAFTED, Run.State.APPROVED)
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What was found out about a run against what is live, and when."""
+
+    difference: "Difference"
+    findings: "list[Finding]"
+    made_at: datetime
+
+
+def describe_review(request: HttpRequest, run: Run) -> dict[str, Any]:
+    """What the template of a run's review needs."""
+    currency = Shop.current().currency
+    under_review = run.state in UNDER_REVIEW
+    checks = check_run(run, anew="check" in request.GET) if under_review else None
+    may_correct = under_review and request.user.has_perm("recommender.review_run")
+    return {
+        "run": run,
+        "tiles": _describe_amounts(run, currency),
+        "coupons": _describe_coupons(run, currency),
+        "coupons_shown": COUPONS_SHOWN,
+        "coupons_url": changelist_url(RunCoupon, {"run__id__exact": run.pk}),
+        "lists_url": changelist_url(Recommendation, {"run": run.pk}),
+        "campaign_url": change_url(run.campaign),
+        "scores": _describe_scores(run),
+        "checks": checks,
+        **(_describe_checks(checks) if checks else {}),
+        "corrections": _describe_corrections(run),
+        "corrections_url": changelist_url(RunCorrection, {"run__id__exact": run.pk}),
+        "comments": list(run.comments.select_related("written_by")),
+        "may_correct": may_correct,
+        "may_comment": request.user.has_perm("recommender.add_runcomment"),
+        "may_see_shoppers": request.user.has_perm("recommender.view_shopper"),
+        "correct_url": reverse("admin:recommender_run_correct", args=[run.pk]),
+        "comment_url": reverse("admin:recommender_run_comment", args=[run.pk]),
+        "find_shopper_url": reverse("admin:recommender_run_find_shopper", args=[run.pk]),
+        "sample_url": reverse("admin:recommender_run_sample", args=[run.pk]),
+    }
+
+
+def check_run(run: Run, *, anew: bool = True) -> Checks:
+    """The guardrails and the difference from what is live: on large runs they take seconds, so a page may show what was
+    found a short while ago for the same lists."""
+    from recommender.services.differences import compare_with_live
+    from recommender.services.guardrails import check_guardrails
+
+    def check() -> Checks:
+        difference = compare_with_live(run=run)
+        return Checks(difference, check_guardrails(run=run, difference=difference), timezone.now())
+
+    if run.estimated_at is None:
+        return check()
+    live = Publication.objects.live().filter(campaign=run.campaign_id).values_list("pk", flat=True).first()
+    key = f"run-checks-{run.pk}-{run.estimated_at.timestamp()}-{live}-{get_language()}"
+    if anew:
+        cache.delete(key)
+    return cast(Checks, cache.get_or_set(key, check, CHECKS_LAST))
+
+
+def describe_difference(difference: "Difference") -> list[tuple[str, object]]:
+    """What changes for how many shoppers, as names and values."""
+    if difference.live is None:
+        return [(_("Live now"), _("nothing")), (_("Shoppers who get a list"), count_of(difference.new))]
+    return [
+        (_("Live now"), difference.live.run),
+        (_("Shoppers whose coupons stay the same"), count_of(difference.kept)),
+        (_("Shoppers whose coupons change"), count_of(difference.changed)),
+        (_("Shoppers who get a list and have none now"), count_of(difference.new)),
+        (_("Shoppers who have a list and lose it"), count_of(difference.lost)),
+    ]
+
+
+def describe_change(change: "CouponChange") -> str:
+    """How many more or fewer shoppers a coupon is offered to."""
+    sign = "+" if change.change > 0 else "−"
+    return _("%(change)s, to %(after)s") % {
+        "change": sign + count_of(abs(change.change)),
+        "after": count_of(change.after),
+    }
+
+
+def _describe_checks(checks: Checks) -> dict[str, Any]:
+    difference = checks.difference
+    return {
+        "difference": describe_difference(difference),
+        "gaining": [(change.coupon, describe_change(change)) for change in difference.gaining],
+        "losing": [(change.coupon, describe_change(change)) for change in difference.losing],
+    }
+
+
+def _describe_amounts(run: Run, currency: str) -> list[dict[str, object]]:
+    from recommender.services.estimates import sum_amounts
+
+    amounts = sum_amounts(run=run)
+    return [
+        {
+            "name": _("Shoppers covered"),
+            "figure": count_of(run.shopper_count),
+            "note": ngettext("%(count)s recommendation", "%(count)s recommendations", run.recommendation_count)
+            % {"count": count_of(run.recommendation_count)},
+        },
+        _describe_uses(run),
+        _describe_amount(_("Discount cost"), amounts.discount, currency),
+        _describe_amount(_("Revenue"), amounts.revenue, currency),
+        # A margin that leaves some coupons out would be a guess at the whole.
+        _describe_amount(_("Margin"), amounts.margin, currency, whole=True),
+    ]
+
+
+def _describe_uses(run: Run) -> dict[str, object]:
+    if run.expected_redemptions is None:
+        return {"name": _("Expected redemptions"), "figure": _("unknown"), "note": ""}
+    note = ""
+    if run.expected_low is not None and run.expected_high is not None:
+        note = _("90 of 100 times %(low)s to %(high)s") % {
+            "low": count_of(run.expected_low),
+            "high": count_of(run.expected_high),
+        }
+    return {"name": _("Expected redemptions"), "figure": uses_of(run.expected_redemptions), "note": note}
+
+
+def _describe_amount(name: str, amount: "Amount", currency: str, *, whole: bool = False) -> dict[str, object]:
+    missing = ngettext("not known of %(count)s coupon", "not known of %(count)s coupons", amount.coupons_without) % {
+        "count": count_of(amount.coupons_without)
+    }
+    if amount.expected is None or (whole and amount.coupons_without):
+        return {"name": name, "figure": _("unknown"), "note": missing if amount.coupons_without else ""}
+    notes = []
+    if amount.low is not None and amount.high is not None:
+        notes.append(
+            _("90 of 100 times %(low)s to %(high)s")
+            % {"low": money_of(amount.low, currency), "high": money_of(amount.high, currency)}
+        )
+    if amount.coupons_without:
+        notes.append(missing)
+    return {"name": name, "figure": money_of(amount.expected, currency), "note": "; ".join(notes)}
+
+
+def _describe_coupons(run: Run, currency: str) -> list[dict[str, Any]]:
+    """The coupons that are offered most often."""
+    rows = (
+        run.run_coupons.filter(shopper_count__gt=0)
+        .select_related("coupon")
+        .order_by("-shopper_count", "coupon")[:COUPONS_SHOWN]
+    )
+    return [
+        {
+            "link": link_to(row.coupon),
+            "coupon_id": row.coupon.coupon_id,
+            "shoppers": count_of(row.shopper_count),
+            "uses": uses_of(row.expected_uses),
+            "discount": _per_use(row.discount_per_use, currency),
+            "discount_basis": basis_in_words(row.discount_basis, row.discount_count),
+            "revenue": _per_use(row.revenue_per_use, currency),
+            "revenue_basis": basis_in_words(row.spend_basis, row.spend_count),
+            "margin": _per_use(row.margin_per_use, currency),
+        }
+        for row in rows
+    ]
+
+
+def _per_use(amount: object, currency: str) -> str:
+    return _("unknown") if amount is None else money_of(float(str(amount)), currency)
+
+
+def basis_in_words(basis: str, count: int) -> str:
+    """What an amount rests on, and on how many redemptions."""
+    if basis == RunCoupon.Basis.UNKNOWN:
+        return ""
+    label = RunCoupon.Basis(basis).label
+    if basis == RunCoupon.Basis.TERMS:
+        return str(label)
+    return _("%(basis)s: %(count)s") % {"basis": label, "count": count_of(count)}
+
+
+def _describe_scores(run: Run) -> list[dict[str, Any]]:
+    """The bars of the distribution, with what each says in numbers."""
+    total = sum(count for _low, _high, count in run.score_histogram)
+    most = max((count for _low, _high, count in run.score_histogram), default=0)
+    return [
+        {
+            "range": _("%(low)s to %(high)s %%") % {"low": _edge(low), "high": _edge(high)},
+            "count": count,
+            "most": most,
+            "shown": count_of(count),
+            "share": percent_of(count / total, 1),
+        }
+        for low, high, count in run.score_histogram
+        if total
+    ]
+
+
+def _edge(score: float) -> str:
+    percent = f"{100 * score:g}"
+    return number_format(percent, len(percent.partition(".")[2]))
+
+
+def _describe_corrections(run: Run) -> list[dict[str, Any]]:
+    """The latest, those that stand before those that were undone."""
+    corrections = run.corrections.select_related("coupon", "shopper", "made_by", "undone_by").order_by(
+        F("undone_at").desc(nulls_first=True), "-pk"
+    )
+    return [
+        {
+            "correction": correction,
+            "undo_url": reverse("admin:recommender_run_undo_correction", args=[run.pk, correction.pk]),
+        }
+        for correction in corrections[:CORRECTIONS_SHOWN]
+    ]

@@ -1,0 +1,161 @@
+"""What staff see of a run before it is published, and what they change and say about it."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+from recommender.models.coupons import Coupon
+from recommender.models.fields import MoneyField
+from recommender.models.runs import Run
+from recommender.models.shoppers import Shopper
+
+
+class RunCoupon(models.Model):
+    """How many shoppers a run offers a coupon, and what is expected of it.
+
+    The amounts are of one use. One that is not known is empty, never a guess.
+    """
+
+    class Basis(models.TextChoices):
+        """What an amount rests on."""
+
+        TERMS = "terms", _("the coupon's own terms")
+        OFFER = "offer", _("past redemptions of the same offer")
+        PRODUCTS = "products", _("past redemptions of coupons for the same products")
+        SHOP = "shop", _("past redemptions of the whole shop")
+        UNKNOWN = "", _("unknown")
+
+    run = models.ForeignKey(
+        Run,
+        verbose_name=_("run"),
+        on_delete=models.CASCADE,
+        related_name="run_coupons",
+        db_index=False,  # the unique constraint serves
+    )
+    coupon = models.ForeignKey(Coupon, verbose_name=_("coupon"), on_delete=models.PROTECT, related_name="run_coupons")
+    shopper_count = models.PositiveBigIntegerField(_("shoppers"), default=0)
+    expected_uses = models.FloatField(_("expected uses"), default=0)
+    discount_per_use = MoneyField(_("discount per use"), null=True, blank=True)
+    revenue_per_use = MoneyField(_("revenue per use"), null=True, blank=True, help_text=_("Paid, after the discount."))
+    margin_per_use = MoneyField(
+        _("margin per use"), null=True, blank=True, help_text=_("Revenue without what the goods cost the shop.")
+    )
+    discount_basis = models.CharField(
+        _("discount rests on"), max_length=16, choices=Basis.choices, blank=True, default=Basis.UNKNOWN
+    )
+    discount_count = models.PositiveIntegerField(_("redemptions behind the discount"), default=0)
+    spend_basis = models.CharField(
+        _("revenue rests on"), max_length=16, choices=Basis.choices, blank=True, default=Basis.UNKNOWN
+    )
+    spend_count = models.PositiveIntegerField(_("redemptions behind the revenue"), default=0)
+
+    class Meta:
+        verbose_name = _("coupon of a run")
+        verbose_name_plural = _("coupons of runs")
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "coupon"], name="run_coupon_once"),
+            models.CheckConstraint(condition=Q(expected_uses__gte=0), name="run_coupon_uses_not_negative"),
+            models.CheckConstraint(
+                condition=Q(discount_per_use__isnull=True) | Q(discount_per_use__gte=0),
+                name="run_coupon_discount_not_negative",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.run_id} · {self.coupon}"
+
+
+class RunCorrectionQuerySet(models.QuerySet["RunCorrection"]):
+    def standing(self) -> "RunCorrectionQuerySet":
+        """Those that were not undone."""
+        return self.filter(undone_at__isnull=True)
+
+
+class RunCorrection(models.Model):
+    """A change that staff made to the lists of a run, which can be undone.
+
+    It reaches every list that holds its coupon, all of its shopper's list, or, with both, one coupon of one list. Where
+    several reach the same recommendation, the latest decides.
+    """
+
+    class Kind(models.TextChoices):
+        EXCLUDE = "exclude", _("take out")
+        INCLUDE = "include", _("bring back")
+        PIN = "pin", _("put first")
+
+    run = models.ForeignKey(Run, verbose_name=_("run"), on_delete=models.CASCADE, related_name="corrections")
+    kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
+    coupon = models.ForeignKey(
+        Coupon, verbose_name=_("coupon"), null=True, blank=True, on_delete=models.PROTECT, related_name="corrections"
+    )
+    shopper = models.ForeignKey(
+        Shopper, verbose_name=_("shopper"), null=True, blank=True, on_delete=models.CASCADE, related_name="corrections"
+    )
+    reason = models.CharField(_("reason"), max_length=500, blank=True)
+    made_at = models.DateTimeField(_("made"), auto_now_add=True)
+    made_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("made by"),
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+    )
+    undone_at = models.DateTimeField(_("undone"), null=True, blank=True)
+    undone_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("undone by"),
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+    )
+
+    objects = RunCorrectionQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("correction")
+        verbose_name_plural = _("corrections")
+        ordering = ["-pk"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(coupon__isnull=False) | Q(shopper__isnull=False), name="run_correction_reaches_something"
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind="pin") | Q(coupon__isnull=False), name="run_correction_pins_a_coupon"
+            ),
+            models.CheckConstraint(
+                condition=Q(undone_at__isnull=True) | Q(undone_at__gte=F("made_at")),
+                name="run_correction_undone_after_made",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        reached = " · ".join(str(part) for part in (self.coupon, self.shopper) if part is not None)
+        return f"{self.get_kind_display()}: {reached}"
+
+
+class RunComment(models.Model):
+    """What a member of staff said about a run."""
+
+    run = models.ForeignKey(Run, verbose_name=_("run"), on_delete=models.CASCADE, related_name="comments")
+    text = models.TextField(_("text"), max_length=2000)
+    written_at = models.DateTimeField(_("written"), auto_now_add=True)
+    written_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("written by"),
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+    )
+
+    class Meta:
+        verbose_name = _("comment")
+        verbose_name_plural = _("comments")
+        ordering = ["pk"]
+        constraints = [models.CheckConstraint(condition=~Q(text=""), name="run_comment_says_something")]
+
+    def __str__(self) -> str:
+        return self.text[:80]

@@ -1,0 +1,233 @@
+"""A look into one shopper of a run: what is known, what is offered and why, and why not the rest."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from django.db.models import Count, Max, Min, Q, QuerySet, Sum
+
+from recommender.models import (
+    CampaignShopper,
+    Coupon,
+    Order,
+    OrderLine,
+    Product,
+    Recommendation,
+    Redemption,
+    Run,
+    RunCorrection,
+    Shopper,
+)
+
+LATEST = 10  # of orders, products, redemptions and campaigns
+
+
+class WhyNot(StrEnum):
+    """Why a coupon of the campaign is not offered to a shopper; the first that holds."""
+
+    OPTED_OUT = "opted_out"
+    HELD_OUT = "held_out"
+    NO_LIST = "no_list"
+    INACTIVE = "inactive"
+    NOT_OPEN = "not_open"
+    USED_UP = "used_up"
+    USED_BY_SHOPPER = "used_by_shopper"
+    BUDGET_SPENT = "budget_spent"
+    TAKEN_OUT = "taken_out"
+    NOT_CHOSEN_FROM = "not_chosen_from"
+    SAME_OFFER = "same_offer"
+    RANKED_LOWER = "ranked_lower"
+
+
+@dataclass(frozen=True, slots=True)
+class NotOffered:
+    """A coupon that is not offered, why, and what there is to say of that.
+
+    Attributes:
+        same_as: the coupon of the list that is the same offer.
+        last_score: of the last coupon of the list, which this one scored no better than.
+        correction: the one that took it out; None if it was taken out before corrections were kept.
+    """
+
+    coupon: Coupon
+    why: WhyNot
+    same_as: Coupon | None = None
+    last_score: float | None = None
+    correction: RunCorrection | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bought:
+    product: Product
+    orders: int
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What is known of a shopper; of each kind the latest, of products those bought most often."""
+
+    order_count: int
+    spent: Decimal
+    first_order_at: datetime | None
+    last_order_at: datetime | None
+    orders: Sequence[Order]  # each with what was paid as ``paid``
+    products: Sequence[Bought]
+    redemption_count: int
+    redemptions: Sequence[Redemption]
+    campaigns: Sequence[CampaignShopper]
+
+
+def draw_shoppers(*, run: Run, count: int = 10, seed: int | None = None) -> list[Shopper]:
+    """A random sample of the shoppers who are offered something, in the order of their identifiers.
+
+    Shoppers are looked for at random places of the range of their keys, so that no list of them all is made; where keys
+    have large gaps, whoever comes after a gap is drawn more often.
+    """
+    offered = run.recommendations.offered().order_by()
+    ends = offered.aggregate(first=Min("shopper"), last=Max("shopper"))
+    if ends["first"] is None:
+        return []
+    chance = random.Random(seed)  # noqa: S311
+    keys: set[int] = set()
+    for _attempt in range(4 * count):
+        place = chance.randint(ends["first"], ends["last"])
+        found = offered.filter(shopper__gte=place).order_by("shopper").values_list("shopper_id", flat=True).first()
+        keys.add(found if found is not None else ends["last"])
+        if len(keys) == count:
+            break
+    return list(Shopper.objects.filter(pk__in=keys).order_by("shopper_id"))
+
+
+def look_up_history(*, shopper: Shopper) -> History:
+    """What a shopper bought, redeemed and was sent."""
+    orders = shopper.orders.order_by()
+    bounds = orders.aggregate(count=Count("pk"), first=Min("ordered_at"), last=Max("ordered_at"))
+    lines = OrderLine.objects.filter(order__shopper=shopper).order_by()
+    most = list(
+        lines.values("product")
+        .annotate(orders=Count("order", distinct=True), amount=Sum("amount"))
+        .order_by("-orders", "-amount", "product")[:LATEST]
+    )
+    products = Product.objects.select_related("category").in_bulk([row["product"] for row in most])
+    return History(
+        order_count=bounds["count"],
+        spent=lines.aggregate(spent=Sum("amount", default=Decimal(0)))["spent"],
+        first_order_at=bounds["first"],
+        last_order_at=bounds["last"],
+        orders=list(orders.annotate(paid=Sum("lines__amount")).order_by("-ordered_at", "-pk")[:LATEST]),
+        products=[Bought(products[row["product"]], row["orders"], row["amount"]) for row in most],
+        redemption_count=shopper.redemptions.count(),
+        redemptions=list(
+            shopper.redemptions.select_related("coupon", "campaign").order_by("-redeemed_at", "-pk")[:LATEST]
+        ),
+        campaigns=list(shopper.campaign_shoppers.select_related("campaign").order_by("-campaign__starts_at")[:LATEST]),
+    )
+
+
+def list_of(*, run: Run, shopper: Shopper) -> QuerySet[Recommendation]:
+    """What the run offers the shopper, in the order in which it is served."""
+    return run.recommendations.offered().filter(shopper=shopper).select_related("coupon").order_by("rank")
+
+
+def explain_absence(*, run: Run, shopper: Shopper, moment: datetime) -> list[NotOffered]:
+    """Of every other coupon of the campaign, why this shopper is not offered it, as of a moment."""
+    listed = list(run.recommendations.filter(shopper=shopper).select_related("coupon").order_by("rank"))
+    offered = [recommendation for recommendation in listed if not recommendation.excluded]
+    others = (
+        Coupon.objects.filter(Q(campaign_coupons__campaign=run.campaign_id) | Q(coupon_id__in=run.coupon_ids))
+        .exclude(pk__in=[recommendation.coupon_id for recommendation in offered])
+        .distinct()
+        .order_by("coupon_id")
+    )
+    return _Absence(run, shopper, moment, listed).explain(list(others))
+
+
+@dataclass(frozen=True, slots=True)
+class _Uses:
+    """Of a coupon: by all, by the shopper, and what they took off; None where no use says."""
+
+    of_all: int = 0
+    by_shopper: int = 0
+    spent: Decimal | None = None
+
+
+class _Absence:
+    """What the absence of any coupon from a shopper's list is explained by, read once."""
+
+    def __init__(self, run: Run, shopper: Shopper, moment: datetime, listed: Sequence[Recommendation]) -> None:
+        self._opted_out = shopper.opted_out
+        self._held_out = CampaignShopper.objects.filter(
+            campaign=run.campaign_id, shopper=shopper, group=CampaignShopper.Group.CONTROL
+        ).exists()
+        self._listed = listed
+        self._run, self._shopper, self._moment = run, shopper, moment
+        self._chosen_from = set(run.coupon_ids)
+        self._by_offer = {row.coupon.offer_id: row.coupon for row in reversed(listed) if row.coupon.offer_id}
+        self._taken_out = {row.coupon_id for row in listed if row.excluded}
+
+    def explain(self, coupons: Sequence[Coupon]) -> list[NotOffered]:
+        uses = self._uses(coupons)
+        corrections = self._corrections()
+        return [self._explain(coupon, uses.get(coupon.pk, _Uses()), corrections) for coupon in coupons]
+
+    def _explain(self, coupon: Coupon, uses: _Uses, corrections: Sequence[RunCorrection]) -> NotOffered:
+        if coupon.pk in self._taken_out:
+            reaching = (each for each in corrections if each.coupon_id in (None, coupon.pk))
+            return NotOffered(coupon, WhyNot.TAKEN_OUT, correction=next(reaching, None))
+        if (closed := self._closed(coupon, uses)) is not None:
+            return NotOffered(coupon, closed)
+        if self._chosen_from and coupon.coupon_id not in self._chosen_from:
+            return NotOffered(coupon, WhyNot.NOT_CHOSEN_FROM)
+        if (same := self._by_offer.get(coupon.offer_id)) is not None:
+            return NotOffered(coupon, WhyNot.SAME_OFFER, same_as=same)
+        return NotOffered(coupon, WhyNot.RANKED_LOWER, last_score=min(row.score for row in self._listed))
+
+    def _closed(self, coupon: Coupon, uses: _Uses) -> WhyNot | None:
+        """The rule that keeps the coupon from the shopper, if one does."""
+        opens = max(self._moment, self._run.campaign.starts_at)
+        rules = (
+            (WhyNot.OPTED_OUT, self._opted_out),
+            (WhyNot.HELD_OUT, self._held_out),
+            (WhyNot.NO_LIST, not self._listed),
+            (WhyNot.INACTIVE, not coupon.active),
+            (
+                WhyNot.NOT_OPEN,
+                (coupon.ends_at is not None and coupon.ends_at <= opens)
+                or (coupon.starts_at is not None and coupon.starts_at >= self._run.campaign.ends_at),
+            ),
+            (WhyNot.USED_UP, _reached(uses.of_all, coupon.total_limit)),
+            (WhyNot.USED_BY_SHOPPER, _reached(uses.by_shopper, coupon.per_shopper_limit)),
+            (WhyNot.BUDGET_SPENT, _reached(uses.spent, coupon.budget)),
+        )
+        return next((why for why, holds in rules if holds), None)
+
+    def _uses(self, coupons: Sequence[Coupon]) -> dict[int, _Uses]:
+        counted = (
+            Redemption.objects.filter(coupon__in=[coupon.pk for coupon in coupons])
+            .order_by()
+            .values("coupon_id")
+            .annotate(all=Count("pk"), own=Count("pk", filter=Q(shopper=self._shopper)), spent=Sum("discount_amount"))
+        )
+        return {row["coupon_id"]: _Uses(row["all"], row["own"], row["spent"]) for row in counted}
+
+    def _corrections(self) -> list[RunCorrection]:
+        """Those that took something out of the shopper's list, the latest first."""
+        if not self._taken_out:
+            return []
+        return list(
+            self._run.corrections.standing()
+            .filter(
+                Q(shopper=self._shopper) | Q(shopper__isnull=True, coupon__in=self._taken_out),
+                kind=RunCorrection.Kind.EXCLUDE,
+            )
+            .select_related("made_by")
+            .order_by("-pk")
+        )
+
+
+def _reached(used: int | Decimal | None, limit: int | Decimal | None) -> bool:
+    return used is not None and limit is not None and used >= limit

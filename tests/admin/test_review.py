@@ -1,0 +1,298 @@
+"""The page of a run under review: what it shows, and what staff change by it."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from recommender import models
+from recommender.models import Publication, Recommendation, Run, RunComment, RunCorrection, Shopper, User
+from recommender.services.corrections import correct_run
+from recommender.services.estimates import estimate_run
+from tests.services.small_shop import NOW, add_run, make_shop
+
+ACCEPTED = {"accepted": "on"}
+
+
+@pytest.fixture
+def run(db: None) -> Run:
+    """s1 gets c1 and c2, s2 gets c2; c3 and c4, one offer, nobody gets."""
+    campaign = make_shop()
+    models.Campaign.objects.update(ends_at=timezone.now() + timedelta(days=30))
+    run = add_run(campaign, state=Run.State.DRAFTED)
+    for shopper_id, coupon_id, rank in (("s1", "c1", 1), ("s1", "c2", 2), ("s2", "c2", 1)):
+        add(run, shopper_id, coupon_id, rank)
+    return estimate_run(run=Run.objects.get())
+
+
+def add(run: Run, shopper_id: str, coupon_id: str, rank: int) -> None:
+    Recommendation.objects.create(
+        run=run,
+        shopper=Shopper.objects.get(shopper_id=shopper_id),
+        coupon=models.Coupon.objects.get(coupon_id=coupon_id),
+        rank=rank,
+        score=0.25,
+        reasons=[{"kind": "never_bought"}],
+    )
+
+
+def address(name: str, *arguments: object) -> str:
+    return reverse(f"admin:recommender_run_{name}", args=arguments)
+
+
+def messages_of(answer: Any) -> list[str]:
+    return [str(message) for message in answer.context["messages"]]
+
+
+def everything() -> Any:
+    return (
+        list(Run.objects.order_by("pk").values()),
+        list(Recommendation.objects.order_by("pk").values()),
+        list(RunCorrection.objects.order_by("pk").values()),
+        list(RunComment.objects.order_by("pk").values()),
+    )
+
+
+def test_the_page_shows_what_the_run_would_bring(run: Run, admin_client: Client) -> None:
+    answer = admin_client.get(address("change", run.pk))
+    tiles = {tile["name"]: (tile["figure"], tile["note"]) for tile in answer.context["tiles"]}
+    assert tiles["Shoppers covered"] == ("2", "3 recommendations")
+    assert tiles["Expected redemptions"][0] == "0.8"
+    assert tiles["Margin"] == ("unknown", "not known of 2 coupons")
+    assert [(row["coupon_id"], row["shoppers"], row["uses"]) for row in answer.context["coupons"]] == [
+        ("c2", "2", "0.5"),
+        ("c1", "1", "0.2"),
+    ]
+    shown = [(bar["range"], bar["shown"]) for bar in answer.context["scores"] if bar["count"]]
+    assert shown == [("20 to 50 %", "3")]
+    assert [finding.kept for finding in answer.context["checks"].findings[:3]] == [True, True, True]
+
+
+def test_a_margin_that_is_known_of_some_coupons_is_unknown(run: Run, admin_client: Client) -> None:
+    run.run_coupons.filter(coupon__coupon_id="c1").update(margin_per_use=2, revenue_per_use=4)
+    tiles = {tile["name"]: tile for tile in admin_client.get(address("change", run.pk)).context["tiles"]}
+    assert (tiles["Margin"]["figure"], tiles["Margin"]["note"]) == ("unknown", "not known of 1 coupon")
+    assert tiles["Revenue"]["figure"] == "1.00 USD"
+    run.run_coupons.update(margin_per_use=2)
+    tiles = {tile["name"]: tile for tile in admin_client.get(address("change", run.pk)).context["tiles"]}
+    assert tiles["Margin"]["figure"] == "1.50 USD"
+
+
+def test_the_page_takes_as_many_queries_for_a_large_run(
+    run: Run, admin_client: Client, django_assert_max_num_queries: Any
+) -> None:
+    def count_queries() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            assert admin_client.get(address("change", run.pk), {"check": ""}).status_code == 200
+        read = [
+            query["sql"] for query in queries if query["sql"].startswith('SELECT "recommender_recommendation"."id"')
+        ]
+        assert read == [], "no recommendation is read into Python"
+        return len(queries)
+
+    count_queries()
+    few = count_queries()
+    for number in range(200):
+        Shopper.objects.create(shopper_id=f"more-{number}")
+        add(run, f"more-{number}", f"c{number % 3 + 1}", 1)
+    estimate_run(run=run)
+    assert count_queries() == few
+    with django_assert_max_num_queries(28):
+        admin_client.get(address("change", run.pk), {"check": ""})
+
+
+def test_checks_are_shown_again_until_the_lists_or_what_is_live_change(run: Run, admin_client: Client) -> None:
+    def checked() -> Any:
+        return admin_client.get(address("change", run.pk)).context["checks"]
+
+    first = checked()
+    assert checked().made_at == first.made_at
+    assert admin_client.get(address("change", run.pk), {"check": ""}).context["checks"].made_at > first.made_at
+
+    correct_run(run=run, kind=RunCorrection.Kind.EXCLUDE, shopper=Shopper.objects.get(shopper_id="s2"))
+    assert checked().difference.new == 1
+    live = add_run(run.campaign, state=Run.State.PUBLISHED)
+    Publication.objects.create(campaign=run.campaign, run=live, published_at=NOW)
+    assert checked().difference.live.run == live
+
+
+def test_a_run_is_corrected_and_the_correction_undone(
+    run: Run, client_with: Callable[..., Client], admin_user: User
+) -> None:
+    client = client_with("view_run", "review_run")
+    page = client.get(address("correct", run.pk), {"kind": "exclude", "coupon": "c2"})
+    assert page.context["form"].initial == {"kind": "exclude", "coupon": "c2", "shopper": ""}
+    assert not RunCorrection.objects.exists(), "asking changes nothing"
+
+    client.post(address("correct", run.pk), {"kind": "exclude", "coupon": "c2", "reason": "too dear"})
+    correction = RunCorrection.objects.get()
+    assert (correction.coupon.coupon_id, correction.reason) == ("c2", "too dear")
+    assert correction.made_by is not None
+    run.refresh_from_db()
+    assert (run.shopper_count, run.recommendation_count) == (1, 1)
+
+    undo = address("undo_correction", run.pk, correction.pk)
+    assert client.get(undo).status_code == 200
+    client.post(undo)
+    run.refresh_from_db()
+    assert (run.shopper_count, run.recommendation_count) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({"kind": "exclude", "coupon": "nonsense", "reason": "r"}, "There is no coupon nonsense."),
+        ({"kind": "exclude", "shopper": "nonsense", "reason": "r"}, "There is no shopper nonsense."),
+        ({"kind": "exclude", "reason": "r"}, "Name a coupon, a shopper or both."),
+        ({"kind": "pin", "shopper": "s1", "reason": "r"}, "Name the coupon that is to be put first."),
+        ({"kind": "exclude", "coupon": "c1"}, "This field is required."),
+    ],
+)
+def test_a_correction_that_says_too_little_is_asked_for_more(
+    run: Run, admin_client: Client, data: dict[str, str], told: str
+) -> None:
+    before = everything()
+    answer = admin_client.post(address("correct", run.pk), data)
+    assert told in str(answer.context["form"].errors)
+    assert everything() == before
+
+
+def test_who_may_not_review_corrects_nothing(run: Run, client_with: Callable[..., Client]) -> None:
+    correction = correct_run(run=run, kind=RunCorrection.Kind.PIN, coupon=models.Coupon.objects.get(coupon_id="c2"))
+    before = everything()
+    client = client_with("view_run", "view_shopper", "publish_run")
+    page = client.get(address("change", run.pk))
+    assert not page.context["may_correct"]
+    data = {"kind": "exclude", "coupon": "c2", "reason": "r"}
+    assert client.post(address("correct", run.pk), data).status_code == 403
+    assert client.post(address("undo_correction", run.pk, correction.pk)).status_code == 403
+    assert client.post(address("review", "approve") + f"?run={run.pk}").status_code == 403
+    assert everything() == before
+
+
+def test_a_published_run_is_not_corrected(run: Run, admin_client: Client) -> None:
+    Run.objects.update(state=Run.State.PUBLISHED)
+    before = everything()
+    data = {"kind": "exclude", "coupon": "c2", "reason": "r"}
+    answer = admin_client.post(address("correct", run.pk), data, follow=True)
+    assert messages_of(answer) == [f"Run {run.pk} cannot be corrected: its state is “live”."]
+    assert everything() == before
+
+
+def test_a_shopper_is_looked_into(run: Run, admin_client: Client) -> None:
+    correct_run(
+        run=run,
+        kind=RunCorrection.Kind.EXCLUDE,
+        coupon=models.Coupon.objects.get(coupon_id="c1"),
+        reason="too dear",
+        made_by=User.objects.get(username="admin"),
+    )
+    shopper = Shopper.objects.get(shopper_id="s1")
+    found = admin_client.get(address("find_shopper", run.pk), {"shopper_id": " s1 "})
+    assert found["Location"] == address("shopper", run.pk, shopper.pk)
+    answer = admin_client.get(found["Location"])
+    assert [(offer["rank"], offer["chance"]) for offer in answer.context["offers"]] == [(1, "25.00 %")]
+    assert "Never bought what this coupon is for" in answer.content.decode()
+    assert [other["why"] for other in answer.context["others"]] == [
+        "Taken out by admin: too dear",
+        "Ranked lower: no likelier to be used than the last of the list, 25.00 %.",
+        "Ranked lower: no likelier to be used than the last of the list, 25.00 %.",
+    ]
+    assert [figure for _name, figure, _moment in answer.context["history"]["tiles"]] == ["1", "4.00 USD", "0"]
+
+    unknown = admin_client.get(address("find_shopper", run.pk), {"shopper_id": "s"}, follow=True)
+    assert messages_of(unknown) == ["There is no shopper s. A whole identifier is needed."]
+
+
+def test_a_sample_of_shoppers_is_drawn(run: Run, admin_client: Client) -> None:
+    rows = admin_client.get(address("sample", run.pk)).context["rows"]
+    assert [(row["shopper"].shopper_id, row["coupons"]) for row in rows] == [("s1", "2"), ("s2", "1")]
+
+
+def test_who_may_not_see_shoppers_looks_into_none(run: Run, client_with: Callable[..., Client]) -> None:
+    client = client_with("view_run", "review_run")
+    key = Shopper.objects.get(shopper_id="s1").pk
+    assert not client.get(address("change", run.pk)).context["may_see_shoppers"]
+    assert client.get(address("shopper", run.pk, key)).status_code == 403
+    assert client.get(address("sample", run.pk)).status_code == 403
+    assert client.get(address("find_shopper", run.pk), {"shopper_id": "s1"}).status_code == 403
+
+
+def test_comments_are_kept_in_order(run: Run, client_with: Callable[..., Client]) -> None:
+    client = client_with("view_run", "add_runcomment")
+    for text in ("first", " second "):
+        answer = client.post(address("comment", run.pk), {"text": text}, follow=True)
+    assert [comment.text for comment in answer.context["comments"]] == ["first", "second"]
+    assert all(comment.written_by is not None for comment in answer.context["comments"])
+
+    empty = client.post(address("comment", run.pk), {"text": "  "}, follow=True)
+    assert messages_of(empty) == ["A comment needs a text."]
+    assert client.get(address("comment", run.pk)).status_code == 405
+    assert client_with("view_run").post(address("comment", run.pk), {"text": "no"}).status_code == 403
+    assert RunComment.objects.count() == 2
+
+
+def test_runs_are_reviewed_in_bulk(run: Run, admin_client: Client, admin_user: User) -> None:
+    other, live = add_run(run.campaign, state=Run.State.DRAFTED), add_run(run.campaign, state=Run.State.PUBLISHED)
+    chosen = {"action": "approve_chosen", "_selected_action": [run.pk, other.pk, live.pk]}
+    page = admin_client.post(address("changelist"), chosen, follow=True)
+    facts = page.context["confirmation"].facts
+    assert {str(value) for name, value in facts if name == "Run"} == {str(run), str(other)}
+    assert [value for name, value in facts if name == "Left as it is"] == [f"{live} (live)"]
+    assert set(Run.objects.values_list("state", flat=True)) == {"drafted", "published"}, "asking changes nothing"
+
+    answer = admin_client.post(page.redirect_chain[-1][0], follow=True)
+    assert messages_of(answer) == ["2 runs are approved."]
+    assert [row.state for row in Run.objects.order_by("pk")] == ["approved", "approved", "published"]
+    assert Run.objects.filter(reviewed_by=admin_user).count() == 2
+
+    again = admin_client.post(page.redirect_chain[-1][0], follow=True)
+    assert messages_of(again) == ["This can be done with none of the chosen runs."]
+    chosen["action"] = "reject_chosen"
+    page = admin_client.post(address("changelist"), chosen, follow=True)
+    admin_client.post(page.redirect_chain[-1][0])
+    assert [row.state for row in Run.objects.order_by("pk")] == ["rejected", "rejected", "published"]
+
+
+def test_what_a_guardrail_warns_of_has_to_be_accepted(run: Run, admin_client: Client) -> None:
+    Run.objects.update(state=Run.State.APPROVED)
+    page = admin_client.get(address("publish", run.pk))
+    warnings = [value for name, value in page.context["confirmation"].facts if name == "Warning"]
+    assert warnings[-1] == "It is not known until when the data reach."
+    refused = admin_client.post(address("publish", run.pk))
+    assert refused.context["form"].errors == {"accepted": ["This field is required."]}
+    assert not Publication.objects.exists()
+    admin_client.post(address("publish", run.pk), ACCEPTED)
+    assert Publication.objects.live().get().run == run
+
+
+def test_what_keeps_every_rule_is_published_without_a_tick(run: Run, admin_client: Client) -> None:
+    models.ModelVersion.objects.update(learned_until=timezone.now())
+    models.Snapshot.objects.update(history_until=timezone.now())
+    Run.objects.update(state=Run.State.APPROVED)
+    admin_client.post(address("publish", run.pk))
+    assert Publication.objects.live().get().run == run
+
+
+@pytest.mark.parametrize("name", ["publish", "publish_later"])
+def test_what_a_guardrail_forbids_is_not_even_asked(run: Run, admin_client: Client, name: str) -> None:
+    Run.objects.update(state=Run.State.APPROVED)
+    Shopper.objects.update(opted_out=True)
+    data = {**ACCEPTED, "publish_at": f"{timezone.now() + timedelta(days=1):%Y-%m-%dT%H:%M}"}
+    for send in (admin_client.get, admin_client.post):
+        answer = send(address(name, run.pk), data, follow=True)
+        assert messages_of(answer) == ["2 shoppers of the lists have opted out."]
+    assert (Publication.objects.count(), models.Job.objects.count()) == (0, 0)
+
+
+def test_a_live_run_leads_to_rolling_its_campaign_back(run: Run, admin_client: Client) -> None:
+    Run.objects.update(state=Run.State.PUBLISHED)
+    Publication.objects.create(campaign=run.campaign, run=run, published_at=NOW)
+    answer = admin_client.get(address("roll_back", run.pk))
+    assert answer["Location"] == reverse("admin:recommender_campaign_roll_back", args=[run.campaign_id])

@@ -1,0 +1,188 @@
+"""Corrections: what they do to lists and figures, and that undoing them leaves no trace."""
+
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, transaction
+
+from recommender import models
+from recommender.models import Recommendation, Run, RunCorrection
+from recommender.services.corrections import NothingToCorrect, correct_run, undo_correction
+from recommender.services.estimates import estimate_run
+from recommender.services.runs import WrongState, approve_run
+from recommender.services.serving import coupons_of
+from tests.services.small_shop import NOW, add_run, make_shop
+
+pytestmark = pytest.mark.django_db
+
+EXCLUDE, INCLUDE, PIN = RunCorrection.Kind.EXCLUDE, RunCorrection.Kind.INCLUDE, RunCorrection.Kind.PIN
+
+#: Shopper, then the coupons in order with their scores.
+LISTS = {"s1": {"c1": 0.4, "c2": 0.2, "c3": 0.1}, "s2": {"c2": 0.3, "c1": 0.1}, "s3": {"c3": 0.5}}
+
+
+@pytest.fixture
+def run() -> Run:
+    run = add_run(make_shop(), state=Run.State.DRAFTED)
+    for shopper_id, listed in LISTS.items():
+        for rank, (coupon_id, score) in enumerate(listed.items(), start=1):
+            Recommendation.objects.create(
+                run=run, shopper=shopper(shopper_id), coupon=coupon(coupon_id), rank=rank, score=score
+            )
+    return estimate_run(run=run)
+
+
+def shopper(shopper_id: str) -> models.Shopper:
+    return models.Shopper.objects.get(shopper_id=shopper_id)
+
+
+def coupon(coupon_id: str) -> models.Coupon:
+    return models.Coupon.objects.get(coupon_id=coupon_id)
+
+
+def offered(run: Run) -> dict[str, list[str]]:
+    lists: dict[str, list[str]] = {}
+    rows = run.recommendations.offered().order_by("shopper__shopper_id", "rank")
+    for shopper_id, coupon_id in rows.values_list("shopper__shopper_id", "coupon__coupon_id"):
+        lists.setdefault(shopper_id, []).append(coupon_id)
+    return lists
+
+
+def expected(run: Run) -> dict[str, tuple[int, float]]:
+    rows = run.run_coupons.filter(shopper_count__gt=0).values_list(
+        "coupon__coupon_id", "shopper_count", "expected_uses"
+    )
+    return {coupon_id: (shoppers, round(uses, 6)) for coupon_id, shoppers, uses in rows}
+
+
+def everything(run: Run) -> Any:
+    run.refresh_from_db()
+    figures = (run.shopper_count, run.recommendation_count, run.expected_redemptions, run.expected_low)
+    rows = run.recommendations.order_by("pk").values_list("pk", "rank", "excluded", "pin")
+    return (list(rows), expected(run), figures, run.expected_high)
+
+
+def test_a_coupon_is_taken_out_of_the_whole_run(run: Run) -> None:
+    before = everything(run)
+    chief = models.User.objects.create_user("chief")
+
+    correction = correct_run(run=run, kind=EXCLUDE, coupon=coupon("c3"), reason="not now", made_by=chief)
+
+    assert offered(run) == {"s1": ["c1", "c2"], "s2": ["c2", "c1"]}
+    assert expected(run) == {"c1": (2, 0.5), "c2": (2, 0.5)}
+    assert (run.shopper_count, run.recommendation_count) == (2, 4)
+    assert run.expected_redemptions == pytest.approx(1.0)
+    assert (correction.reason, correction.made_by, correction.undone_at) == ("not now", chief, None)
+
+    undo_correction(correction=correction, undone_by=chief)
+
+    assert everything(run) == before
+    assert correction.undone_by == chief
+    assert correction.undone_at is not None
+
+
+def test_a_shopper_is_taken_out_and_one_coupon_brought_back(run: Run) -> None:
+    before = everything(run)
+    out = correct_run(run=run, kind=EXCLUDE, shopper=shopper("s1"))
+    assert offered(run) == {"s2": ["c2", "c1"], "s3": ["c3"]}
+    assert expected(run) == {"c1": (1, 0.1), "c2": (1, 0.3), "c3": (1, 0.5)}
+    assert run.shopper_count == 2
+
+    back = correct_run(run=run, kind=INCLUDE, coupon=coupon("c2"), shopper=shopper("s1"))
+    assert offered(run)["s1"] == ["c2"]
+    assert run.shopper_count == 3
+
+    undo_correction(correction=out)
+    assert offered(run)["s1"] == ["c1", "c2", "c3"]
+    undo_correction(correction=back)
+    assert everything(run) == before
+
+
+def test_the_latest_correction_decides(run: Run) -> None:
+    correct_run(run=run, kind=EXCLUDE, coupon=coupon("c1"))
+    correct_run(run=run, kind=INCLUDE, shopper=shopper("s1"))
+    again = correct_run(run=run, kind=EXCLUDE, coupon=coupon("c1"))
+    assert offered(run) == {"s1": ["c2", "c3"], "s2": ["c2"], "s3": ["c3"]}
+    undo_correction(correction=again)
+    assert offered(run) == {"s1": ["c1", "c2", "c3"], "s2": ["c2"], "s3": ["c3"]}
+
+
+def test_a_coupon_is_put_first_on_every_list_that_holds_it(run: Run) -> None:
+    before = everything(run)
+    first = correct_run(run=run, kind=PIN, coupon=coupon("c3"))
+    assert offered(run) == {"s1": ["c3", "c1", "c2"], "s2": ["c2", "c1"], "s3": ["c3"]}
+
+    second = correct_run(run=run, kind=PIN, coupon=coupon("c2"), shopper=shopper("s1"))
+    assert offered(run)["s1"] == ["c2", "c3", "c1"]
+    assert sorted(run.recommendations.filter(shopper=shopper("s1")).values_list("rank", flat=True)) == [1, 2, 3]
+
+    undo_correction(correction=first)
+    assert offered(run)["s1"] == ["c2", "c1", "c3"]
+    undo_correction(correction=second)
+    assert everything(run) == before
+
+
+def test_the_api_serves_the_corrected_order(run: Run) -> None:
+    correct_run(run=run, kind=PIN, coupon=coupon("c3"), shopper=shopper("s1"))
+    correct_run(run=run, kind=EXCLUDE, coupon=coupon("c1"))
+    models.Publication.objects.create(campaign=run.campaign, run=run, published_at=NOW)
+    for campaign_id in (None, "spring"):
+        served = coupons_of(shopper_id="s1", campaign_id=campaign_id, at=NOW)
+        assert [(each.rank, each.coupon_id) for each in served] == [(1, "c3"), (2, "c2")]
+
+
+def test_an_approved_run_goes_back_to_review(run: Run) -> None:
+    approve_run(run=run, reviewed_by=models.User.objects.create_user("chief"))
+    correction = correct_run(run=run, kind=PIN, coupon=coupon("c3"))
+    assert (run.state, run.reviewed_by, run.reviewed_at) == (Run.State.DRAFTED, None, None)
+    approve_run(run=run)
+    undo_correction(correction=correction)
+    run.refresh_from_db()
+    assert run.state == Run.State.DRAFTED
+
+
+@pytest.mark.parametrize("state", [state for state in Run.State.values if state not in ("drafted", "approved")])
+def test_lists_out_of_review_stay_as_they_are(run: Run, state: str) -> None:
+    correction = correct_run(run=run, kind=EXCLUDE, coupon=coupon("c1"))
+    before = everything(run)
+    Run.objects.update(state=state)
+    for kind in RunCorrection.Kind:
+        with pytest.raises(WrongState):
+            correct_run(run=run, kind=kind, coupon=coupon("c2"))
+    with pytest.raises(WrongState):
+        undo_correction(correction=correction)
+    assert everything(run) == before
+    assert list(RunCorrection.objects.standing()) == [correction]
+
+
+@pytest.mark.parametrize(
+    ("kind", "coupon_id", "shopper_id"),
+    [(EXCLUDE, "c4", None), (PIN, "c2", "s3"), (EXCLUDE, None, "s4"), (PIN, None, "s1"), (EXCLUDE, None, None)],
+)
+def test_what_reaches_nothing_is_refused(
+    run: Run, kind: RunCorrection.Kind, coupon_id: str | None, shopper_id: str | None
+) -> None:
+    before = everything(run)
+    with pytest.raises(NothingToCorrect):
+        correct_run(
+            run=run,
+            kind=kind,
+            coupon=coupon(coupon_id) if coupon_id else None,
+            shopper=shopper(shopper_id) if shopper_id else None,
+        )
+    assert everything(run) == before
+    assert not RunCorrection.objects.exists()
+
+
+def test_undoing_twice_is_undoing_once(run: Run) -> None:
+    correction = correct_run(run=run, kind=EXCLUDE, coupon=coupon("c1"))
+    undone_at = undo_correction(correction=correction).undone_at
+    correct_run(run=run, kind=EXCLUDE, coupon=coupon("c1"))
+    assert undo_correction(correction=correction).undone_at == undone_at
+    assert "c1" not in expected(run)
+
+
+def test_the_database_keeps_corrections_that_reach_nothing_out(run: Run) -> None:
+    for fields in ({"kind": EXCLUDE}, {"kind": PIN, "shopper": shopper("s1")}):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            RunCorrection.objects.create(run=run, **fields)
