@@ -15,6 +15,7 @@ from django import forms
 from django.apps import apps
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import construct_change_message
+from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import FieldDoesNotExist
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
@@ -139,7 +140,9 @@ def describe_entry(entry: LogEntry) -> list[Step]:
         parts = None
     if not isinstance(parts, list):
         return [Step(entry.change_message or _flag_in_words(entry))]
-    model = entry.content_type.model_class() if entry.content_type else None
+    # Remembered by its key: a history of a hundred entries asks for it once.
+    kind = ContentType.objects.get_for_id(entry.content_type_id) if entry.content_type_id else None
+    model = kind.model_class() if kind else None
     steps = [_describe_part(verb, told, model) for part in parts for verb, told in part.items()]
     return steps or [Step(_("Saved without a change."))]
 

@@ -9,9 +9,11 @@ import pytest
 from django.contrib import admin
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import Group
+from django.db import connection
 from django.db.models import Model
 from django.forms import MultiWidget
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import translation
 from django_celery_beat.models import PeriodicTask
@@ -218,6 +220,21 @@ def test_what_was_written_otherwise_is_told_as_far_as_it_goes(
     coupon = Coupon.objects.create(coupon_id="c1")
     LogEntry.objects.log_actions(admin_user.pk, [coupon], CHANGE, message, single_object=True)
     assert describe_entry(LogEntry.objects.get()) == steps
+
+
+def test_a_long_history_takes_no_more_queries_than_a_short_one(admin_client: Client, admin_user: User) -> None:
+    coupon = Coupon.objects.create(coupon_id="c1")
+    message = '[{"changed": {"fields": [], "values": [{"name": "title", "label": "Title", "old": "a", "new": "b"}]}}]'
+
+    def count_queries() -> int:
+        LogEntry.objects.log_actions(admin_user.pk, [coupon], CHANGE, message, single_object=True)
+        with CaptureQueriesContext(connection) as queries:
+            assert admin_client.get(page(coupon, "history")).status_code == 200
+        return len(queries)
+
+    count_queries()  # warms the cache of content types
+    counts = [count_queries() for _ in range(5)]
+    assert counts == counts[:1] * 5
 
 
 def test_all_changes_stand_on_one_page_for_those_who_may_see_the_rows(

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from recommender import models
 from recommender.models import Campaign, Publication, Run
-from recommender.services.publishing import NothingLive, publish, rollback
+from recommender.services.publishing import LiveChanged, NothingLive, publish, rollback
 from recommender.services.runs import WrongState
 from tests.services.small_shop import add_run
 
@@ -137,6 +137,20 @@ def test_publishing_what_is_live_changes_nothing(campaign: Campaign) -> None:
     assert publish(run=run, now=at(1)) == publication
 
     assert (record(), states()) == ([(0, None, NOW, None)], ["published"])
+
+
+def test_what_went_live_unseen_is_not_replaced(campaign: Campaign) -> None:
+    first, second, third = (add_run(campaign) for _ in range(3))
+    seen = publish(run=first, now=at(1), live_seen=0)
+    with pytest.raises(LiveChanged, match=r"has changed meanwhile\. Nothing was published"):
+        publish(run=second, now=at(2), live_seen=0)
+    assert (record(), states()) == ([(0, None, at(1), None)], ["published", "approved", "approved"])
+
+    publish(run=second, now=at(2), live_seen=seen.pk)
+    with pytest.raises(LiveChanged):
+        publish(run=third, now=at(3), live_seen=seen.pk)
+    assert states() == ["superseded", "published", "approved"]
+    assert publish(run=second, live_seen=seen.pk).run == second, "it is live already"
 
 
 def test_another_campaign_is_left_alone(campaign: Campaign) -> None:
