@@ -7,6 +7,7 @@ catalogues of its own, so its messages stand in ours.
 
 import io
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,6 +21,8 @@ ROOT = Path(__file__).parent.parent
 LOCALE = ROOT / "locale"
 LANGUAGES = ("zh_Hans",)
 FOLDERS = ("couponsite", "recommender", "templates")
+#: What is written depends on the messages alone.
+DATED = datetime(2026, 1, 1, tzinfo=UTC)
 #: As Django's ``makemessages`` has them.
 KEYWORDS = {
     "_": None,
@@ -92,7 +95,18 @@ def _is_translated(message: Message | None) -> bool:
 def update(language: str) -> Catalog:
     """Write a language's catalogue with all that is marked now, and compile it."""
     marked, known = marked_messages(), read_catalogue(language)
-    catalogue = Catalog(locale=language, fuzzy=False)
+    catalogue = Catalog(
+        locale=language,
+        header_comment="# Couponsite and Unfold in this language. Written by `make catalogues`; translations are kept.",
+        project="Couponsite",
+        version="0.1.0",
+        msgid_bugs_address="",
+        creation_date=DATED,
+        revision_date=DATED,
+        last_translator="",
+        language_team="",
+        fuzzy=False,
+    )
     for message in sorted((each for each in marked if each.id), key=lambda each: str(each.id)):
         found = known.get(message.id, message.context)
         catalogue.add(message.id, found.string if found else None, context=message.context, flags=message.flags)

@@ -1,13 +1,19 @@
 import os
+import subprocess
 from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 import redis
 from django.conf import settings
 from django.db import connection
+from django.utils import timezone
 
 from couponsite.environment import embedded_broker_socket
 from tests.servers import run_broker
+from tests.worker import run_worker
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,3 +47,20 @@ def broker(_running_broker: redis.Redis) -> redis.Redis:
     """A real broker with nothing in it, to which the site under test sends its tasks. A client that looks into it."""
     _running_broker.flushall()
     return _running_broker
+
+
+@pytest.fixture
+def worker(broker: redis.Redis, tmp_path: Path) -> Iterator[subprocess.Popen]:
+    with run_worker(tmp_path / "worker.log") as worker:
+        yield worker
+
+
+@pytest.fixture(scope="session")
+def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small part of the real sample as a shop export. Its history ends yesterday by the shop's clock."""
+    from tests.extract import SAMPLE, write_extract
+
+    folder = tmp_path_factory.mktemp("extract")
+    today = timezone.now().astimezone(ZoneInfo(SAMPLE.time_zone)).date()
+    write_extract(whole=tmp_path_factory.mktemp("whole"), folder=folder, shift_to=today - timedelta(days=1))
+    return folder

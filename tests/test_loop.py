@@ -1,9 +1,7 @@
 """The whole loop on a small part of the real sample: history, training, lists, the API, feedback, history."""
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -20,20 +18,11 @@ from recommender.services.access import create_api_key, issue_shopper_token
 from recommender.services.ingest import load_export
 from recommender.services.snapshot import open_snapshot, take_snapshot
 from recommender.services.training import train
-from tests.extract import LIVE, SAMPLE, open_shop, write_extract
+from tests.extract import LIVE, open_shop
 
 pytestmark = pytest.mark.django_db
 
 TOP = 5
-
-
-@pytest.fixture(scope="session")
-def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The extract as a shop export. Its history ends yesterday by the shop's clock."""
-    folder = tmp_path_factory.mktemp("extract")
-    today = timezone.now().astimezone(ZoneInfo(SAMPLE.time_zone)).date()
-    write_extract(whole=tmp_path_factory.mktemp("whole"), folder=folder, shift_to=today - timedelta(days=1))
-    return folder
 
 
 @pytest.fixture

@@ -3,63 +3,25 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import quote
 
 import psutil
 import pytest
 import redis
-from django.conf import settings
-from django.db import connection
 from django.utils import timezone
 
 from couponsite.celery import app
-from couponsite.processes import die_with_parent
 from recommender.jobs import cancel_job, start_job
 from recommender.models import Job, Run, Shop
 from recommender.services import runs
 from recommender.tasks import sweep
 from tests.services.small_shop import BOUGHT, NOW, START, add_model_version, lists_of, make_shop
+from tests.worker import run_worker
 
 pytestmark = [pytest.mark.real, pytest.mark.django_db(transaction=True)]
-
-
-def database_url() -> str:
-    database = connection.settings_dict
-    if connection.vendor == "sqlite":
-        return f"sqlite:///{database['NAME']}"
-    return f"postgres://{database['USER']}@{quote(database['HOST'], safe='')}/{database['NAME']}"
-
-
-@contextmanager
-def run_worker(log: Path) -> Iterator[subprocess.Popen]:
-    command = [sys.executable, "-m", "celery", "-A", "couponsite", "worker", "--include", "tests.slow_work"]
-    environment = {
-        **os.environ,
-        "DATABASE_URL": database_url(),
-        "DATA_DIR": str(settings.DATA_DIR),
-        "WORKER_CONCURRENCY": "2",
-        "DJANGO_SETTINGS_MODULE": "couponsite.settings",
-    }
-    with log.open("a") as output:
-        worker = subprocess.Popen(
-            [*command, "--without-gossip", "--without-mingle", "--loglevel", "INFO"],
-            env=environment,
-            cwd=settings.BASE_DIR,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            preexec_fn=die_with_parent,  # noqa: PLW1509
-        )
-    try:
-        yield worker
-    finally:
-        worker.kill()
-        worker.wait(timeout=10)
 
 
 @pytest.fixture
@@ -69,7 +31,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def worker(broker: redis.Redis, tmp_path: Path) -> Iterator[subprocess.Popen]:
-    with run_worker(tmp_path / "worker.log") as worker:
+    """One whose work waits for what the test tells it."""
+    with run_worker(tmp_path / "worker.log", include="tests.slow_work") as worker:
         yield worker
 
 
@@ -127,7 +90,7 @@ def test_a_killed_worker_leaves_no_process_and_its_job_is_taken_up_again(
     job.refresh_from_db()
     assert job.state == Job.State.RUNNING
 
-    with run_worker(folder / "worker.log"):
+    with run_worker(folder / "worker.log", include="tests.slow_work"):
         sweep.delay()
         time.sleep(1)
         job.refresh_from_db()
@@ -180,7 +143,7 @@ def test_a_lost_message_is_sent_again(broker: redis.Redis, folder: Path) -> None
     assert broker.llen("long") == 1
     broker.flushall()
 
-    with run_worker(folder / "worker.log"):
+    with run_worker(folder / "worker.log", include="tests.slow_work"):
         silence = Job.HEARTBEAT_EXPIRES + timedelta(seconds=1)
         Job.objects.filter(pk=job.pk).update(heartbeat_at=timezone.now() - silence)
         sweep.delay()
@@ -201,6 +164,9 @@ def test_the_shards_of_a_run_are_shared_by_workers(
 
     arguments = {"campaign": campaign.pk, "as_of": NOW}
     with run_worker(folder / "worker.log"), run_worker(folder / "worker.log"):
+        run_worker(folder / "worker.log", include="tests.slow_work"),
+        run_worker(folder / "worker.log", include="tests.slow_work"),
+    ):
         job = start_job(kind=Job.Kind.RECOMMEND, key="recommend", arguments=arguments)
         wait_for(folder, lambda: Job.objects.get(pk=job.pk).is_finished)
 
