@@ -50,7 +50,7 @@ def run_job(job_id: int) -> None:
     - ``search``: ``seconds``; ``as_of`` and ``algorithms`` as for ``train``
     - ``evaluate``: ``start`` (ISO 8601); ``end``, ``validation_start`` and ``algorithms``, all optional
     - ``recommend``: ``campaign`` (primary key); ``as_of``, ``algorithm`` and ``top``, all optional
-    - ``publish``: ``run`` (primary key)
+    - ``publish``: ``run`` (primary key); ``live_seen`` (primary key of a publication, or 0), optional
     """
     job = jobs.claim_job(job_id=job_id)
     if job is not None:
@@ -199,7 +199,8 @@ def _publish(job: Job, progress: Progress) -> Mapping[str, Any]:
     run = Run.objects.filter(pk=job.arguments["run"]).first()
     if run is None:
         raise ValueError(_("The run is gone."))
-    return {"publication": publish(run=run, published_by=job.started_by).pk}
+    live_seen = job.arguments.get("live_seen")
+    return {"publication": publish(run=run, published_by=job.started_by, live_seen=live_seen).pk}
 
 
 _MOMENTS = ("start", "end", "validation_start")

@@ -57,7 +57,7 @@ class AcceptanceMixin(forms.Form):
     )
 
 
-class PublishLaterForm(forms.Form):
+class PublishLaterForm(PublishForm):
     publish_at = forms.DateTimeField(
         label=gettext_lazy("Publish at"), widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"})
     )
@@ -225,7 +225,6 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
     )
     def publish(self, request: HttpRequest, object_id: str) -> HttpResponse:
         run = self.get_viewable(request, object_id)
-        live = Publication.objects.live().filter(campaign=run.campaign_id).first()
 
         def act(data: Mapping[str, Any]) -> Outcome:
             from recommender.services.publishing import publish
@@ -242,7 +241,6 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
             button=_("Publish"),
             act=act,
             form_class=PublishForm,
-            initial={"live_seen": live.pk if live is not None else 0},
         )
 
     @action(
@@ -259,7 +257,7 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
             job = start_job(
                 kind=Job.Kind.PUBLISH,
                 key=f"publish:{run.pk}",
-                arguments={"run": run.pk},
+                arguments={"run": run.pk, "live_seen": data["live_seen"]},
                 started_by=request.user,  # type: ignore[arg-type]
                 not_before=data["publish_at"],
             )
@@ -277,7 +275,10 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
             run,
             name="publish_later",
             title=_("Publish this run at a set time"),
-            text=_("Until then its job waits, and cancelling the job calls it off."),
+            text=_(
+                "Until then its job waits, and cancelling the job calls it off. It publishes nothing if the campaign "
+                "shows something else by then than now."
+            ),
             button=_("Publish then"),
             act=act,
             form_class=PublishLaterForm,
@@ -293,11 +294,11 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
         text: str,
         button: str,
         act: Callable[[Mapping[str, Any]], Outcome],
-        form_class: type[forms.Form] = forms.Form,
-        initial: dict[str, Any] | None = None,
+        form_class: type[PublishForm],
     ) -> HttpResponse:
         """Say what changes for how many shoppers; what a guardrail forbids is not asked, what it warns of is ticked."""
         refusal, facts = _refuse(run, name), _facts(run)
+        live = Publication.objects.live().filter(campaign=run.campaign_id).first()
         if refusal is None:
             checks = check_run(run)
             broken = [finding for finding in checks.findings if not finding.kept]
@@ -314,7 +315,7 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
             confirmation=Confirmation(title=title, text=text, button=button, facts=facts),
             act=act,
             form_class=form_class,
-            initial=initial,
+            initial={"live_seen": live.pk if live is not None else 0},
         )
 
     @action(

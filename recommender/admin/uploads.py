@@ -26,7 +26,7 @@ from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextInputWidge
 from recommender.admin.base import TableAdmin, change_url, changelist_url
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.jobs import STATE_LABELS as JOB_LABELS
-from recommender.admin.jobs import describe_progress
+from recommender.admin.jobs import describe_progress, may_cancel
 from recommender.models import Job, Upload
 
 STATE_LABELS = {
@@ -89,6 +89,10 @@ class UploadAdmin(TableAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Upload | None = None) -> bool:
         return False
+
+    def has_cancel_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        upload = None if object_id is None else self.get_object(request, object_id)
+        return may_cancel(request, upload and upload.latest_job)
 
     @display(description=gettext_lazy("state"), ordering="state", label=STATE_LABELS)
     def state_label(self, upload: Upload) -> tuple[str, str]:
@@ -273,7 +277,7 @@ class UploadAdmin(TableAdmin):
 
     @action(
         description=gettext_lazy("Cancel"),
-        permissions=["recommender.cancel_job"],
+        permissions=["cancel"],
         icon="cancel",
         variant=ActionVariant.DANGER,
     )

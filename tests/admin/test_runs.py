@@ -174,9 +174,11 @@ def test_a_run_is_published_at_a_moment_of_the_shops_clock(admin_client: Client,
     Shop(time_zone="America/New_York").save()
     run = add_run(campaign)
     tomorrow = timezone.localtime(timezone.now() + timedelta(days=1), Shop.current().zone)
-    admin_client.post(action("publish_later", run), {**ACCEPTED, "publish_at": f"{tomorrow:%Y-%m-%dT09:30}"})
+    asked = admin_client.get(action("publish_later", run)).context["form"]
+    answer = {**ACCEPTED, "publish_at": f"{tomorrow:%Y-%m-%dT09:30}", "live_seen": asked["live_seen"].value()}
+    admin_client.post(action("publish_later", run), answer)
     job = Job.objects.get()
-    assert (job.kind, job.arguments) == (Job.Kind.PUBLISH, {"run": run.pk})
+    assert (job.kind, job.arguments) == (Job.Kind.PUBLISH, {"run": run.pk, "live_seen": 0})
     assert job.not_before == datetime(tomorrow.year, tomorrow.month, tomorrow.day, 9, 30, tzinfo=Shop.current().zone)
     assert (states(), on_show()) == ([Run.State.APPROVED], [])
 
