@@ -12,7 +12,7 @@ from python_calamine import CalamineError, CalamineWorkbook
 from tablib import Dataset
 from xlsxwriter import Workbook
 
-MAX_ROWS = 2000
+MAX_ROWS = 1500
 MAX_FILE_BYTES = 5 * 2**20
 #: A workbook is a zip, which may be made to grow.
 MAX_UNPACKED_BYTES = 50 * 2**20
