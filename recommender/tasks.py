@@ -97,10 +97,11 @@ def retrain() -> None:
 
 @shared_task
 def delete_old_uploads() -> None:
-    """Delete the files of uploads that are older than the site keeps them."""
-    from recommender.services.uploads.retention import delete_old_files
+    """Delete what staff brought in and the site keeps no longer."""
+    from recommender.services.uploads.retention import delete_forgotten_spreadsheets, delete_old_files
 
     delete_old_files(now=timezone.now())
+    delete_forgotten_spreadsheets(now=timezone.now())
 
 
 def _check(job: Job, progress: Progress) -> Mapping[str, Any]:

@@ -37,7 +37,8 @@ class SpreadsheetForm(ImportForm):
         self.fields["import_file"].help_text = format_html(
             _(
                 "At most {rows} rows, told by the shop's own identifiers. A column that is left out leaves what is "
-                "stored; an empty cell empties it. For more rows, <a class='text-link' href='{url}'>bring data in</a>."
+                "stored; an empty cell empties it. For more rows, "
+                "<a class='text-link desk-inline' href='{url}'>bring data in</a>."
             ),
             rows=f"{MAX_ROWS:,}",
             url=changelist_url(Upload),
