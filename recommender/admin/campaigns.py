@@ -31,6 +31,8 @@ LATEST_RUNS = 5
 
 class CampaignCouponInline(TabularInline):
     model = CampaignCoupon
+    verbose_name = gettext_lazy("coupon")
+    verbose_name_plural = gettext_lazy("coupons")
     autocomplete_fields = ("coupon",)
     ordering = ("pk",)
     extra = 0
@@ -39,6 +41,8 @@ class CampaignCouponInline(TabularInline):
 
 class CampaignSegmentInline(TabularInline):
     model = CampaignSegment
+    verbose_name = gettext_lazy("segment")
+    verbose_name_plural = gettext_lazy("segments")
     autocomplete_fields = ("segment",)
     ordering = ("pk",)
     extra = 0
@@ -80,7 +84,7 @@ class CampaignAdmin(RemarksMixin, TableAdmin):
     ordering = ("-starts_at",)
     fieldsets = (
         (gettext_lazy("The campaign"), {"fields": ("name", ("campaign_id", "kind"))}),
-        (gettext_lazy("When and for how much"), {"fields": (("starts_at", "ends_at"), "budget")}),
+        (gettext_lazy("When and for how much"), {"fields": ("starts_at", "ends_at", "budget")}),
         (
             gettext_lazy("For whom"),
             {

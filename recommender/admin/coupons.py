@@ -41,7 +41,7 @@ class CouponAdmin(RemarksMixin, TableAdmin):
         (
             _("When"),
             {
-                "fields": (("starts_at", "ends_at"),),
+                "fields": ("starts_at", "ends_at"),
                 "description": _("Empty: whenever a campaign with it runs. It never holds outside its campaigns."),
             },
         ),
