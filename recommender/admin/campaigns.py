@@ -32,6 +32,8 @@ LATEST_RUNS = 5
 
 class CampaignCouponInline(TabularInline):
     model = CampaignCoupon
+    verbose_name = gettext_lazy("coupon")
+    verbose_name_plural = gettext_lazy("coupons")
     autocomplete_fields = ("coupon",)
     ordering = ("pk",)
     extra = 0
@@ -40,6 +42,8 @@ class CampaignCouponInline(TabularInline):
 
 class CampaignSegmentInline(TabularInline):
     model = CampaignSegment
+    verbose_name = gettext_lazy("segment")
+    verbose_name_plural = gettext_lazy("segments")
     autocomplete_fields = ("segment",)
     ordering = ("pk",)
     extra = 0
@@ -81,7 +85,7 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
     ordering = ("-starts_at",)
     fieldsets = (
         (gettext_lazy("The campaign"), {"fields": ("name", ("campaign_id", "kind"))}),
-        (gettext_lazy("When and for how much"), {"fields": (("starts_at", "ends_at"), "budget")}),
+        (gettext_lazy("When and for how much"), {"fields": ("starts_at", "ends_at", "budget")}),
         (
             gettext_lazy("For whom"),
             {

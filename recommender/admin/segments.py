@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.admin import StackedInline
@@ -26,7 +27,7 @@ FRAGMENT_HEADER = "X-Fragment"
 
 class ConditionInline(StackedInline):
     model = SegmentCondition
-    fields = (("kind", "comparison", "amount", "days"), ("category", "attribute", "value"))
+    fields = (("kind", "comparison"), ("amount", "days"), "category", ("attribute", "value"))
     autocomplete_fields = ("category",)
     ordering = ("pk",)
     extra = 0
@@ -39,7 +40,7 @@ class ConditionInline(StackedInline):
 
 @admin.register(Segment)
 class SegmentAdmin(TableAdmin):
-    list_display = ("name", "description", "match", "conditions_in_words")
+    list_display = ("name", "conditions_in_words")
     list_filter = ("match",)
     search_fields = ("name",)
     fields = ("name", "description", "match")
@@ -54,7 +55,10 @@ class SegmentAdmin(TableAdmin):
 
     @display(description=gettext_lazy("conditions"))
     def conditions_in_words(self, segment: Segment) -> str:
-        return "; ".join(describe_condition(condition) for condition in segment.conditions.all())
+        told = [describe_condition(condition) for condition in segment.conditions.all()]
+        if len(told) > 1 and segment.match == Segment.Match.ANY:
+            told = [_("any of: %(conditions)s") % {"conditions": "; ".join(told)}]
+        return format_html('<span class="cell-text">{}</span>', "; ".join(told))
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.preview)
