@@ -15,8 +15,8 @@ _AFFINITIES = {
     bought.FADED_TIMES: "times bought, faded",
     bought.RECENT_TIMES: "times bought lately",
     bought.FADED_AMOUNT: "money spent on it",
-    f.CATEGORY_FADED_TIMES: "purchases in its category",
-    f.CATEGORY_STANDINGS[1]: "purchases in its subcategory",
+    f.CATEGORY_FADED_TIMES: "category purchases",
+    f.CATEGORY_STANDINGS[1]: "subcategory purchases",
     f.LIKELY_TO_BUY: "chance of buying",
     f.TASTE: "nearness of taste",
     f.ASSOCIATION: "association",
@@ -24,7 +24,7 @@ _AFFINITIES = {
 
 
 def _standings() -> dict[str, str]:
-    names = {}
+    names: dict[str, str] = {}
     for affinity, words in _AFFINITIES.items():
         of_best, rank = f.standing_in_the_list(affinity)
         above, rank_above = f.standing_among_shoppers(affinity)
@@ -46,8 +46,8 @@ def _levels() -> dict[str, str]:
             bought.RECENT_TIMES: "{level}: times bought lately",
             bought.FADED_TIMES_WITH_COUPON: "{level}: bought with a coupon",
             f.LIFT: "{level}: own share by the shop's",
-            f.OWN_PART: "its products' part of the {level}",
-            f.COUPON_RATE: "{level}: share bought with coupons",
+            f.OWN_PART: "its products' part of {level}",
+            f.COUPON_RATE: "{level}: share with coupons",
         }.items()
     }
 
