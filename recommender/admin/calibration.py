@@ -43,7 +43,10 @@ def tabulate_calibration(drift: CalibrationDrift) -> CalibrationTable:
 
 def sum_up(drift: CalibrationDrift) -> str:
     """The uses counted beside those expected, with the interval."""
-    return _("%(used)s uses, %(low)s – %(high)s expected") % {
+    counted = ngettext(
+        "%(used)s use, %(low)s – %(high)s expected", "%(used)s uses, %(low)s – %(high)s expected", drift.used
+    )
+    return counted % {
         "used": f"{drift.used:,}",
         "low": f"{drift.low:,.0f}",
         "high": f"{drift.high:,.0f}",

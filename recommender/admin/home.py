@@ -9,6 +9,7 @@ from django.db.models import Count, Max, Q, Sum
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -50,6 +51,8 @@ class DrawnActivity:
     """A figure of the shop day by day, with its sum and that of the period before."""
 
     name: str
+    days: int
+    until: str
     total: str
     before: str
     chart: ColumnChart | None
@@ -191,6 +194,7 @@ def _describe_activity(activity: Activity, shop: Shop, *, may_see_orders: bool) 
     if not activity.days:
         return []
     pairs = list(zip(activity.days, activity.before, strict=True))
+    until = date_format(activity.days[-1].day)
 
     def uses(day: Day) -> str:
         return f"{day.redemptions:,}"
@@ -201,6 +205,8 @@ def _describe_activity(activity: Activity, shop: Shop, *, may_see_orders: bool) 
     drawn = [
         DrawnActivity(
             name=_("Redemptions"),
+            days=len(pairs),
+            until=until,
             total=f"{sum(day.redemptions for day in activity.days):,}",
             before=f"{sum(day.redemptions for day in activity.before):,}",
             chart=column_chart(
@@ -222,6 +228,8 @@ def _describe_activity(activity: Activity, shop: Shop, *, may_see_orders: bool) 
         drawn.append(
             DrawnActivity(
                 name=_("Revenue of orders with a coupon used"),
+                days=len(pairs),
+                until=until,
                 total=in_currency(sum((day.revenue for day in activity.days), Decimal(0)), shop),
                 before=in_currency(sum((day.revenue for day in activity.before), Decimal(0)), shop),
                 chart=column_chart(

@@ -80,7 +80,7 @@ def test_uses_that_no_forecast_allows_for_warn(admin_client: Client) -> None:
     Publication.objects.update(published_at=START)  # before the use
     Run.objects.update(expected_redemptions=10, expected_low=8, expected_high=12)
     assert warning_tiles(admin_client) == ["Uses of published runs"]
-    assert tiles(admin_client)["Uses of published runs"] == ("fewer than expected", "1 uses, 8 – 12 expected")
+    assert tiles(admin_client)["Uses of published runs"] == ("fewer than expected", "1 use, 8 – 12 expected")
 
 
 def test_each_day_stands_beside_the_same_day_of_the_period_before(admin_client: Client) -> None:

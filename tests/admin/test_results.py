@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from recommender.admin.spreadsheet import harmless
-from recommender.models import Campaign, Coupon, Redemption
+from recommender.models import Campaign, Coupon, Publication, Redemption
 from tests.admin.rows import add_rows
 
 LIST = "admin:recommender_campaign_results_list"
@@ -77,6 +77,22 @@ def test_a_report_shows_how_far_the_offers_went(client_with: Callable[..., Clien
     }
     [drawn] = answer.context["days"].columns
     assert (drawn.column.label, drawn.column.value, drawn.height) == ("2024-03-02", 1, "200.00")
+
+
+def test_a_report_takes_as_many_queries_for_many_coupons_as_for_few(admin_client: Client, campaign: Campaign) -> None:
+    def count_queries() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            assert admin_client.get(report(campaign)).status_code == 200
+        return len(queries)
+
+    Publication.objects.exclude(replaces=None).delete()
+    Publication.objects.all().delete()  # all that it holds was sent to all who are listed
+    count_queries()
+    few = count_queries()
+    campaign.coupons.add(*Coupon.objects.bulk_create(Coupon(coupon_id=f"more {number}") for number in range(60)))
+    assert count_queries() == few
+    answer = admin_client.get(report(campaign))
+    assert (len(answer.context["coupons"]), answer.context["more_coupons"]) == (50, 11)
 
 
 def test_what_is_not_known_is_no_zero(admin_client: Client, campaign: Campaign) -> None:
