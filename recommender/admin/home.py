@@ -18,7 +18,7 @@ from recommender.admin import metrics
 from recommender.admin.base import change_url, changelist_url, link_to
 from recommender.admin.calibration import VERDICTS, sum_up
 from recommender.admin.charts import Column, ColumnChart, column_chart
-from recommender.admin.figures import in_currency, within_day
+from recommender.admin.figures import count_of, in_currency, within_day
 from recommender.admin.jobs import STATE_LABELS as JOB_LABELS
 from recommender.admin.runs import tabulate_runs
 from recommender.models import Job, ModelVersion, Order, Publication, Redemption, Run, Shop, Snapshot
@@ -100,9 +100,9 @@ def _describe_publications() -> Tile:
     campaigns: int = live["campaigns"]
     return Tile(
         name=_("Live now"),
-        figure=ngettext("%(count)s campaign", "%(count)s campaigns", campaigns) % {"count": f"{campaigns:,}"},
+        figure=ngettext("%(count)s campaign", "%(count)s campaigns", campaigns) % {"count": count_of(campaigns)},
         note=ngettext("%(count)s list on show", "%(count)s lists on show", live["shoppers"])
-        % {"count": f"{live['shoppers']:,}"},
+        % {"count": count_of(live["shoppers"])},
         url=changelist_url(Publication, {"live": "1"}),
     )
 
@@ -184,7 +184,7 @@ def _describe_snapshot() -> Tile:
     return Tile(
         name=_("Latest snapshot"),
         figure=_("%(age)s ago") % {"age": timesince(snapshot.created_at, depth=1)},
-        note=_("%(count)s rows") % {"count": f"{sum(snapshot.row_counts.values()):,}"},
+        note=_("%(count)s rows") % {"count": count_of(sum(snapshot.row_counts.values()))},
         url=change_url(snapshot),
     )
 
@@ -197,7 +197,7 @@ def _describe_activity(activity: Activity, shop: Shop, *, may_see_orders: bool) 
     until = date_format(activity.days[-1].day)
 
     def uses(day: Day) -> str:
-        return f"{day.redemptions:,}"
+        return count_of(day.redemptions)
 
     def revenue(day: Day) -> str:
         return in_currency(day.revenue, shop)
@@ -207,8 +207,8 @@ def _describe_activity(activity: Activity, shop: Shop, *, may_see_orders: bool) 
             name=_("Redemptions"),
             days=len(pairs),
             until=until,
-            total=f"{sum(day.redemptions for day in activity.days):,}",
-            before=f"{sum(day.redemptions for day in activity.before):,}",
+            total=count_of(sum(day.redemptions for day in activity.days)),
+            before=count_of(sum(day.redemptions for day in activity.before)),
             chart=column_chart(
                 [
                     Column(
@@ -257,7 +257,7 @@ def _tabulate_publications() -> list[dict[str, object]]:
             "campaign_link": link_to(publication.campaign),
             "since": _("for %(age)s") % {"age": timesince(publication.published_at, depth=1)},
             "run_link": link_to(publication.run, publication.run_id),
-            "shoppers": f"{publication.run.shopper_count:,}",
+            "shoppers": count_of(publication.run.shopper_count),
         }
         for publication in live
     ]

@@ -20,6 +20,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanWidget
 from recommender.admin.base import ReadOnlyMixin, TableAdmin, change_url, link_to
 from recommender.admin.bulk_review import BulkReviewMixin
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
+from recommender.admin.figures import count_of, uses_of
 from recommender.admin.run_corrections import RunCorrectionsMixin
 from recommender.admin.run_review import check_run, describe_difference, describe_review
 from recommender.admin.run_shoppers import RunShoppersMixin
@@ -117,20 +118,19 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
 
     @display(description=gettext_lazy("expected redemptions"), ordering="expected_redemptions")
     def expected_uses(self, run: Run) -> str | None:
-        return None if run.expected_redemptions is None else f"{run.expected_redemptions:,.1f}"
+        return None if run.expected_redemptions is None else uses_of(run.expected_redemptions)
 
     @display(description=gettext_lazy("expected redemptions"))
     def expected_interval(self, run: Run) -> str | None:
         if run.expected_redemptions is None:
             return None
-        decimals = 0 if run.expected_redemptions >= 10 else 1
-        expected = f"{run.expected_redemptions:,.{decimals}f}"
+        expected = uses_of(run.expected_redemptions)
         if run.expected_low is None or run.expected_high is None:
             return _("about %(expected)s uses") % {"expected": expected}
         told = _("about %(expected)s uses, 90 of 100 times between %(low)s and %(high)s") % {
             "expected": expected,
-            "low": f"{run.expected_low:,}",
-            "high": f"{run.expected_high:,}",
+            "low": count_of(run.expected_low),
+            "high": count_of(run.expected_high),
         }
         if run.model_version.training_positives:
             return told
@@ -350,8 +350,8 @@ def tabulate_runs(runs: Iterable[Run]) -> list[dict[str, object]]:
             "run": run,
             "link": link_to(run),
             "variant": STATE_LABELS[Run.State(run.state)],
-            "shoppers": f"{run.shopper_count:,}",
-            "expected": "" if run.expected_redemptions is None else f"{run.expected_redemptions:,.1f}",
+            "shoppers": count_of(run.shopper_count),
+            "expected": "" if run.expected_redemptions is None else uses_of(run.expected_redemptions),
         }
         for run in runs
     ]
@@ -371,6 +371,6 @@ def _facts(run: Run) -> list[tuple[str, object]]:
     return [
         (_("Run"), run),
         (_("Model version"), run.model_version),
-        (_("Shoppers"), f"{run.shopper_count:,}"),
-        (_("Recommendations"), f"{run.recommendation_count:,}"),
+        (_("Shoppers"), count_of(run.shopper_count)),
+        (_("Recommendations"), count_of(run.recommendation_count)),
     ]

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -18,6 +19,7 @@ from unfold.admin import StackedInline
 from unfold.decorators import display
 
 from recommender.admin.base import TableAdmin, change_url
+from recommender.admin.figures import count_of
 from recommender.models import CampaignSegment, Segment, SegmentCondition
 
 MOST_CONDITIONS = 20
@@ -121,8 +123,8 @@ class SegmentAdmin(TableAdmin):
         )
         return {
             "preview": preview,
-            "addressable": f"{preview.addressable:,}",
-            "opted_out": f"{preview.opted_out:,}",
+            "addressable": count_of(preview.addressable),
+            "opted_out": count_of(preview.opted_out),
             "shoppers": [{"shopper": shopper, "url": change_url(shopper)} for shopper in preview.sample],
         }
 
@@ -151,8 +153,10 @@ def describe_condition(condition: SegmentCondition) -> str:
         "kind": condition.get_kind_display(),
         "category": condition.category,
         "comparison": condition.get_comparison_display(),
-        "amount": f"{condition.amount.normalize():,f}" if condition.amount is not None else "",
-        "days": f"{condition.days or 0:,}",
+        "amount": number_format(condition.amount.normalize(), force_grouping=True)
+        if condition.amount is not None
+        else "",
+        "days": count_of(condition.days or 0),
         "attribute": condition.attribute,
         "value": condition.value,
     }

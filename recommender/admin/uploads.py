@@ -25,6 +25,7 @@ from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextInputWidge
 
 from recommender.admin.base import TableAdmin, change_url, changelist_url
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
+from recommender.admin.figures import count_of
 from recommender.admin.jobs import STATE_LABELS as JOB_LABELS
 from recommender.admin.jobs import describe_progress, may_cancel
 from recommender.models import Job, Upload
@@ -237,7 +238,7 @@ class UploadAdmin(TableAdmin):
                 "export with the old values."
             ),
             button=_("Load"),
-            facts=[(_("Export"), upload), *((name, f"{totals[key]:,}") for key, name in _count_names().items())],
+            facts=[(_("Export"), upload), *((name, count_of(totals[key])) for key, name in _count_names().items())],
         )
         return confirm_and_do(
             model_admin=self,
@@ -453,7 +454,7 @@ def _tabulate_files(request: HttpRequest, upload: Upload) -> list[dict[str, Any]
             {
                 "name": file["file"],
                 "url": changelist_url(apps.get_model("recommender", model)) if linked else None,
-                "counts": [f"{file[name]:,}" for name in COUNTS],
+                "counts": [count_of(file[name]) for name in COUNTS],
             }
         )
     return rows

@@ -24,12 +24,8 @@ from recommender.ml.contract import Algorithm, DescribedHistory
 from recommender.ml.narration import Narrator
 from recommender.models import Recommendation, Run, RunShard
 from recommender.progress import Cancelled, Progress
-<<<<<<< HEAD
-from recommender.services.assignment import record_assignment
-from recommender.services.estimates import estimate_run
-=======
 from recommender.services.assignment import is_for_everyone, record_assignment
->>>>>>> desk-segments
+from recommender.services.estimates import estimate_run
 from recommender.services.snapshot import open_snapshot, take_snapshot
 
 MOST_COUPONS = 1_000  # on a shopper's list

@@ -191,7 +191,7 @@ def test_who_made_a_run_cannot_approve_it(admin_client: Client, admin_user: User
     run = add_run(campaign, state=Run.State.DRAFTED)
     Run.objects.update(created_by=admin_user)
     offered = [offer["path"] for offer in admin_client.get(page(run)).context["actions_detail"]]
-    assert offered == [action("reject", run)]
+    assert offered == [action("correct", run), action("reject", run)]
     before = Run.objects.values().get()
     for answer in (admin_client.get(action("approve", run), follow=True), admin_client.post(action("approve", run))):
         shown = admin_client.get(answer["Location"]) if answer.status_code == 302 else answer

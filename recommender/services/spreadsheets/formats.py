@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from typing import Any
 
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from import_export.formats.base_formats import CSV, Format
 from python_calamine import CalamineError, CalamineWorkbook
@@ -32,7 +33,10 @@ def refuse_too_many_rows(count: int) -> None:
     if count > MAX_ROWS:
         raise SpreadsheetRefused(
             _("%(count)s rows are more than the %(limit)s of a spreadsheet. For more, use “Bring data in”.")
-            % {"count": f"{count:,}", "limit": f"{MAX_ROWS:,}"}
+            % {
+                "count": number_format(count, force_grouping=True),
+                "limit": number_format(MAX_ROWS, force_grouping=True),
+            }
         )
 
 
