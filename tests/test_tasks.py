@@ -18,6 +18,7 @@ from recommender.models import (
     Campaign,
     Job,
     ModelVersion,
+    Publication,
     Recommendation,
     Run,
     RunShard,
@@ -27,6 +28,7 @@ from recommender.models import (
 from recommender.models.coupons import Coupon
 from recommender.progress import Cancelled, Progress
 from recommender.services import ingest, publishing, runs
+from tests.services.small_shop import add_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -252,11 +254,22 @@ class TestOtherKinds:
         run = Run.objects.get()
         publish = Mock(return_value=SimpleNamespace(pk=7))
         monkeypatch.setattr(publishing, "publish", publish)
-        job = start_job(kind=Job.Kind.PUBLISH, key="publish", arguments={"run": run.pk})
+        job = start_job(kind=Job.Kind.PUBLISH, key="publish", arguments={"run": run.pk, "live_seen": 5})
         tasks.run_job(job.pk)
         job.refresh_from_db()
         assert (job.state, job.result) == (Job.State.SUCCEEDED, {"publication": 7})
-        publish.assert_called_once_with(run=run, published_by=None)
+        publish.assert_called_once_with(run=run, published_by=None, live_seen=5)
+
+    def test_publish_replaces_nothing_that_was_not_seen(self, broker: redis.Redis, campaign: Campaign) -> None:
+        live, later = add_run(campaign, state=Run.State.PUBLISHED), add_run(campaign)
+        Publication.objects.create(campaign=campaign, run=live, published_at=timezone.now())
+        job = start_job(kind=Job.Kind.PUBLISH, key="publish", arguments={"run": later.pk, "live_seen": 0})
+        tasks.run_job(job.pk)
+        job.refresh_from_db()
+        later.refresh_from_db()
+        assert (job.state, later.state) == (Job.State.FAILED, Run.State.APPROVED)
+        assert job.error.startswith("What the campaign shows has changed meanwhile.")
+        assert Publication.objects.get().run == live
 
     def test_a_run_that_is_gone(self, broker: redis.Redis) -> None:
         job = start_job(kind=Job.Kind.PUBLISH, key="publish", arguments={"run": 1})
