@@ -103,7 +103,6 @@ FILE_UPLOAD_TEMP_DIR = DATA_DIR  # the system's own folder for such files may be
 FILE_UPLOAD_PERMISSIONS = 0o600
 
 IMPORT_EXPORT_USE_TRANSACTIONS = True
-IMPORT_EXPORT_ESCAPE_FORMULAE_ON_EXPORT = True
 # Between preview and confirmation a spreadsheet lies where every web process finds it.
 IMPORT_EXPORT_TMP_STORAGE_CLASS = "import_export.tmp_storages.MediaStorage"
 

@@ -16,28 +16,33 @@ from django.contrib.auth.management import create_permissions
 SEE_ALL = ("admin.view_logentry", "django_celery_beat.view_*", "recommender.view_*")
 #: What only administrators see. It is taken from the roles that see all the rest.
 UNSEEN = ("recommender.view_apikey", "recommender.view_user")
+#: Whoever sees a run may say what they think of it.
+LOOK = (*SEE_ALL, "recommender.add_runcomment")
+#: What editors add, change and delete.
+EDITED = (
+    "campaign",
+    "campaigncoupon",
+    "campaignsegment",
+    "campaignshopper",
+    "category",
+    "coupon",
+    "coupontarget",
+    "product",
+    "segment",
+    "segmentcondition",
+)
 
 ROLES: Mapping[str, Collection[str]] = {
-    "analyst": SEE_ALL,
+    "analyst": LOOK,
     "editor": (
-        *SEE_ALL,
-        *(
-            f"recommender.{verb}_{model}"
-            for model in (
-                "campaign",
-                "campaigncoupon",
-                "campaignshopper",
-                "category",
-                "coupon",
-                "coupontarget",
-                "product",
-            )
-            for verb in ("add", "change", "delete")
-        ),
+        *LOOK,
+        *(f"recommender.{verb}_{model}" for model in EDITED for verb in ("add", "change", "delete")),
         "recommender.start_job",
+        "recommender.add_upload",
+        "recommender.load_upload",
     ),
-    "approver": (*SEE_ALL, "recommender.review_run"),
-    "publisher": (*SEE_ALL, "recommender.publish_run"),
+    "approver": (*LOOK, "recommender.review_run"),
+    "publisher": (*LOOK, "recommender.publish_run"),
     "administrator": ("admin.view_logentry", "auth.*_group", "django_celery_beat.*", "recommender.*"),
 }
 

@@ -50,7 +50,7 @@ def run_job(job_id: int) -> None:
     - ``search``: ``seconds``; ``as_of`` and ``algorithms`` as for ``train``
     - ``evaluate``: ``start`` (ISO 8601); ``end``, ``validation_start`` and ``algorithms``, all optional
     - ``recommend``: ``campaign`` (primary key); ``as_of``, ``algorithm`` and ``top``, all optional
-    - ``publish``: ``run`` (primary key)
+    - ``publish``: ``run`` (primary key); ``live_seen`` (primary key of a publication, or 0), optional
     """
     job = jobs.claim_job(job_id=job_id)
     if job is not None:
@@ -97,10 +97,11 @@ def retrain() -> None:
 
 @shared_task
 def delete_old_uploads() -> None:
-    """Delete the files of uploads that are older than the site keeps them."""
-    from recommender.services.uploads.retention import delete_old_files
+    """Delete what staff brought in and the site keeps no longer."""
+    from recommender.services.uploads.retention import delete_forgotten_spreadsheets, delete_old_files
 
     delete_old_files(now=timezone.now())
+    delete_forgotten_spreadsheets(now=timezone.now())
 
 
 def _check(job: Job, progress: Progress) -> Mapping[str, Any]:
@@ -199,7 +200,8 @@ def _publish(job: Job, progress: Progress) -> Mapping[str, Any]:
     run = Run.objects.filter(pk=job.arguments["run"]).first()
     if run is None:
         raise ValueError(_("The run is gone."))
-    return {"publication": publish(run=run, published_by=job.started_by).pk}
+    live_seen = job.arguments.get("live_seen")
+    return {"publication": publish(run=run, published_by=job.started_by, live_seen=live_seen).pk}
 
 
 _MOMENTS = ("start", "end", "validation_start")

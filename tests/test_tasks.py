@@ -18,6 +18,7 @@ from recommender.models import (
     Campaign,
     Job,
     ModelVersion,
+    Publication,
     Recommendation,
     Run,
     RunShard,
@@ -27,6 +28,7 @@ from recommender.models import (
 from recommender.models.coupons import Coupon
 from recommender.progress import Cancelled, Progress
 from recommender.services import ingest, publishing, runs
+from tests.services.small_shop import add_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -252,11 +254,22 @@ class TestOtherKinds:
         run = Run.objects.get()
         publish = Mock(return_value=SimpleNamespace(pk=7))
         monkeypatch.setattr(publishing, "publish", publish)
-        job = start_job(kind=Job.Kind.PUBLISH, key="publish", arguments={"run": run.pk})
+        job = start_job(kind=Job.Kind.PUBLISH, key="publish", arguments={"run": run.pk, "live_seen": 5})
         tasks.run_job(job.pk)
         job.refresh_from_db()
         assert (job.state, job.result) == (Job.State.SUCCEEDED, {"publication": 7})
-        publish.assert_called_once_with(run=run, published_by=None)
+        publish.assert_called_once_with(run=run, published_by=None, live_seen=5)
+
+    def test_publish_replaces_nothing_that_was_not_seen(self, broker: redis.Redis, campaign: Campaign) -> None:
+        live, later = add_run(campaign, state=Run.State.PUBLISHED), add_run(campaign)
+        Publication.objects.create(campaign=campaign, run=live, published_at=timezone.now())
+        job = start_job(kind=Job.Kind.PUBLISH, key="publish", arguments={"run": later.pk, "live_seen": 0})
+        tasks.run_job(job.pk)
+        job.refresh_from_db()
+        later.refresh_from_db()
+        assert (job.state, later.state) == (Job.State.FAILED, Run.State.APPROVED)
+        assert job.error.startswith("What the campaign shows has changed meanwhile.")
+        assert Publication.objects.get().run == live
 
     def test_a_run_that_is_gone(self, broker: redis.Redis) -> None:
         job = start_job(kind=Job.Kind.PUBLISH, key="publish", arguments={"run": 1})
@@ -267,13 +280,15 @@ class TestOtherKinds:
 
 class TestSchedule:
     @pytest.mark.django_db(transaction=False)
-    def test_a_new_installation_sweeps_and_retrains(self) -> None:
+    def test_a_new_installation_sweeps_retrains_and_deletes_old_uploads(self) -> None:
         rows = PeriodicTask.objects.filter(task__startswith="recommender.").order_by("task")
         assert [(row.task, row.enabled) for row in rows] == [
+            ("recommender.tasks.delete_old_uploads", True),
             ("recommender.tasks.retrain", True),
             ("recommender.tasks.sweep", True),
         ]
-        retrain, sweep = rows
+        delete, retrain, sweep = rows
+        assert (delete.crontab.hour, delete.crontab.minute, delete.expire_seconds) == ("2", "0", 23 * 3600)
         assert (retrain.crontab.hour, retrain.crontab.minute, retrain.expire_seconds) == ("3", "0", 23 * 3600)
         assert (sweep.interval.every, sweep.interval.period, sweep.expire_seconds) == (1, "minutes", 50)
         assert {row.task for row in rows} <= set(app.tasks)

@@ -7,6 +7,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from recommender.admin.base import link_to
+from recommender.admin.figures import count_of, decimal_of, uses_of
 from recommender.services.drift import CalibrationDrift, Verdict
 
 VERDICTS: dict[Verdict, tuple[str | Promise, str]] = {
@@ -32,9 +33,9 @@ def tabulate_calibration(drift: CalibrationDrift) -> CalibrationTable:
     rows: list[dict[str, object]] = [
         {
             "link": link_to(outcome.run),
-            "expected": f"{outcome.expected:,.1f}",
-            "interval": f"{outcome.low:,} – {outcome.high:,}",
-            "used": f"{outcome.used:,}",
+            "expected": uses_of(outcome.expected),
+            "interval": f"{count_of(outcome.low)} – {count_of(outcome.high)}",
+            "used": count_of(outcome.used),
         }
         for outcome in drift.runs
     ]
@@ -43,10 +44,13 @@ def tabulate_calibration(drift: CalibrationDrift) -> CalibrationTable:
 
 def sum_up(drift: CalibrationDrift) -> str:
     """The uses counted beside those expected, with the interval."""
-    return _("%(used)s uses, %(low)s – %(high)s expected") % {
-        "used": f"{drift.used:,}",
-        "low": f"{drift.low:,.0f}",
-        "high": f"{drift.high:,.0f}",
+    counted = ngettext(
+        "%(used)s use, %(low)s – %(high)s expected", "%(used)s uses, %(low)s – %(high)s expected", drift.used
+    )
+    return counted % {
+        "used": count_of(drift.used),
+        "low": decimal_of(drift.low, 0),
+        "high": decimal_of(drift.high, 0),
     }
 
 

@@ -32,6 +32,7 @@ def describe_calendar(request: HttpRequest) -> dict[str, Any]:
         "title": _("Calendar"),
         "heading": _heading(first, until),
         "days": (until - first).days,
+        "months": _months(first, until),
         "weeks": _weeks(first, until),
         "rows": [
             {
@@ -80,13 +81,24 @@ def _heading(first: date, until: date) -> str:
     return begins if first.month == last.month else f"{begins} – {date_format(last, 'YEAR_MONTH_FORMAT')}"
 
 
-def _weeks(first: date, until: date) -> Sequence[tuple[str, int]]:
-    """For each week the day that it begins with in the span, and how many of its days fall into it."""
+def _months(first: date, until: date) -> Sequence[tuple[str, int]]:
+    """The months of the span, and how many days they have."""
+    months = []
+    begins = first
+    while begins < until:
+        ends = _add_months(begins, 1)
+        months.append((date_format(begins, "YEAR_MONTH_FORMAT"), (ends - begins).days))
+        begins = ends
+    return months
+
+
+def _weeks(first: date, until: date) -> Sequence[tuple[int, int]]:
+    """For each week the day of the month that it begins with in the span, and how many of its days fall into it."""
     weeks = []
     begins = first
     while begins < until:
         ends = min(begins + timedelta(days=7 - begins.weekday()), until)
-        weeks.append((date_format(begins, "MONTH_DAY_FORMAT"), (ends - begins).days))
+        weeks.append((begins.day, (ends - begins).days))
         begins = ends
     return weeks
 

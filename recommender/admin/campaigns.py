@@ -22,6 +22,7 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWi
 from recommender.admin.base import TableAdmin, change_url, changelist_url, link_to
 from recommender.admin.campaign_calendar import describe_calendar
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
+from recommender.admin.figures import count_of
 from recommender.admin.remarks import RemarksMixin
 from recommender.admin.results import ResultsMixin
 from recommender.admin.runs import tabulate_runs
@@ -32,6 +33,8 @@ LATEST_RUNS = 5
 
 class CampaignCouponInline(TabularInline):
     model = CampaignCoupon
+    verbose_name = gettext_lazy("coupon")
+    verbose_name_plural = gettext_lazy("coupons")
     autocomplete_fields = ("coupon",)
     ordering = ("pk",)
     extra = 0
@@ -40,6 +43,8 @@ class CampaignCouponInline(TabularInline):
 
 class CampaignSegmentInline(TabularInline):
     model = CampaignSegment
+    verbose_name = gettext_lazy("segment")
+    verbose_name_plural = gettext_lazy("segments")
     autocomplete_fields = ("segment",)
     ordering = ("pk",)
     extra = 0
@@ -81,7 +86,7 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
     ordering = ("-starts_at",)
     fieldsets = (
         (gettext_lazy("The campaign"), {"fields": ("name", ("campaign_id", "kind"))}),
-        (gettext_lazy("When and for how much"), {"fields": (("starts_at", "ends_at"), "budget")}),
+        (gettext_lazy("When and for how much"), {"fields": ("starts_at", "ends_at", "budget")}),
         (
             gettext_lazy("For whom"),
             {
@@ -159,7 +164,7 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
             button=_("Recommend"),
             facts=[
                 (_("Campaign"), campaign),
-                (_("Coupons"), f"{campaign.campaign_coupons.count():,}"),
+                (_("Coupons"), count_of(campaign.campaign_coupons.count())),
                 *_foresee(campaign),
             ],
         )
@@ -194,8 +199,8 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
             button=_("Duplicate"),
             facts=[
                 (_("Campaign"), campaign),
-                (_("Coupons"), f"{campaign.campaign_coupons.count():,}"),
-                (_("Segments"), f"{campaign.campaign_segments.count():,}"),
+                (_("Coupons"), count_of(campaign.campaign_coupons.count())),
+                (_("Segments"), count_of(campaign.campaign_segments.count())),
             ],
         )
         return confirm_and_do(
@@ -282,12 +287,12 @@ def _describe_campaign(campaign: Campaign) -> dict[str, Any]:
     return {
         "live": live,
         "live_link": live and link_to(live.run, _("Run %(run)s") % {"run": live.run_id}),
-        "live_shoppers": f"{live.run.shopper_count if live else 0:,}",
+        "live_shoppers": count_of(live.run.shopper_count if live else 0),
         "live_recommendations": _("%(count)s recommendations")
-        % {"count": f"{live.run.recommendation_count if live else 0:,}"},
+        % {"count": count_of(live.run.recommendation_count if live else 0)},
         "runs": tabulate_runs(runs),
         "runs_url": changelist_url(Run, {"campaign__id__exact": campaign.pk}),
-        "groups": {name: f"{count:,}" for name, count in groups.items()},
+        "groups": {name: count_of(count) for name, count in groups.items()},
         "audience": _describe_audience(campaign),
         "shoppers_url": changelist_url(CampaignShopper, {"campaign__id__exact": campaign.pk}),
     }
@@ -311,8 +316,8 @@ def _foresee(campaign: Campaign) -> list[tuple[str, object]]:
     sent, held_out = foresee_assignment(campaign=campaign, at=timezone.now())
     return [
         (_("For"), _describe_audience(campaign)),
-        (_("Shoppers, about"), f"{sent:,}"),
-        (_("Held out, about"), f"{held_out:,}"),
+        (_("Shoppers, about"), count_of(sent)),
+        (_("Held out, about"), count_of(held_out)),
     ]
 
 
@@ -326,6 +331,6 @@ def _describe(publication: Publication | None) -> str:
         return _("nothing")
     return _("run %(run)s: %(recommendations)s recommendations for %(shoppers)s shoppers") % {
         "run": publication.run_id,
-        "recommendations": f"{publication.run.recommendation_count:,}",
-        "shoppers": f"{publication.run.shopper_count:,}",
+        "recommendations": count_of(publication.run.recommendation_count),
+        "shoppers": count_of(publication.run.shopper_count),
     }

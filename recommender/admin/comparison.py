@@ -8,6 +8,7 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 
 from recommender.admin import metrics
+from recommender.admin.figures import decimal_of
 from recommender.models import Evaluation, ModelVersion
 
 COLUMNS = 6  #: of a table, so that it fits a page
@@ -68,8 +69,8 @@ def _tabulate_costs(versions: Sequence[ModelVersion]) -> Table:
     for version in versions:
         fit, score, memory = costs[version.pk]
         shown = [
-            f"{fit:,.1f}",
-            metrics.UNDEFINED if score is None else f"{score:,.1f}",
+            decimal_of(fit),
+            metrics.UNDEFINED if score is None else decimal_of(score),
             metrics.UNDEFINED if memory is None else filesizeformat(memory),
         ]
         cells = [

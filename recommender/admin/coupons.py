@@ -44,7 +44,7 @@ class CouponAdmin(RemarksMixin, SpreadsheetAdmin):
         (
             _("When"),
             {
-                "fields": (("starts_at", "ends_at"),),
+                "fields": ("starts_at", "ends_at"),
                 "description": _("Empty: whenever a campaign with it runs. It never holds outside its campaigns."),
             },
         ),

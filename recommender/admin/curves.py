@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 
 from recommender.admin.charts import STYLES, Line, LineChart, line_chart
 from recommender.admin.feature_groups import label_of
+from recommender.admin.figures import decimal_of
 from recommender.models import ModelVersion
 
 #: Groups of facts that a comparison names of each model.
@@ -79,7 +80,7 @@ def draw_curves(versions: Sequence[ModelVersion]) -> DrawnCurves | None:
     return DrawnCurves(
         charts=[chart for chart in charts if chart is not None],
         legend=styles,
-        lifts=[(version, [f"{lift:.2f}" for lift in version.curves["lift"]]) for version in shown],
+        lifts=[(version, [decimal_of(lift, 2) for lift in version.curves["lift"]]) for version in shown],
     )
 
 
@@ -88,7 +89,7 @@ def weigh_groups(version: ModelVersion) -> list[Weight]:
     sizes = sorted(version.importance.items(), key=lambda each: -each[1])
     largest = max((size for _group, size in sizes), default=0)
     return [
-        Weight(label_of(group), f"{size:.2f}", f"{100 * size / largest:.2f}" if largest else "0")
+        Weight(label_of(group), decimal_of(size, 2), f"{100 * size / largest:.2f}" if largest else "0")
         for group, size in sizes
     ]
 

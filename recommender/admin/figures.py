@@ -12,16 +12,19 @@ def count_of(number: int) -> str:
     return number_format(number, 0, force_grouping=True)
 
 
+def decimal_of(number: float, decimals: int = 1) -> str:
+    return number_format(round(number, decimals), decimals, force_grouping=True)
+
+
 def uses_of(uses: float) -> str:
     """Expected uses: to one decimal where there are few."""
-    decimals = 0 if uses >= 10 else 1
-    return number_format(round(uses, decimals), decimals, force_grouping=True)
+    return decimal_of(uses, 0 if uses >= 10 else 1)
 
 
 def money_of(amount: float, currency: str) -> str:
     """An expected amount: whole where the cents say nothing any more."""
     decimals = 0 if abs(amount) >= 1000 else 2
-    return f"{number_format(round(amount, decimals), decimals, force_grouping=True)} {currency}"
+    return f"{decimal_of(amount, decimals)} {currency}"
 
 
 def in_currency(amount: Decimal, shop: Shop) -> str:

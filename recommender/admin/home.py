@@ -9,6 +9,7 @@ from django.db.models import Count, Max, Q, Sum
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -17,7 +18,7 @@ from recommender.admin import metrics
 from recommender.admin.base import change_url, changelist_url, link_to
 from recommender.admin.calibration import VERDICTS, sum_up
 from recommender.admin.charts import Column, ColumnChart, column_chart
-from recommender.admin.figures import in_currency, within_day
+from recommender.admin.figures import count_of, in_currency, within_day
 from recommender.admin.jobs import STATE_LABELS as JOB_LABELS
 from recommender.admin.runs import tabulate_runs
 from recommender.models import Job, ModelVersion, Order, Publication, Redemption, Run, Shop, Snapshot
@@ -50,6 +51,8 @@ class DrawnActivity:
     """A figure of the shop day by day, with its sum and that of the period before."""
 
     name: str
+    days: int
+    until: str
     total: str
     before: str
     chart: ColumnChart | None
@@ -97,9 +100,9 @@ def _describe_publications() -> Tile:
     campaigns: int = live["campaigns"]
     return Tile(
         name=_("Live now"),
-        figure=ngettext("%(count)s campaign", "%(count)s campaigns", campaigns) % {"count": f"{campaigns:,}"},
+        figure=ngettext("%(count)s campaign", "%(count)s campaigns", campaigns) % {"count": count_of(campaigns)},
         note=ngettext("%(count)s list on show", "%(count)s lists on show", live["shoppers"])
-        % {"count": f"{live['shoppers']:,}"},
+        % {"count": count_of(live["shoppers"])},
         url=changelist_url(Publication, {"live": "1"}),
     )
 
@@ -181,7 +184,7 @@ def _describe_snapshot() -> Tile:
     return Tile(
         name=_("Latest snapshot"),
         figure=_("%(age)s ago") % {"age": timesince(snapshot.created_at, depth=1)},
-        note=_("%(count)s rows") % {"count": f"{sum(snapshot.row_counts.values()):,}"},
+        note=_("%(count)s rows") % {"count": count_of(sum(snapshot.row_counts.values()))},
         url=change_url(snapshot),
     )
 
@@ -191,9 +194,10 @@ def _describe_activity(activity: Activity, shop: Shop, *, may_see_orders: bool) 
     if not activity.days:
         return []
     pairs = list(zip(activity.days, activity.before, strict=True))
+    until = date_format(activity.days[-1].day)
 
     def uses(day: Day) -> str:
-        return f"{day.redemptions:,}"
+        return count_of(day.redemptions)
 
     def revenue(day: Day) -> str:
         return in_currency(day.revenue, shop)
@@ -201,8 +205,10 @@ def _describe_activity(activity: Activity, shop: Shop, *, may_see_orders: bool) 
     drawn = [
         DrawnActivity(
             name=_("Redemptions"),
-            total=f"{sum(day.redemptions for day in activity.days):,}",
-            before=f"{sum(day.redemptions for day in activity.before):,}",
+            days=len(pairs),
+            until=until,
+            total=count_of(sum(day.redemptions for day in activity.days)),
+            before=count_of(sum(day.redemptions for day in activity.before)),
             chart=column_chart(
                 [
                     Column(
@@ -222,6 +228,8 @@ def _describe_activity(activity: Activity, shop: Shop, *, may_see_orders: bool) 
         drawn.append(
             DrawnActivity(
                 name=_("Revenue of orders with a coupon used"),
+                days=len(pairs),
+                until=until,
                 total=in_currency(sum((day.revenue for day in activity.days), Decimal(0)), shop),
                 before=in_currency(sum((day.revenue for day in activity.before), Decimal(0)), shop),
                 chart=column_chart(
@@ -249,7 +257,7 @@ def _tabulate_publications() -> list[dict[str, object]]:
             "campaign_link": link_to(publication.campaign),
             "since": _("for %(age)s") % {"age": timesince(publication.published_at, depth=1)},
             "run_link": link_to(publication.run, publication.run_id),
-            "shoppers": f"{publication.run.shopper_count:,}",
+            "shoppers": count_of(publication.run.shopper_count),
         }
         for publication in live
     ]

@@ -85,14 +85,7 @@ class JobAdmin(ReadOnlyMixin, TableAdmin):
         return () if obj.is_finished or obj.cancel_requested else self.actions_detail
 
     def has_cancel_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        """Whether a member of staff may cancel anybody's work, or started this job, or may publish what it would."""
-        if request.user.has_perm("recommender.cancel_job"):
-            return True
-        job = None if object_id is None else self.get_object(request, object_id)
-        if job is None:
-            return False
-        may_publish = request.user.has_perm("recommender.publish_run")
-        return job.started_by_id == request.user.pk or (job.kind == Job.Kind.PUBLISH and may_publish)
+        return may_cancel(request, None if object_id is None else self.get_object(request, object_id))
 
     @action(
         description=gettext_lazy("Cancel the job"),
@@ -123,6 +116,16 @@ class JobAdmin(ReadOnlyMixin, TableAdmin):
             dangerous=True,
         )
         return confirm_and_do(model_admin=self, request=request, obj=job, confirmation=confirmation, act=act)
+
+
+def may_cancel(request: HttpRequest, job: Job | None) -> bool:
+    """Whether a member of staff may cancel anybody's work, or started this job, or may publish what it would."""
+    if request.user.has_perm("recommender.cancel_job"):
+        return True
+    if job is None:
+        return False
+    may_publish = request.user.has_perm("recommender.publish_run")
+    return job.started_by_id == request.user.pk or (job.kind == Job.Kind.PUBLISH and may_publish)
 
 
 def describe_progress(job: Job) -> dict[str, object]:

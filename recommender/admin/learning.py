@@ -28,6 +28,7 @@ from recommender.admin.calibration import tabulate_calibration
 from recommender.admin.comparison import compare_versions
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.curves import draw_curves, name_first_groups, weigh_groups
+from recommender.admin.figures import count_of, decimal_of, percent_of
 from recommender.models import BACKTEST_FIGURE, Evaluation, Job, ModelVersion, Promotion, Shop, Snapshot
 from recommender.services.drift import measure_calibration
 
@@ -53,11 +54,11 @@ class SnapshotAdmin(ReadOnlyMixin, TableAdmin):
 
     @display(description=gettext_lazy("rows"))
     def rows(self, snapshot: Snapshot) -> str:
-        return f"{sum(snapshot.row_counts.values()):,}"
+        return count_of(sum(snapshot.row_counts.values()))
 
     @display(description=gettext_lazy("rows"))
     def row_counts_in_words(self, snapshot: Snapshot) -> SafeString:
-        counts = ((name.replace("_", " "), f"{count:,}") for name, count in snapshot.row_counts.items())
+        counts = ((name.replace("_", " "), count_of(count)) for name, count in snapshot.row_counts.items())
         return format_html_join("", '<span class="fact">{} <b>{}</b></span>', counts)
 
     @display(description=gettext_lazy("size"), ordering="size")
@@ -167,17 +168,17 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
     @display(description=gettext_lazy("learned from"))
     def learned_from(self, version: ModelVersion) -> str:
         return _("%(offers)s offers, of which %(used)s were used") % {
-            "offers": f"{version.training_rows:,}",
-            "used": f"{version.training_positives:,}",
+            "offers": count_of(version.training_rows),
+            "used": count_of(version.training_positives),
         }
 
     @display(description=gettext_lazy("seconds to fit"))
     def seconds_to_fit(self, version: ModelVersion) -> str:
-        return f"{version.fit_seconds:,.1f}"
+        return decimal_of(version.fit_seconds)
 
     @display(description=gettext_lazy("seconds to score a million offers"))
     def seconds_to_score(self, version: ModelVersion) -> str:
-        return metrics.UNDEFINED if version.score_seconds is None else f"{version.score_seconds:,.1f}"
+        return metrics.UNDEFINED if version.score_seconds is None else decimal_of(version.score_seconds)
 
     @display(description=gettext_lazy("memory"))
     def memory(self, version: ModelVersion) -> str:
@@ -186,7 +187,7 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
     @display(description=gettext_lazy("counted as used"))
     def threshold_in_percent(self, version: ModelVersion) -> str:
         return _("from a chance of %(threshold)s on, in accuracy, precision, recall and F1") % {
-            "threshold": f"{100 * version.threshold:.2f} %"
+            "threshold": percent_of(version.threshold)
         }
 
     def get_fieldsets(self, request: HttpRequest, obj: ModelVersion | None = None) -> Any:

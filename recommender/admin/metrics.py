@@ -7,6 +7,7 @@ from types import MappingProxyType
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from recommender.admin.figures import decimal_of
 from recommender.models import Evaluation
 
 UNDEFINED = "–"
@@ -27,7 +28,7 @@ class MetricColumn:
     decimals: int = 3
 
     def format(self, value: float | None) -> str:
-        return UNDEFINED if value is None else f"{value:,.{self.decimals}f}"
+        return UNDEFINED if value is None else decimal_of(value, self.decimals)
 
 
 COLUMNS: Mapping[str, MetricColumn] = MappingProxyType(

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from unfold.decorators import action, display
 
 from recommender.admin.base import IdentifierSearchMixin, ReadOnlyMixin, TableAdmin
+from recommender.admin.figures import percent_of
 from recommender.models import Recommendation, Run, RunCorrection
 from recommender.reasons import Reason, in_words, speaking_against, speaking_for, strength_in_words
 
@@ -55,7 +56,7 @@ class RecommendationAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
 
     @display(description=gettext_lazy("chance of use"), ordering="score")
     def chance(self, recommendation: Recommendation) -> str:
-        return f"{100 * recommendation.score:.2f} %"
+        return percent_of(recommendation.score)
 
     @display(description=gettext_lazy("why"))
     def why(self, recommendation: Recommendation) -> SafeString:

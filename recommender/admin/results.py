@@ -19,7 +19,7 @@ from unfold.decorators import action
 
 from recommender.admin.base import TableAdmin, changelist_url, link_to
 from recommender.admin.charts import Column, column_chart
-from recommender.admin.figures import in_currency, share, within_day
+from recommender.admin.figures import count_of, in_currency, share, within_day
 from recommender.admin.spreadsheet import stream_csv
 from recommender.models import Campaign, CampaignShopper, Redemption, Shop
 from recommender.services.reporting import CampaignReport, Figures, Funnel, Money, report_campaign
@@ -67,7 +67,7 @@ class ResultsMixin(TableAdmin):
                 {
                     "campaign": campaign,
                     "url": reverse("admin:recommender_campaign_results", args=[campaign.pk]),
-                    "counts": [f"{getattr(campaign, name):,}" for name in ("listed", "uses", "users")],
+                    "counts": [count_of(getattr(campaign, name)) for name in ("listed", "uses", "users")],
                 }
                 for campaign in page
             ],
@@ -141,10 +141,10 @@ def _stages(report: CampaignReport) -> list[dict[str, object]]:
         rows.append(
             {
                 "title": title,
-                "offers": f"{count:,}",
+                "offers": count_of(count),
                 "share": share(count, offers.sent),
                 "of_before": share(count, before) if before >= count else "",
-                "shoppers": f"{getattr(shoppers, name):,}",
+                "shoppers": count_of(getattr(shoppers, name)),
                 "shoppers_share": share(getattr(shoppers, name), shoppers.sent),
                 "width": f"{100 * count / offers.sent:.2f}" if offers.sent else "0",
             }
@@ -156,7 +156,7 @@ def _stages(report: CampaignReport) -> list[dict[str, object]]:
 def _tabulate(figures: Figures, shop: Shop) -> dict[str, object]:
     """Figures as a row of a table shows them."""
     return {
-        "counts": [f"{count:,}" for count in astuple(figures.offers)],
+        "counts": [count_of(count) for count in astuple(figures.offers)],
         "rate": share(figures.offers.redeemed, figures.offers.sent),
         **_amounts(figures.money, shop),
     }
@@ -173,10 +173,10 @@ def _amounts(money: Money, shop: Shop) -> dict[str, str]:
 
 def _describe_money(money: Money, shop: Shop) -> dict[str, str]:
     return {
-        "uses": f"{money.uses:,}",
+        "uses": count_of(money.uses),
         **_amounts(money, shop),
-        "without_order": f"{money.without_order:,}" if money.without_order else "",
-        "unknown": f"{money.unknown_discounts:,}" if money.unknown_discounts else "",
+        "without_order": count_of(money.without_order) if money.without_order else "",
+        "unknown": count_of(money.unknown_discounts) if money.unknown_discounts else "",
     }
 
 
@@ -188,7 +188,7 @@ def _chart_days(report: CampaignReport, shop: Shop) -> object:
             Column(
                 label=f"{day.day:%Y-%m-%d}",
                 value=day.redeemed,
-                shown=f"{day.redeemed:,}",
+                shown=count_of(day.redeemed),
                 url=changelist_url(
                     Redemption,
                     {"campaign__id__exact": report.campaign.pk, **within_day("redeemed_at", day.day, shop)},

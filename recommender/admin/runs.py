@@ -20,6 +20,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanWidget
 from recommender.admin.base import ReadOnlyMixin, TableAdmin, change_url, link_to
 from recommender.admin.bulk_review import BulkReviewMixin
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
+from recommender.admin.figures import count_of, uses_of
 from recommender.admin.run_corrections import RunCorrectionsMixin
 from recommender.admin.run_review import check_run, describe_difference, describe_review
 from recommender.admin.run_shoppers import RunShoppersMixin
@@ -57,7 +58,7 @@ class AcceptanceMixin(forms.Form):
     )
 
 
-class PublishLaterForm(forms.Form):
+class PublishLaterForm(PublishForm):
     publish_at = forms.DateTimeField(
         label=gettext_lazy("Publish at"), widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"})
     )
@@ -117,20 +118,19 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
 
     @display(description=gettext_lazy("expected redemptions"), ordering="expected_redemptions")
     def expected_uses(self, run: Run) -> str | None:
-        return None if run.expected_redemptions is None else f"{run.expected_redemptions:,.1f}"
+        return None if run.expected_redemptions is None else uses_of(run.expected_redemptions)
 
     @display(description=gettext_lazy("expected redemptions"))
     def expected_interval(self, run: Run) -> str | None:
         if run.expected_redemptions is None:
             return None
-        decimals = 0 if run.expected_redemptions >= 10 else 1
-        expected = f"{run.expected_redemptions:,.{decimals}f}"
+        expected = uses_of(run.expected_redemptions)
         if run.expected_low is None or run.expected_high is None:
             return _("about %(expected)s uses") % {"expected": expected}
         told = _("about %(expected)s uses, 90 of 100 times between %(low)s and %(high)s") % {
             "expected": expected,
-            "low": f"{run.expected_low:,}",
-            "high": f"{run.expected_high:,}",
+            "low": count_of(run.expected_low),
+            "high": count_of(run.expected_high),
         }
         if run.model_version.training_positives:
             return told
@@ -225,7 +225,6 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
     )
     def publish(self, request: HttpRequest, object_id: str) -> HttpResponse:
         run = self.get_viewable(request, object_id)
-        live = Publication.objects.live().filter(campaign=run.campaign_id).first()
 
         def act(data: Mapping[str, Any]) -> Outcome:
             from recommender.services.publishing import publish
@@ -242,7 +241,6 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
             button=_("Publish"),
             act=act,
             form_class=PublishForm,
-            initial={"live_seen": live.pk if live is not None else 0},
         )
 
     @action(
@@ -259,7 +257,7 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
             job = start_job(
                 kind=Job.Kind.PUBLISH,
                 key=f"publish:{run.pk}",
-                arguments={"run": run.pk},
+                arguments={"run": run.pk, "live_seen": data["live_seen"]},
                 started_by=request.user,  # type: ignore[arg-type]
                 not_before=data["publish_at"],
             )
@@ -277,7 +275,10 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
             run,
             name="publish_later",
             title=_("Publish this run at a set time"),
-            text=_("Until then its job waits, and cancelling the job calls it off."),
+            text=_(
+                "Until then its job waits, and cancelling the job calls it off. It publishes nothing if the campaign "
+                "shows something else by then than now."
+            ),
             button=_("Publish then"),
             act=act,
             form_class=PublishLaterForm,
@@ -293,11 +294,11 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
         text: str,
         button: str,
         act: Callable[[Mapping[str, Any]], Outcome],
-        form_class: type[forms.Form] = forms.Form,
-        initial: dict[str, Any] | None = None,
+        form_class: type[PublishForm],
     ) -> HttpResponse:
         """Say what changes for how many shoppers; what a guardrail forbids is not asked, what it warns of is ticked."""
         refusal, facts = _refuse(run, name), _facts(run)
+        live = Publication.objects.live().filter(campaign=run.campaign_id).first()
         if refusal is None:
             checks = check_run(run)
             broken = [finding for finding in checks.findings if not finding.kept]
@@ -314,7 +315,7 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
             confirmation=Confirmation(title=title, text=text, button=button, facts=facts),
             act=act,
             form_class=form_class,
-            initial=initial,
+            initial={"live_seen": live.pk if live is not None else 0},
         )
 
     @action(
@@ -349,8 +350,8 @@ def tabulate_runs(runs: Iterable[Run]) -> list[dict[str, object]]:
             "run": run,
             "link": link_to(run),
             "variant": STATE_LABELS[Run.State(run.state)],
-            "shoppers": f"{run.shopper_count:,}",
-            "expected": "" if run.expected_redemptions is None else f"{run.expected_redemptions:,.1f}",
+            "shoppers": count_of(run.shopper_count),
+            "expected": "" if run.expected_redemptions is None else uses_of(run.expected_redemptions),
         }
         for run in runs
     ]
@@ -370,6 +371,6 @@ def _facts(run: Run) -> list[tuple[str, object]]:
     return [
         (_("Run"), run),
         (_("Model version"), run.model_version),
-        (_("Shoppers"), f"{run.shopper_count:,}"),
-        (_("Recommendations"), f"{run.recommendation_count:,}"),
+        (_("Shoppers"), count_of(run.shopper_count)),
+        (_("Recommendations"), count_of(run.recommendation_count)),
     ]

@@ -20,6 +20,7 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget
 from recommender.admin import metrics
 from recommender.admin.base import ReadOnlyMixin, TableAdmin, change_url
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
+from recommender.admin.figures import decimal_of
 from recommender.models import Job, ModelVersion, SearchTrial, Shop
 
 #: A worker gives no work more than three hours, and what comes after the last trial takes its time too.
@@ -69,7 +70,7 @@ class SearchTrialAdmin(ReadOnlyMixin, TableAdmin):
 
     @display(description=gettext_lazy("seconds"), ordering="seconds")
     def seconds_taken(self, trial: SearchTrial) -> str:
-        return f"{trial.seconds:,.1f}"
+        return decimal_of(trial.seconds)
 
     @display(description=gettext_lazy("fitted as"))
     def version(self, trial: SearchTrial) -> SafeString | None:

@@ -11,12 +11,15 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.formats import number_format
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.admin import StackedInline
 from unfold.decorators import display
 
 from recommender.admin.base import TableAdmin, change_url
+from recommender.admin.figures import count_of
 from recommender.models import CampaignSegment, Segment, SegmentCondition
 
 MOST_CONDITIONS = 20
@@ -26,7 +29,7 @@ FRAGMENT_HEADER = "X-Fragment"
 
 class ConditionInline(StackedInline):
     model = SegmentCondition
-    fields = (("kind", "comparison", "amount", "days"), ("category", "attribute", "value"))
+    fields = (("kind", "comparison"), ("amount", "days"), "category", ("attribute", "value"))
     autocomplete_fields = ("category",)
     ordering = ("pk",)
     extra = 0
@@ -39,7 +42,7 @@ class ConditionInline(StackedInline):
 
 @admin.register(Segment)
 class SegmentAdmin(TableAdmin):
-    list_display = ("name", "description", "match", "conditions_in_words")
+    list_display = ("name", "conditions_in_words")
     list_filter = ("match",)
     search_fields = ("name",)
     fields = ("name", "description", "match")
@@ -54,7 +57,10 @@ class SegmentAdmin(TableAdmin):
 
     @display(description=gettext_lazy("conditions"))
     def conditions_in_words(self, segment: Segment) -> str:
-        return "; ".join(describe_condition(condition) for condition in segment.conditions.all())
+        told = [describe_condition(condition) for condition in segment.conditions.all()]
+        if len(told) > 1 and segment.match == Segment.Match.ANY:
+            told = [_("any of: %(conditions)s") % {"conditions": "; ".join(told)}]
+        return format_html('<span class="cell-text">{}</span>', "; ".join(told))
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.preview)
@@ -117,8 +123,8 @@ class SegmentAdmin(TableAdmin):
         )
         return {
             "preview": preview,
-            "addressable": f"{preview.addressable:,}",
-            "opted_out": f"{preview.opted_out:,}",
+            "addressable": count_of(preview.addressable),
+            "opted_out": count_of(preview.opted_out),
             "shoppers": [{"shopper": shopper, "url": change_url(shopper)} for shopper in preview.sample],
         }
 
@@ -147,8 +153,10 @@ def describe_condition(condition: SegmentCondition) -> str:
         "kind": condition.get_kind_display(),
         "category": condition.category,
         "comparison": condition.get_comparison_display(),
-        "amount": f"{condition.amount.normalize():,f}" if condition.amount is not None else "",
-        "days": f"{condition.days or 0:,}",
+        "amount": number_format(condition.amount.normalize(), force_grouping=True)
+        if condition.amount is not None
+        else "",
+        "days": count_of(condition.days or 0),
         "attribute": condition.attribute,
         "value": condition.value,
     }

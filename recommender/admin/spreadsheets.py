@@ -19,6 +19,7 @@ from import_export.results import Result, RowResult
 from unfold.contrib.import_export.forms import ExportForm, ImportForm
 
 from recommender.admin.base import TableAdmin, changelist_url
+from recommender.admin.figures import count_of
 from recommender.models import Upload
 from recommender.services.spreadsheets.formats import (
     MAX_FILE_BYTES,
@@ -37,9 +38,10 @@ class SpreadsheetForm(ImportForm):
         self.fields["import_file"].help_text = format_html(
             _(
                 "At most {rows} rows, told by the shop's own identifiers. A column that is left out leaves what is "
-                "stored; an empty cell empties it. For more rows, <a class='text-link' href='{url}'>bring data in</a>."
+                "stored; an empty cell empties it. For more rows, "
+                "<a class='text-link desk-inline' href='{url}'>bring data in</a>."
             ),
-            rows=f"{MAX_ROWS:,}",
+            rows=count_of(MAX_ROWS),
             url=changelist_url(Upload),
         )
 
@@ -123,4 +125,4 @@ class SpreadsheetAdmin(ImportExportMixin, TableAdmin):
             new + updated + skipped,
         )
         counts = {"count": new + updated + skipped, "new": new, "updated": updated, "skipped": skipped}
-        messages.success(request, text % {name: f"{count:,}" for name, count in counts.items()})
+        messages.success(request, text % {name: count_of(count) for name, count in counts.items()})

@@ -25,8 +25,9 @@ from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextInputWidge
 
 from recommender.admin.base import TableAdmin, change_url, changelist_url
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
+from recommender.admin.figures import count_of
 from recommender.admin.jobs import STATE_LABELS as JOB_LABELS
-from recommender.admin.jobs import describe_progress
+from recommender.admin.jobs import describe_progress, may_cancel
 from recommender.models import Job, Upload
 
 STATE_LABELS = {
@@ -89,6 +90,10 @@ class UploadAdmin(TableAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Upload | None = None) -> bool:
         return False
+
+    def has_cancel_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        upload = None if object_id is None else self.get_object(request, object_id)
+        return may_cancel(request, upload and upload.latest_job)
 
     @display(description=gettext_lazy("state"), ordering="state", label=STATE_LABELS)
     def state_label(self, upload: Upload) -> tuple[str, str]:
@@ -233,7 +238,7 @@ class UploadAdmin(TableAdmin):
                 "export with the old values."
             ),
             button=_("Load"),
-            facts=[(_("Export"), upload), *((name, f"{totals[key]:,}") for key, name in _count_names().items())],
+            facts=[(_("Export"), upload), *((name, count_of(totals[key])) for key, name in _count_names().items())],
         )
         return confirm_and_do(
             model_admin=self,
@@ -273,7 +278,7 @@ class UploadAdmin(TableAdmin):
 
     @action(
         description=gettext_lazy("Cancel"),
-        permissions=["recommender.cancel_job"],
+        permissions=["cancel"],
         icon="cancel",
         variant=ActionVariant.DANGER,
     )
@@ -449,7 +454,7 @@ def _tabulate_files(request: HttpRequest, upload: Upload) -> list[dict[str, Any]
             {
                 "name": file["file"],
                 "url": changelist_url(apps.get_model("recommender", model)) if linked else None,
-                "counts": [f"{file[name]:,}" for name in COUNTS],
+                "counts": [count_of(file[name]) for name in COUNTS],
             }
         )
     return rows

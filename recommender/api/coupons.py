@@ -78,8 +78,8 @@ class ShopperCouponsView(ApiView):
         operation_id="list_shopper_coupons",
         summary="The coupons that a shopper is offered now",
         description=(
-            "Published coupons that hold at this moment, best first. All live campaigns are merged by score and an "
-            "offer is listed once. A shopper who opted out has an empty list."
+            "Published coupons that hold at this moment, best first. All live campaigns are merged: what staff put "
+            "first, then by score. An offer is listed once. A shopper who opted out has an empty list."
         ),
         parameters=[
             OpenApiParameter("shopper_id", str, OpenApiParameter.PATH, description="The shop's identifier."),

@@ -5,16 +5,22 @@ from recommender.roles import grant_roles
 # The roles as they were when this was written. Those of today are in recommender/roles.py.
 SEE_ALL = ("admin.view_logentry", "django_celery_beat.view_*", "recommender.view_*")
 UNSEEN = ("recommender.view_apikey", "recommender.view_user")
-EDITED = ("campaign", "campaigncoupon", "campaignshopper", "category", "coupon", "coupontarget", "product")
+LOOK = (*SEE_ALL, "recommender.add_runcomment")
+EDITED = (
+    *("campaign", "campaigncoupon", "campaignsegment", "campaignshopper"),
+    *("category", "coupon", "coupontarget", "product", "segment", "segmentcondition"),
+)
 ROLES = {
-    "analyst": SEE_ALL,
+    "analyst": LOOK,
     "editor": (
-        *SEE_ALL,
+        *LOOK,
         *(f"recommender.{verb}_{model}" for model in EDITED for verb in ("add", "change", "delete")),
         "recommender.start_job",
+        "recommender.add_upload",
+        "recommender.load_upload",
     ),
-    "approver": (*SEE_ALL, "recommender.review_run"),
-    "publisher": (*SEE_ALL, "recommender.publish_run"),
+    "approver": (*LOOK, "recommender.review_run"),
+    "publisher": (*LOOK, "recommender.publish_run"),
     "administrator": ("admin.view_logentry", "auth.*_group", "django_celery_beat.*", "recommender.*"),
 }
 

@@ -67,6 +67,16 @@ def record_assignment(*, campaign: Campaign, at: datetime) -> Assignment:
     return _count(campaign)
 
 
+def is_for_everyone(*, campaign: Campaign) -> bool:
+    """Whether no record and no list says whom a campaign is for: then it is for all who are not held out.
+
+    One with segments is not, even if they hold nobody. Segments that came after a publication change nothing.
+    """
+    if campaign.campaign_shoppers.exclude(origin=Origin.SHOP, group=Group.CONTROL).exists():
+        return False
+    return not campaign.campaign_segments.exists() or campaign.publications.exists()
+
+
 def foresee_assignment(*, campaign: Campaign, at: datetime) -> tuple[int, int]:
     """About how many shoppers a campaign would be sent to and how many held out, if that were recorded now."""
     if campaign.publications.exists():

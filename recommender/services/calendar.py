@@ -8,6 +8,7 @@ from itertools import combinations
 from zoneinfo import ZoneInfo
 
 from django.db.models import Count, Exists, OuterRef
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -98,7 +99,7 @@ def _compare(one: Campaign, other: Campaign, coupons: int) -> list[str]:
     if coupons:
         in_common.append(
             ngettext("%(count)s coupon is in both", "%(count)s coupons are in both", coupons)
-            % {"count": f"{coupons:,}"}
+            % {"count": number_format(coupons, force_grouping=True)}
         )
     return in_common
 

@@ -60,6 +60,7 @@ def duplicate_campaign(*, campaign: Campaign, campaign_id: str, name: str, start
     zone = Shop.current().zone
     length = timezone.make_naive(campaign.ends_at, zone) - timezone.make_naive(campaign.starts_at, zone)
     with transaction.atomic():
+        Campaign.objects.select_for_update().get(pk=campaign.pk)  # a second click waits, and finds the first one's copy
         if Campaign.objects.filter(campaign_id=campaign_id).exists():
             raise IdentifierTaken(_("There is a campaign %(campaign)s already.") % {"campaign": campaign_id})
         copy = Campaign.objects.create(

@@ -134,8 +134,7 @@ def _apply_pins(correction: RunCorrection) -> None:
     pins = _reaching().filter(kind=RunCorrection.Kind.PIN).order_by().values("run").annotate(last=Max("pk"))
     reached.update(pin=Subquery(pins.values("last")))
     lists = Recommendation.objects.filter(run=correction.run_id, shopper__in=reached.order_by().values("shopper"))
-    lists.filter(computed_rank__isnull=True).update(computed_rank=F("rank"))
-    lists.update(rank=F("rank") + OUT_OF_THE_WAY)
+    lists.update(computed_rank=Coalesce("computed_rank", "rank"), rank=F("rank") + OUT_OF_THE_WAY)
     pin, pin_of_other = Coalesce(OuterRef("pin"), 0), Coalesce(F("pin"), 0)
     in_front = (
         Recommendation.objects.filter(run=OuterRef("run"), shopper=OuterRef("shopper"))

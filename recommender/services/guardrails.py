@@ -168,7 +168,7 @@ def check_clashes(run: Run, moment: datetime) -> Finding:
 def check_model_age(run: Run, moment: datetime) -> Finding:
     age = (moment - run.model_version.learned_until).days
     broken = ngettext(
-        "What the model learned ends %(count)s day before.", "What the model learned ends %(count)s days before.", age
+        "What the model learned ended %(count)s day ago.", "What the model learned ended %(count)s days ago.", age
     )
     rule = _("The model learned within %(days)s days") % {"days": MODEL_FRESH.days}
     return Finding(rule, _counted(broken, age if age > MODEL_FRESH.days else 0))
@@ -180,7 +180,7 @@ def check_snapshot_age(run: Run, moment: datetime) -> Finding:
     if until is None:
         return Finding(rule, _("It is not known until when the data reach."))
     age = (moment - until).days
-    broken = ngettext("The data end %(count)s day before.", "The data end %(count)s days before.", age)
+    broken = ngettext("The data ended %(count)s day ago.", "The data ended %(count)s days ago.", age)
     return Finding(rule, _counted(broken, age if age > SNAPSHOT_FRESH.days else 0))
 
 
@@ -243,4 +243,4 @@ def _named(text: str, coupons: QuerySet[Coupon]) -> str:
     if not found:
         return ""
     names = ", ".join(str(coupon) for coupon in found[:NAMED])
-    return text % {"coupons": names + (" …" if len(found) > NAMED else "")}
+    return text % {"coupons": _("%(coupons)s and others") % {"coupons": names} if len(found) > NAMED else names}

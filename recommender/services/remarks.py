@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
-from django.utils.formats import date_format
+from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -96,7 +96,7 @@ def _remark_on_exclusive(exclusive: QuerySet[Coupon]) -> list[str]:
                 "a shopper must choose one.",
                 shared,
             )
-            % {"count": f"{shared:,}"}
+            % {"count": number_format(shared, force_grouping=True)}
         )
     if exclusive.filter(targets__isnull=True).exists() and exclusive.count() > 1:
         remarks.append(
@@ -148,7 +148,7 @@ def _enumerate(named: list[str], total: int) -> str:
         return text
     return ngettext("%(names)s and %(count)s other", "%(names)s and %(count)s others", others) % {
         "names": text,
-        "count": f"{others:,}",
+        "count": number_format(others, force_grouping=True),
     }
 
 

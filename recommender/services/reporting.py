@@ -7,31 +7,29 @@ nothing, whatever lists and events say.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from typing import TypeVar
 
 from django.db.models import Count, Exists, Model, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import TruncDate
-from django.utils.translation import gettext as _
 
 from recommender.models import (
     Campaign,
     CampaignShopper,
     Coupon,
     Event,
-    Order,
     OrderLine,
     Publication,
     Recommendation,
     Redemption,
+    Segment,
     Shop,
     Shopper,
 )
+from recommender.services.segments import find_shoppers
 
-#: So many orders in so long before a campaign make a frequent shopper: one every two weeks.
-FREQUENT_ORDERS = 6
-FREQUENT_WITHIN = timedelta(weeks=12)
+SEGMENTS_TOLD_APART = 10  # each is a report of its own
 
 STAGES = {Event.Kind.IMPRESSION: "seen", Event.Kind.CLICK: "clicked", Event.Kind.CLAIM: "claimed"}
 
@@ -95,7 +93,7 @@ class CampaignReport:
         held_out: shoppers who were to be sent nothing.
         other_uses: uses in the campaign of what was not sent: by who was held out, or got the coupon elsewhere.
         by_coupon: the most used coupons first. An order with two coupons counts for both of them.
-        by_group: of shoppers.
+        by_group: of shoppers. Who is in several groups counts in each.
         by_day: days on which anything happened, the first one first.
     """
 
@@ -113,9 +111,9 @@ def report_campaign(*, campaign: Campaign, groups: Mapping[str, QuerySet[Shopper
     """Sum up a campaign. What came in late stands on the day when it happened, and what came twice counts once.
 
     Args:
-        groups: shoppers by the name of their group; frequent ones and the others if not given.
+        groups: shoppers by the name of their group; the shop's segments if not given.
     """
-    groups = default_groups(campaign=campaign) if groups is None else groups
+    groups = group_by_segment(campaign=campaign) if groups is None else groups
     whole = _Sent(campaign)
     uses = Redemption.objects.filter(campaign=campaign)
     return CampaignReport(
@@ -130,20 +128,10 @@ def report_campaign(*, campaign: Campaign, groups: Mapping[str, QuerySet[Shopper
     )
 
 
-def default_groups(*, campaign: Campaign) -> dict[str, QuerySet[Shopper]]:
-    """Who ordered often before the campaign, and the others."""
-    often = (
-        Order.objects.filter(ordered_at__lt=campaign.starts_at, ordered_at__gte=campaign.starts_at - FREQUENT_WITHIN)
-        .values("shopper")
-        .annotate(orders=Count("pk"))
-        .filter(orders__gte=FREQUENT_ORDERS)
-        .values("shopper")
-    )
-    return {
-        _("Frequent: %(orders)d orders or more in the %(weeks)d weeks before")
-        % {"orders": FREQUENT_ORDERS, "weeks": FREQUENT_WITHIN.days // 7}: Shopper.objects.filter(pk__in=often),
-        _("Less frequent"): Shopper.objects.exclude(pk__in=often),
-    }
+def group_by_segment(*, campaign: Campaign) -> dict[str, QuerySet[Shopper]]:
+    """Who belonged to each of the first segments by name when the campaign began."""
+    segments = Segment.objects.all()[:SEGMENTS_TOLD_APART]
+    return {segment.name: find_shoppers(segment=segment, at=campaign.starts_at) for segment in segments}
 
 
 def _of_group(campaign: Campaign, shoppers: QuerySet[Shopper]) -> Figures:

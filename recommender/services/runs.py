@@ -24,7 +24,7 @@ from recommender.ml.contract import Algorithm, DescribedHistory
 from recommender.ml.narration import Narrator
 from recommender.models import Recommendation, Run, RunShard
 from recommender.progress import Cancelled, Progress
-from recommender.services.assignment import record_assignment
+from recommender.services.assignment import is_for_everyone, record_assignment
 from recommender.services.estimates import estimate_run
 from recommender.services.snapshot import open_snapshot, take_snapshot
 
@@ -117,6 +117,7 @@ def plan_run(
                 top=top,
                 shopper_ids=shopper_ids,
                 coupon_ids=coupon_ids,
+                assigned_at=assignment.assigned_at,
             ),
             defaults={
                 "campaign": campaign,
@@ -160,14 +161,14 @@ def _find_coupons(campaign: models.Campaign, as_of: datetime) -> list[str]:
 
 
 def _find_audience(campaign: models.Campaign) -> list[str]:
-    """Its treatment shoppers, or everyone but its control where none are listed; nobody who opted out."""
-    sent = campaign.campaign_shoppers.filter(group=models.CampaignShopper.Group.TREATMENT)
-    held_out = campaign.campaign_shoppers.filter(group=models.CampaignShopper.Group.CONTROL)
+    """Its treatment shoppers, or everyone but its control where it is for everyone; nobody who opted out."""
     shoppers = models.Shopper.objects.addressable()
-    if sent.exists():
-        shoppers = shoppers.filter(pk__in=sent.values("shopper"))
-    else:
+    if is_for_everyone(campaign=campaign):
+        held_out = campaign.campaign_shoppers.filter(group=models.CampaignShopper.Group.CONTROL)
         shoppers = shoppers.exclude(pk__in=held_out.values("shopper"))
+    else:
+        sent = campaign.campaign_shoppers.filter(group=models.CampaignShopper.Group.TREATMENT)
+        shoppers = shoppers.filter(pk__in=sent.values("shopper"))
     shopper_ids = sorted(shoppers.values_list("shopper_id", flat=True))
     if not shopper_ids:
         raise NothingToRecommend(
@@ -206,10 +207,13 @@ def _run_key(
     top: int,
     shopper_ids: Sequence[str],
     coupon_ids: Sequence[str],
+    assigned_at: datetime | None,
 ) -> str:
     """A digest of everything that decides what a run comes to."""
     moment = as_of.timestamp()
     decides = [snapshot.fingerprint, version.key, campaign.campaign_id, moment, top, shopper_ids, coupon_ids]
+    if assigned_at is not None:  # what was planned before the audience was decided anew cannot be published any more
+        decides.append(assigned_at.timestamp())
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
 

@@ -61,7 +61,8 @@ def preview_segment(
     *, conditions: Sequence[SegmentCondition], match: str, at: datetime, sample: int = 10
 ) -> SegmentPreview:
     """Count who meets conditions, which need not be saved, and name some of them, the same ones each time."""
-    shoppers = match_conditions(conditions=conditions, match=match, at=at)
+    reference = find_reference(at=at)
+    shoppers = _match(conditions, match, reference, at)
     counts = shoppers.aggregate(
         addressable=Count("pk", filter=Q(opted_out=False)), opted_out=Count("pk", filter=Q(opted_out=True))
     )
@@ -71,7 +72,7 @@ def preview_segment(
     with_orders = Shopper.objects.filter(pk__in=keys).annotate(
         order_count=Count("orders", filter=known), last_order=Max("orders__ordered_at", filter=known)
     )
-    return SegmentPreview(sample=list(with_orders.order_by("pk")), counted_from=find_reference(at=at), **counts)
+    return SegmentPreview(sample=list(with_orders.order_by("pk")), counted_from=reference, **counts)
 
 
 def find_reference(*, at: datetime) -> datetime:
@@ -84,9 +85,12 @@ def find_reference(*, at: datetime) -> datetime:
 
 def match_conditions(*, conditions: Sequence[SegmentCondition], match: str, at: datetime) -> ShopperQuerySet:
     """Everyone for whom all, or any, of some conditions hold, by what happened before ``at``."""
+    return _match(conditions, match, find_reference(at=at), at)
+
+
+def _match(conditions: Sequence[SegmentCondition], match: str, reference: datetime, at: datetime) -> ShopperQuerySet:
     if not conditions:
         return Shopper.objects.none()
-    reference = find_reference(at=at)
     held = [_condition(condition, reference, at) for condition in conditions]
     if match == Segment.Match.ALL:
         return Shopper.objects.filter(*held)

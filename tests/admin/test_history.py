@@ -77,8 +77,8 @@ def test_a_form_tells_each_field_from_what_to_what(admin_client: Client) -> None
         Change("Title", "Tea", "Green tea"),
         Change("Discount type", "percent off", "amount off"),
         Change("Discount value", "5.5", "7"),
-        Change("Total limit", "–", "100"),
         Change("Ends", "March 1, 2024, midnight", "April 1, 2024, midnight"),
+        Change("Total limit", "–", "100"),
         Change("Stackable", "no", "yes"),
     )
     assert steps_of(admin_client, coupon) == [[Step("Changed.", expected)]]

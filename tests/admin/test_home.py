@@ -80,7 +80,7 @@ def test_uses_that_no_forecast_allows_for_warn(admin_client: Client) -> None:
     Publication.objects.update(published_at=START)  # before the use
     Run.objects.update(expected_redemptions=10, expected_low=8, expected_high=12)
     assert warning_tiles(admin_client) == ["Uses of published runs"]
-    assert tiles(admin_client)["Uses of published runs"] == ("fewer than expected", "1 uses, 8 – 12 expected")
+    assert tiles(admin_client)["Uses of published runs"] == ("fewer than expected", "1 use, 8 – 12 expected")
 
 
 def test_each_day_stands_beside_the_same_day_of_the_period_before(admin_client: Client) -> None:
@@ -137,6 +137,6 @@ def test_a_reader_sees_what_their_permissions_show(
 def test_the_sidebar_leads_to_the_pages(admin_client: Client) -> None:
     navigation = admin_client.get(reverse(HOME)).context["sidebar_navigation"]
     links = [item["link"] for group in navigation for item in group["items"]]
-    assert len(links) == len(set(links)) == 23
+    assert len(links) == len(set(links)) == 27
     for link in links:
         assert admin_client.get(link, follow=True).status_code == 200

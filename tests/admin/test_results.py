@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from recommender.admin.spreadsheet import harmless
-from recommender.models import Campaign, Coupon, Redemption
+from recommender.models import Campaign, Coupon, Publication, Redemption, Segment, SegmentCondition
 from tests.admin.rows import add_rows
 
 LIST = "admin:recommender_campaign_results_list"
@@ -79,6 +79,22 @@ def test_a_report_shows_how_far_the_offers_went(client_with: Callable[..., Clien
     assert (drawn.column.label, drawn.column.value, drawn.height) == ("2024-03-02", 1, "200.00")
 
 
+def test_a_report_takes_as_many_queries_for_many_coupons_as_for_few(admin_client: Client, campaign: Campaign) -> None:
+    def count_queries() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            assert admin_client.get(report(campaign)).status_code == 200
+        return len(queries)
+
+    Publication.objects.exclude(replaces=None).delete()
+    Publication.objects.all().delete()  # all that it holds was sent to all who are listed
+    count_queries()
+    few = count_queries()
+    campaign.coupons.add(*Coupon.objects.bulk_create(Coupon(coupon_id=f"more {number}") for number in range(60)))
+    assert count_queries() == few
+    answer = admin_client.get(report(campaign))
+    assert (len(answer.context["coupons"]), answer.context["more_coupons"]) == (50, 11)
+
+
 def test_what_is_not_known_is_no_zero(admin_client: Client, campaign: Campaign) -> None:
     Redemption.objects.update(order=None, discount_amount=None)
     money = admin_client.get(report(campaign)).context["money"]
@@ -94,6 +110,8 @@ def test_a_day_leads_to_its_redemptions(admin_client: Client, campaign: Campaign
 
 def test_the_file_says_the_same_and_runs_no_formula(admin_client: Client, campaign: Campaign) -> None:
     Coupon.objects.update(coupon_id="=HYPERLINK(1)")
+    Segment.objects.exclude(name__in=["Frequent", "segment-1"]).delete()
+    SegmentCondition.objects.filter(segment__name="segment-1").update(amount=0)
     answer = admin_client.get(export(campaign))
     assert answer.streaming
     assert answer["Content-Disposition"] == 'attachment; filename="results-campaign-1.csv"'
@@ -103,8 +121,8 @@ def test_the_file_says_the_same_and_runs_no_formula(admin_client: Client, campai
     assert rows == [
         ["campaign", "campaign-1", "1", "0", "0", "0", "1", "1", "2.000", "0", "1.000", "0"],
         ["coupon", "'=HYPERLINK(1)", "1", "0", "0", "0", "1", "1", "2.000", "0", "1.000", "0"],
-        ["group", "Frequent: 6 orders or more in the 12 weeks before", *"000000", "0.000", "0", "0.000", "0"],
-        ["group", "Less frequent", "1", "0", "0", "0", "1", "1", "2.000", "0", "1.000", "0"],
+        ["group", "Frequent", *"000000", "0.000", "0", "0.000", "0"],
+        ["group", "segment-1", "1", "0", "0", "0", "1", "1", "2.000", "0", "1.000", "0"],
         ["day", "2024-03-02", "", "0", "0", "0", "1", *[""] * 5],
     ]
 

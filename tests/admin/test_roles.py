@@ -38,6 +38,7 @@ PAGES = {
     models.ApiKey: (ADMINISTRATORS, ADMINISTRATORS, NOBODY, NOBODY),
     models.Campaign: (ALL, EDITORS, EDITORS, EDITORS),
     models.CampaignCoupon: (ALL, EDITORS, EDITORS, EDITORS),
+    models.CampaignSegment: (ALL, EDITORS, EDITORS, EDITORS),
     models.CampaignShopper: (ALL, EDITORS, EDITORS, EDITORS),
     models.Category: (ALL, EDITORS, EDITORS, EDITORS),
     models.Coupon: (ALL, EDITORS, EDITORS, EDITORS),
@@ -54,11 +55,17 @@ PAGES = {
     models.Recommendation: (ALL, NOBODY, NOBODY, NOBODY),
     models.Redemption: (ALL, NOBODY, NOBODY, NOBODY),
     models.Run: (ALL, NOBODY, NOBODY, NOBODY),
+    models.RunComment: (ALL, NOBODY, NOBODY, NOBODY),
+    models.RunCorrection: (ALL, NOBODY, NOBODY, NOBODY),
+    models.RunCoupon: (ALL, NOBODY, NOBODY, NOBODY),
     models.RunShard: (ALL, NOBODY, NOBODY, NOBODY),
     models.SearchTrial: (ALL, NOBODY, NOBODY, NOBODY),
+    models.Segment: (ALL, EDITORS, EDITORS, EDITORS),
+    models.SegmentCondition: (ALL, EDITORS, EDITORS, EDITORS),
     models.Shop: (ALL, NOBODY, ADMINISTRATORS, NOBODY),
     models.Shopper: (ALL, ADMINISTRATORS, ADMINISTRATORS, ADMINISTRATORS),
     models.Snapshot: (ALL, NOBODY, NOBODY, NOBODY),
+    models.Upload: (ALL, EDITORS, NOBODY, NOBODY),
     models.User: (ADMINISTRATORS, ADMINISTRATORS, ADMINISTRATORS, NOBODY),
     ClockedSchedule: (ALL, ADMINISTRATORS, ADMINISTRATORS, ADMINISTRATORS),
     CrontabSchedule: (ALL, ADMINISTRATORS, ADMINISTRATORS, ADMINISTRATORS),
@@ -72,11 +79,14 @@ PAGES = {
 #: Who may do what else. Of work that somebody else started: one's own can always be cancelled.
 ACTIONS = {
     "apikey.revoke": ADMINISTRATORS,
+    "campaign.duplicate": EDITORS,
     "campaign.recommend": EDITORS,
+    "campaign.results": ALL,
     "campaign.roll_back": PUBLISHERS,
     "job.cancel": ADMINISTRATORS,
     "modelversion.compare": ALL,
     "modelversion.compare_latest": ALL,
+    "modelversion.explain_champion": ALL,
     "modelversion.promote": ADMINISTRATORS,
     "modelversion.train": EDITORS,
     "periodictask.disable_tasks": ADMINISTRATORS,
@@ -85,21 +95,62 @@ ACTIONS = {
     "recommendation.put_back": APPROVERS,
     "recommendation.take_out": APPROVERS,
     "run.approve": APPROVERS,
+    "run.approve_chosen": APPROVERS,
+    "run.correct": APPROVERS,
     "run.publish": PUBLISHERS,
     "run.publish_later": PUBLISHERS,
     "run.reject": APPROVERS,
+    "run.reject_chosen": APPROVERS,
+    "run.roll_back": PUBLISHERS,
     "searchtrial.search": EDITORS,
+    "upload.cancel": ADMINISTRATORS,
+    "upload.check_again": EDITORS,
+    "upload.delete_files": EDITORS,
+    "upload.load": EDITORS,
 }
-#: Actions that change nothing.
-LOOKING = {"modelversion.compare", "modelversion.compare_latest"}
+#: Actions that change nothing, or lead to a page that asks first.
+LOOKING = {
+    "campaign.results",
+    "modelversion.compare",
+    "modelversion.compare_latest",
+    "modelversion.explain_champion",
+    "run.approve_chosen",
+    "run.reject_chosen",
+    "run.roll_back",
+}
 
 #: Who may open the pages that are neither of the above.
 ADDRESSES = {
     "auth_user_password_change": ADMINISTRATORS,
+    "recommender_campaign_calendar": ALL,
+    "recommender_campaign_results_export": ALL,
+    "recommender_campaign_results_list": ALL,
+    "recommender_coupon_export": ALL,
+    "recommender_coupon_import": EDITORS,
+    "recommender_coupon_process_import": EDITORS,
     "recommender_job_progress": ALL,
     "recommender_modelversion_backtest_figure": ALL,
     "recommender_modelversion_drawing": ALL,
     "recommender_modelversion_figure": ALL,
+    "recommender_product_export": ALL,
+    "recommender_product_import": EDITORS,
+    "recommender_product_process_import": EDITORS,
+    "recommender_run_comment": ALL,
+    "recommender_run_find_shopper": ALL,
+    "recommender_run_review": APPROVERS,
+    "recommender_run_sample": ALL,
+    "recommender_run_shopper": ALL,
+    "recommender_run_undo_correction": APPROVERS,
+    "recommender_segment_preview": EDITORS,
+    "recommender_segment_preview_of": EDITORS,
+    "recommender_upload_progress": ALL,
+    "recommender_upload_put_aside": ALL,
+}
+#: Those of them that change something when a form is sent.
+WRITING = {
+    "recommender_run_comment": {"text": "fine"},
+    "recommender_run_review": {},
+    "recommender_run_undo_correction": {},
 }
 
 #: Django's own pages of each model, which PAGES tells of. An autocompletion asks for the right to see.
@@ -219,17 +270,29 @@ def test_actions(
 @pytest.mark.parametrize("name", ADDRESSES)
 def test_other_addresses(name: str, clients: dict[str, Client]) -> None:
     add_rows(1)
-    rows = {"job": models.Job, "modelversion": models.ModelVersion, "user": models.User}
-    arguments = (
-        [] if name.endswith("backtest_figure") else [rows[name.split("_")[1]]._default_manager.earliest("pk").pk]
-    )
+    page = _other_address(name)
     before = everything()
     for role, client in clients.items():
-        refused = client.get(reverse(f"admin:{name}", args=arguments)).status_code == 403
-        assert refused is (role not in ADDRESSES[name]), role
-        if refused:
-            assert client.post(reverse(f"admin:{name}", args=arguments), {}).status_code == 403, role
-    assert everything() == before
+        if name == "recommender_run_comment":  # nothing to look at
+            assert client.get(page).status_code == 405, role
+        else:
+            assert (client.get(page).status_code == 403) is (role not in ADDRESSES[name]), role
+        if role not in ADDRESSES[name]:
+            assert client.post(page, WRITING.get(name, {})).status_code == 403, role
+        assert everything() == before, role
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_other_addresses_that_write(name: str, clients: dict[str, Client]) -> None:
+    add_rows(1)
+    Run.objects.update(state=Run.State.DRAFTED)
+    page = _other_address(name)
+    for role in sorted(ADDRESSES[name]):
+        models.RunCorrection.objects.update(undone_at=None, undone_by=None)
+        Run.objects.update(state=Run.State.DRAFTED)
+        before = everything()
+        assert clients[role].post(page, WRITING[name]).status_code == 302, role
+        assert everything() != before, role
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -239,6 +302,19 @@ def test_own_work_can_be_called_off_by_whoever_started_it(role: str, clients: di
     clients[role].post(address(Job, "cancel", own.pk))
     own.refresh_from_db()
     assert own.state == Job.State.CANCELLED
+
+
+@pytest.mark.parametrize("role", ["editor", "analyst"])
+def test_the_work_on_an_upload_can_be_called_off_by_whoever_started_it(role: str, clients: dict[str, Client]) -> None:
+    add_rows(1)
+    upload = models.Upload.objects.get()
+    job = Job.objects.create(
+        kind=Job.Kind.CHECK, key=upload.job_key, started_by=models.User.objects.get(username="editor")
+    )
+    models.Upload.objects.update(check_job=job)
+    answered = clients[role].post(address(models.Upload, "cancel", upload.pk))
+    job.refresh_from_db()
+    assert (answered.status_code, job.state) == ((302, "cancelled") if role == "editor" else (403, "queued"))
 
 
 def test_the_groups_hold_what_the_table_of_roles_says() -> None:
@@ -278,6 +354,24 @@ def _permissions(rows: Any) -> set[str]:
     return {f"{label}.{codename}" for label, codename in rows.values_list("content_type__app_label", "codename")}
 
 
+def _other_address(name: str) -> str:
+    """Where such a page is, for rows that are there."""
+    app_label, model_name, page = name.split("_", 2)
+    if page == "review":
+        return reverse(f"admin:{name}", args=["approve"], query={"run": Run.objects.get().pk})
+    if page.endswith(("calendar", "list", "export", "import", "backtest_figure")) and page != "results_export":
+        return reverse(f"admin:{name}")
+    if name == "recommender_segment_preview":
+        return reverse(f"admin:{name}")
+    model = models.User if app_label == "auth" else apps.get_model(app_label, model_name)
+    keys = [model._default_manager.earliest("pk").pk]
+    if page == "shopper":
+        keys.append(models.Shopper.objects.get().pk)
+    if page == "undo_correction":
+        keys.append(models.RunCorrection.objects.get().pk)
+    return reverse(f"admin:{name}", args=keys)
+
+
 def _prepare(name: str, model: type[Model]) -> tuple[Model, dict[str, Any]]:
     """A row of the model in the state that the action needs, and the answer to its page."""
     row = model._default_manager.latest("pk")
@@ -285,14 +379,24 @@ def _prepare(name: str, model: type[Model]) -> tuple[Model, dict[str, Any]]:
     match name:
         case "run.approve" | "run.reject":
             row = add_run(Campaign.objects.get(), state=Run.State.DRAFTED)
-        case "run.publish":
+        case "run.publish" | "run.publish_later":
+            Campaign.objects.update(ends_at=timezone.now() + timedelta(days=30))
             row = add_run(Campaign.objects.get())
-        case "run.publish_later":
-            row = add_run(Campaign.objects.get())
-            answer = {"publish_at": f"{timezone.now() + timedelta(days=1):%Y-%m-%dT%H:%M}"}
+            answer = {"accepted": "on"}  # of what a guardrail warns of
+            if name == "run.publish_later":
+                answer |= {"publish_at": f"{timezone.now() + timedelta(days=1):%Y-%m-%dT%H:%M}"}
         case "recommendation.take_out" | "recommendation.put_back":
             models.Recommendation.objects.update(excluded=name.endswith("put_back"))
             Run.objects.update(state=Run.State.DRAFTED)
+        case "run.correct":
+            Run.objects.update(state=Run.State.DRAFTED)
+            answer = {"kind": "exclude", "coupon": "coupon-1", "reason": "sold out"}
+        case "upload.load":
+            models.Upload.objects.update(state=models.Upload.State.CHECKED, report={"files": []})
+        case "upload.cancel":
+            models.Upload.objects.update(check_job=Job.objects.get())
+        case "campaign.duplicate":
+            answer = {"campaign_id": "copy", "starts_at": "2030-01-01T10:00"}
         case "campaign.recommend":
             answer = {"top": "5"}
         case "campaign.roll_back":

@@ -174,9 +174,11 @@ def test_a_run_is_published_at_a_moment_of_the_shops_clock(admin_client: Client,
     Shop(time_zone="America/New_York").save()
     run = add_run(campaign)
     tomorrow = timezone.localtime(timezone.now() + timedelta(days=1), Shop.current().zone)
-    admin_client.post(action("publish_later", run), {**ACCEPTED, "publish_at": f"{tomorrow:%Y-%m-%dT09:30}"})
+    asked = admin_client.get(action("publish_later", run)).context["form"]
+    answer = {**ACCEPTED, "publish_at": f"{tomorrow:%Y-%m-%dT09:30}", "live_seen": asked["live_seen"].value()}
+    admin_client.post(action("publish_later", run), answer)
     job = Job.objects.get()
-    assert (job.kind, job.arguments) == (Job.Kind.PUBLISH, {"run": run.pk})
+    assert (job.kind, job.arguments) == (Job.Kind.PUBLISH, {"run": run.pk, "live_seen": 0})
     assert job.not_before == datetime(tomorrow.year, tomorrow.month, tomorrow.day, 9, 30, tzinfo=Shop.current().zone)
     assert (states(), on_show()) == ([Run.State.APPROVED], [])
 
@@ -189,7 +191,7 @@ def test_who_made_a_run_cannot_approve_it(admin_client: Client, admin_user: User
     run = add_run(campaign, state=Run.State.DRAFTED)
     Run.objects.update(created_by=admin_user)
     offered = [offer["path"] for offer in admin_client.get(page(run)).context["actions_detail"]]
-    assert offered == [action("reject", run)]
+    assert offered == [action("correct", run), action("reject", run)]
     before = Run.objects.values().get()
     for answer in (admin_client.get(action("approve", run), follow=True), admin_client.post(action("approve", run))):
         shown = admin_client.get(answer["Location"]) if answer.status_code == 302 else answer

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from recommender import models
 from recommender.models import Run
@@ -41,7 +42,6 @@ def recommend(capsys: pytest.CaptureFixture[str], *options: str) -> Run:
 
 def test_recommend_prints_a_summary_and_the_run_alone_on_the_last_line(capsys: pytest.CaptureFixture[str]) -> None:
     call_command("recommend", "--campaign", "spring", "--as-of", AS_OF, "--top", "2")
-
     run = Run.objects.get()
     output = capsys.readouterr()
     assert output.out.splitlines() == [
@@ -65,7 +65,7 @@ def test_recommend_by_a_named_algorithm(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_publish_and_rollback(capsys: pytest.CaptureFixture[str]) -> None:
     first, second = recommend(capsys, "--top", "1"), recommend(capsys, "--top", "2")
-
+    models.Campaign.objects.update(ends_at=timezone.now() + timedelta(days=1))
     call_command("publish", str(first.pk))
     call_command("publish", str(second.pk))
     lines = capsys.readouterr().out.splitlines()

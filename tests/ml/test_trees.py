@@ -14,6 +14,7 @@ from recommender.ml import features as f
 from recommender.ml.algorithms import Algorithm
 from recommender.ml.algorithms.tree_figure import Box, draw_tree, lay_out
 from recommender.ml.algorithms.trees import DecisionTree, raise_used_share
+from recommender.ml.feature_names import NAMES
 
 CAMPAIGNS = 4
 HABIT, TASTE = 0, 3  # columns that matter
@@ -62,7 +63,7 @@ def test_many_used_offers_weigh_what_they_are() -> None:
 
 def test_the_tree_asks_what_matters(tree: DecisionTree) -> None:
     root = lay_out(tree, 2)
-    names = {f.FEATURES[HABIT].replace("_", " "), f.FEATURES[TASTE].replace("_", " ")}
+    names = {NAMES[f.FEATURES[HABIT]], NAMES[f.FEATURES[TASTE]]}
 
     assert tree.tree_.criterion == "entropy"
     assert root.lines[0] in names
@@ -133,7 +134,7 @@ def test_a_box_says_what_it_holds(tree: DecisionTree) -> None:
     yes = (examples[asked] > threshold).to_numpy()
 
     assert root.lines == (
-        asked.replace("_", " "),
+        NAMES[asked],
         f"more than {threshold:.3g}?",
         f"{labels.mean():.2%} of 8,000 used",
     )

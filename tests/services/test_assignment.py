@@ -14,7 +14,7 @@ from recommender.models import Campaign, CampaignSegment, CampaignShopper, Publi
 from recommender.services import runs
 from recommender.services.assignment import is_held_out, record_assignment
 from recommender.services.publishing import AudienceChanged, publish
-from recommender.services.runs import compute_run, plan_run
+from recommender.services.runs import NothingToRecommend, compute_run, plan_run
 from recommender.services.snapshot import take_snapshot
 from tests.services.small_shop import NOW, START, add_model_version, add_run, lists_of, make_shop
 
@@ -193,6 +193,27 @@ def test_a_held_out_shopper_is_on_no_list(campaign: Campaign) -> None:
     assert 0 < len(sent) < 5, "the draw of this campaign splits the five"
     assert set(lists_of(run)) == sent
     assert run.shopper_count == len(sent)
+
+
+def test_segments_that_hold_nobody_are_not_for_everyone(campaign: Campaign) -> None:
+    CampaignSegment.objects.create(campaign=campaign, segment=Segment.objects.create(name="nobody"))
+    with pytest.raises(NothingToRecommend):
+        plan_run(campaign=campaign, as_of=NOW, top=2)
+    assert not Run.objects.exists()
+
+
+def test_a_list_that_is_held_out_whole_is_not_for_everyone(campaign: Campaign) -> None:
+    list_shoppers(campaign, s1="treatment", s2="treatment")
+    hold_out(campaign, 90)
+    with pytest.raises(NothingToRecommend):
+        plan_run(campaign=campaign, as_of=NOW, top=2)
+    assert not Run.objects.exists()
+
+
+def test_segments_that_come_after_a_publication_change_nothing(campaign: Campaign) -> None:
+    Publication.objects.create(campaign=campaign, run=add_run(campaign), published_at=NOW, ended_at=NOW)
+    add_segment(campaign, "p1")
+    assert plan_run(campaign=campaign, as_of=NOW, top=2).shopper_count == 5
 
 
 def test_whoever_is_held_out_after_planning_is_on_no_list(campaign: Campaign) -> None:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from recommender import models
 from recommender.models import Campaign, CampaignShopper, Coupon, Publication, Recommendation, Run, Shopper, Snapshot
@@ -83,6 +84,23 @@ def test_what_is_forbidden_does_not_go_live(run: Run, break_it: Callable[[Run], 
     assert (run.state, Publication.objects.count()) == (Run.State.APPROVED, 0)
 
 
+def test_the_command_is_bound_by_them_too(run: Run) -> None:
+    end_campaign(run)
+    with pytest.raises(CommandError, match="The campaign ended on"):
+        call_command("publish", str(run.pk))
+    assert not Publication.objects.exists()
+
+
+def test_only_the_first_of_many_coupons_are_named(run: Run) -> None:
+    for number in range(5):
+        coupon = Coupon.objects.create(coupon_id=f"closed-{number}", active=False)
+        Recommendation.objects.create(
+            run=run, shopper=Shopper.objects.get(shopper_id="s1"), coupon=coupon, rank=3 + number, score=0.1
+        )
+    estimate_run(run=run)
+    assert broken(run) == ["Inactive or expired: closed-0, closed-1, closed-2 and others."]
+
+
 def test_who_was_taken_out_does_no_harm(run: Run) -> None:
     opt_out(run)
     run.recommendations.filter(shopper__shopper_id="s1").update(excluded=True)
@@ -140,12 +158,12 @@ def test_the_same_offer_twice_on_a_list(run: Run) -> None:
 
 
 def test_old_models_and_data(run: Run) -> None:
-    assert broken(run, START + timedelta(days=29)) == ["The data end 28 days before."]
+    assert broken(run, START + timedelta(days=29)) == ["The data ended 28 days ago."]
     Campaign.objects.update(ends_at=NOW + timedelta(days=90))
     run.campaign.refresh_from_db()
     assert broken(run, START + timedelta(days=31)) == [
-        "What the model learned ends 31 days before.",
-        "The data end 30 days before.",
+        "What the model learned ended 31 days ago.",
+        "The data ended 30 days ago.",
     ]
     Snapshot.objects.update(history_until=None)
     run.snapshot.refresh_from_db()

@@ -14,6 +14,7 @@ from matplotlib.patches import FancyBboxPatch
 from recommender.ml import features as f
 from recommender.ml.algorithms.trees import DecisionTree
 from recommender.ml.drawing import INK, SOFT, write_figure
+from recommender.ml.feature_names import NAMES
 
 SHADES = colormaps["YlOrBr"]
 DARKEST = 0.5  # of the shades: black letters stay readable on it
@@ -110,7 +111,7 @@ def lay_out(model: DecisionTree, levels: int = LEVELS) -> Box:
         if column == levels:
             return Box(column, next(rows), share, (found, f"asked on, into {leaves_below(node)} groups"))
         no, yes = (box_of(answer, column + 1) for answer in answers_of(node))
-        feature = f.FEATURES[tree.feature[node]].replace("_", " ")
+        feature = NAMES[f.FEATURES[tree.feature[node]]]
         question = f"more than {_number(tree.threshold[node])}?"
         return Box(column, (no.row + yes.row) / 2, share, (feature, question, found), (no, yes))
 

@@ -55,7 +55,14 @@ def load_upload(*, upload: Upload, progress: Progress = Progress()) -> Upload:
     if upload.state != Upload.State.CHECKED:
         raise LoadRefused(_("The upload has not passed its check."))
 
+    expected = upload.report["files"] if upload.report else []
+
     def record(report: LoadReport) -> None:
+        # What staff agreed to is what they were shown.
+        if _as_json(report)["files"] != expected:
+            raise LoadRefused(
+                _("The tables or the export changed since the check. Nothing was loaded. Check it again.")
+            )
         _note(upload, state=Upload.State.LOADED, loaded_at=timezone.now(), report=_as_json(report))
 
     try:

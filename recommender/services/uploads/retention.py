@@ -5,11 +5,16 @@ import shutil
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.core.files.storage import default_storage
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from import_export.tmp_storages import MediaStorage
 
 from recommender.models import Job, Upload
+
+#: How long a spreadsheet may be looked at before it is imported.
+PREVIEW_KEPT = timedelta(days=1)
 
 logger = logging.getLogger(__name__)
 
@@ -50,3 +55,19 @@ def delete_old_files(*, now: datetime) -> int:
         else:
             deleted += 1
     return deleted
+
+
+def delete_forgotten_spreadsheets(*, now: datetime) -> int:
+    """Delete spreadsheets that were looked at in a preview and not imported since.
+
+    Returns:
+        How many there were.
+    """
+    folder = MediaStorage().MEDIA_FOLDER
+    if not default_storage.exists(folder):
+        return 0
+    names = [f"{folder}/{name}" for name in default_storage.listdir(folder)[1]]
+    old = [name for name in names if default_storage.get_modified_time(name) < now - PREVIEW_KEPT]
+    for name in old:
+        default_storage.delete(name)
+    return len(old)

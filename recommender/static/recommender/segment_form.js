@@ -4,8 +4,10 @@ document.addEventListener("DOMContentLoaded", () => {
   if (!button) return;
   const form = button.form;
   const members = form.querySelector("[data-segment-members]");
+  const stale = form.querySelector("[data-segment-stale]");
   const unreachable = form.querySelector("[data-segment-unreachable]");
   const pauseMilliseconds = 600;
+  const slowMilliseconds = 2000; // in a large shop nobody counts at every change
 
   const sums = ["comparison", "amount", "days"];
   const used = {
@@ -41,9 +43,11 @@ document.addEventListener("DOMContentLoaded", () => {
   const fitAll = () => form.querySelectorAll('select[name^="conditions-"][name$="-kind"]').forEach(fit);
 
   let latest = 0;
+  let isSlow = false;
   const count = async () => {
     const turn = ++latest;
-    unreachable.hidden = true;
+    const began = performance.now();
+    stale.hidden = unreachable.hidden = true;
     members.setAttribute("aria-busy", "true");
     try {
       const answer = await fetch(button.dataset.segmentPreview, {
@@ -54,6 +58,7 @@ document.addEventListener("DOMContentLoaded", () => {
       if (turn !== latest) return; // what was asked later is answered by that
       if (answer.redirected || !answer.ok) throw new Error(answer.statusText);
       members.innerHTML = await answer.text();
+      isSlow = performance.now() - began > slowMilliseconds;
     } catch {
       if (turn === latest) unreachable.hidden = false;
     }
@@ -64,7 +69,8 @@ document.addEventListener("DOMContentLoaded", () => {
   const changed = (event) => {
     if (event?.target?.name?.endsWith("-kind")) fit(event.target);
     window.clearTimeout(timer);
-    timer = window.setTimeout(count, pauseMilliseconds);
+    stale.hidden = !isSlow;
+    if (!isSlow) timer = window.setTimeout(count, pauseMilliseconds);
   };
 
   button.addEventListener("click", (event) => {

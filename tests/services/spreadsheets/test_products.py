@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 from tablib import Dataset
+from xlsxwriter import Workbook
 
 from recommender.models import Category, Product
 from recommender.services.spreadsheets import formats
@@ -67,6 +68,27 @@ class TestFormats:
             archive.writestr("xl/worksheets/sheet1.xml", b"0" * 2**21)
         with pytest.raises(SpreadsheetRefused, match="too large once it is unpacked"):
             BoundedXLSX().create_dataset(file.getvalue())
+
+    @pytest.mark.parametrize("cell", ["A1048576", "XFD1"])
+    def test_a_workbook_whose_cells_lie_far_apart_is_refused(self, cell: str) -> None:
+        file = io.BytesIO()
+        with Workbook(file) as book:
+            sheet = book.add_worksheet()
+            sheet.write_string("A1", "product_id")
+            sheet.write_string(cell, "x")
+        with pytest.raises(SpreadsheetRefused, match="too large once it is unpacked"):
+            BoundedXLSX().create_dataset(file.getvalue())
+
+    def test_a_workbook_of_people_is_read_as_it_is_meant(self) -> None:
+        file = io.BytesIO()
+        with Workbook(file) as book:
+            sheet = book.add_worksheet()
+            sheet.write_row(0, 0, ["product_id", "price", "active"])
+            sheet.write_row(1, 0, [1234, 2.5, True])
+            book.add_worksheet("notes").write_string("A1", "not read")
+        assert BoundedXLSX().create_dataset(file.getvalue()).dict == [
+            {"product_id": 1234.0, "price": 2.5, "active": True}
+        ]
 
     def test_too_many_rows_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(formats, "MAX_ROWS", 2)

@@ -6,6 +6,8 @@ from typing import Any
 
 import polars as pl
 import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
 from django.utils import timezone
 
 from recommender.models import Job, Order, Shop, Shopper, Upload
@@ -13,7 +15,7 @@ from recommender.progress import Cancelled, Progress
 from recommender.services.ingest import LoadRefused
 from recommender.services.uploads.loading import check_upload, load_upload
 from recommender.services.uploads.receiving import receive_folder
-from recommender.services.uploads.retention import delete_files, delete_old_files
+from recommender.services.uploads.retention import delete_files, delete_forgotten_spreadsheets, delete_old_files
 from tests.services.ingest.exports import EXPORT, contents, write_export
 from tests.services.uploads.files import receive, zip_export
 
@@ -141,6 +143,16 @@ def test_an_unfit_upload_is_refused_and_changes_nothing(content: bytes, name: st
     assert contents() == before
 
 
+def test_what_staff_did_not_see_is_not_loaded() -> None:
+    upload = check_upload(upload=receive(zip_export()))
+    Shopper.objects.create(shopper_id="s2", opted_out=False)
+    before = contents()
+    with pytest.raises(LoadRefused, match="changed since the check"):
+        load_upload(upload=upload)
+    assert contents() == before
+    assert load_upload(upload=check_upload(upload=upload)).state == Upload.State.LOADED
+
+
 def test_what_was_not_checked_is_not_loaded() -> None:
     upload = receive(zip_export())
     with pytest.raises(LoadRefused, match="has not passed its check"):
@@ -186,6 +198,16 @@ def test_rows_and_record_stand_or_fall_together() -> None:
 
 
 class TestRetention:
+    def test_spreadsheets_that_nobody_confirmed_go(self, settings: Any, tmp_path: Path) -> None:
+        storages = {**settings.STORAGES}
+        storages["default"] = {**storages["default"], "OPTIONS": {"location": tmp_path / "media"}}
+        settings.STORAGES = storages
+        assert delete_forgotten_spreadsheets(now=timezone.now()) == 0
+        name = default_storage.save("django-import-export/a", ContentFile(b"x"))
+        assert delete_forgotten_spreadsheets(now=timezone.now()) == 0
+        assert delete_forgotten_spreadsheets(now=timezone.now() + timedelta(days=2)) == 1
+        assert not default_storage.exists(name)
+
     def test_old_files_go_and_the_record_stays(self, settings: Any) -> None:
         now = timezone.now()
         settings.UPLOAD_RETENTION_DAYS = 7
