@@ -164,9 +164,6 @@ def test_the_shards_of_a_run_are_shared_by_workers(
 
     arguments = {"campaign": campaign.pk, "as_of": NOW}
     with run_worker(folder / "worker.log"), run_worker(folder / "worker.log"):
-        run_worker(folder / "worker.log", include="tests.slow_work"),
-        run_worker(folder / "worker.log", include="tests.slow_work"),
-    ):
         job = start_job(kind=Job.Kind.RECOMMEND, key="recommend", arguments=arguments)
         wait_for(folder, lambda: Job.objects.get(pk=job.pk).is_finished)
 
