@@ -191,7 +191,10 @@ UNFOLD = {
         {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("recommender/favicon.svg")}
     ],
     "STYLES": [lambda request: static("recommender/admin.css")],
-    "SCRIPTS": [lambda request: static("recommender/once.js")],
+    "SCRIPTS": [
+        lambda request: static("recommender/once.js"),
+        lambda request: static("recommender/select_labels.js"),
+    ],
     "SHOW_LANGUAGES": True,
     "DASHBOARD_CALLBACK": "recommender.admin.home.describe_shop",
     "SIDEBAR": {"navigation": "recommender.admin.navigation.list_pages"},

@@ -5,12 +5,13 @@ from typing import Any
 
 from django.contrib.admin.checks import ModelAdminChecks
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Field, Model, Q, QuerySet
 from django.http import Http404, HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from unfold.admin import ModelAdmin
+from unfold.admin import ModelAdmin, TabularInline
 from unfold.dataclasses import UnfoldAction
 
 from recommender.admin.history import HistoryMixin
@@ -56,6 +57,17 @@ class TableAdmin(HistoryMixin, ModelAdmin):
     def refuse_action(self, request: HttpRequest, obj: Any, name: str) -> str | None:
         """Why this member of staff cannot do with ``obj`` what others with the permission can; None if they can."""
         return None
+
+
+class LabelledInline(TabularInline):
+    """Rows in a table: each field is read out by its name, which stands only once above the column."""
+
+    def formfield_for_dbfield(self, db_field: Field, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None:
+            widget = getattr(field.widget, "widget", field.widget)  # without the buttons around a choice of rows
+            widget.attrs.setdefault("aria-label", capfirst(db_field.verbose_name))
+        return field
 
 
 class ReadOnlyMixin:

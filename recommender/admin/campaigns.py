@@ -14,12 +14,11 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from unfold.admin import TabularInline
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
-from recommender.admin.base import TableAdmin, change_url, changelist_url, link_to
+from recommender.admin.base import LabelledInline, TableAdmin, change_url, changelist_url, link_to
 from recommender.admin.campaign_calendar import describe_calendar
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.figures import count_of
@@ -31,7 +30,7 @@ from recommender.models import Campaign, CampaignCoupon, CampaignSegment, Campai
 LATEST_RUNS = 5
 
 
-class CampaignCouponInline(TabularInline):
+class CampaignCouponInline(LabelledInline):
     model = CampaignCoupon
     verbose_name = gettext_lazy("coupon")
     verbose_name_plural = gettext_lazy("coupons")
@@ -41,7 +40,7 @@ class CampaignCouponInline(TabularInline):
     per_page = 20  # a campaign may have thousands
 
 
-class CampaignSegmentInline(TabularInline):
+class CampaignSegmentInline(LabelledInline):
     model = CampaignSegment
     verbose_name = gettext_lazy("segment")
     verbose_name_plural = gettext_lazy("segments")

@@ -6,16 +6,15 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from unfold.admin import TabularInline
 
-from recommender.admin.base import TableAdmin
+from recommender.admin.base import LabelledInline, TableAdmin
 from recommender.admin.remarks import RemarksMixin
 from recommender.admin.spreadsheets import SpreadsheetAdmin
 from recommender.models import Coupon, CouponTarget
 from recommender.services.spreadsheets.coupons import CouponResource
 
 
-class CouponTargetInline(TabularInline):
+class CouponTargetInline(LabelledInline):
     model = CouponTarget
     autocomplete_fields = ("product", "category")
     ordering = ("pk",)

@@ -52,6 +52,7 @@ class UserAdmin(HistoryMixin, DjangoUserAdmin, ModelAdmin):
     change_password_form = AdminPasswordChangeForm
     show_full_result_count = False
     list_display = ("username", "first_name", "last_name", "email", "is_staff", "is_active", "last_login")
+    filter_horizontal = ()  # Django's two boxes side by side are wider than a phone, and their help cannot be read out
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return False

@@ -15,7 +15,7 @@ from recommender.models import Campaign, Order, Run, Upload
 from recommender.services.access import create_api_key
 from tests.extract import LIVE, open_shop
 
-pytestmark = [pytest.mark.real, pytest.mark.django_db(transaction=True, serialized_rollback=True)]
+pytestmark = [pytest.mark.real, pytest.mark.django_db(transaction=True)]
 
 #: A training and a run take longer than a page.
 LONG_WORK = 240_000  # milliseconds
