@@ -93,6 +93,15 @@ def record_changes(form: Any, formsets: Sequence[Any], *, add: bool) -> list[dic
     return message
 
 
+def record_import(diff: Iterable[tuple[str, str, str]], *, add: bool) -> list[dict[str, Any]]:
+    """An account of a row that a spreadsheet brought, from its columns with what they held and what they hold now."""
+    if add:
+        return [{"added": {}}]
+    # A cell is written for people already: without the name of a field it is told as it is.
+    values = [{"name": "", "label": column, "old": before or None, "new": now or None} for column, before, now in diff]
+    return [{"changed": {"fields": [value["label"] for value in values], "values": values, "by_spreadsheet": True}}]
+
+
 def _name_of_model(row: models.Model) -> dict[str, Any]:
     return {"model": row._meta.label_lower}
 
@@ -154,6 +163,8 @@ def _flag_in_words(entry: LogEntry) -> str:
 def _describe_part(verb: str, told: Mapping[str, Any], model: type[models.Model] | None) -> Step:
     if "name" not in told:  # the row itself
         text = _("Added.") if verb == "added" else _("Changed.")
+        if told.get("by_spreadsheet"):
+            text = _("Changed by spreadsheet.")
     else:
         model = apps.get_model(told["model"]) if "model" in told else None
         text = _sentences()[verb] % {

@@ -212,7 +212,7 @@ def _describe_activity(activity: Activity, shop: Shop, *, may_see_orders: bool) 
             chart=column_chart(
                 [
                     Column(
-                        label=f"{day.day:%Y-%m-%d}",
+                        label=date_format(day.day),
                         value=day.redemptions,
                         shown=uses(day),
                         url=changelist_url(Redemption, within_day("redeemed_at", day.day, shop)),
@@ -235,7 +235,7 @@ def _describe_activity(activity: Activity, shop: Shop, *, may_see_orders: bool) 
                 chart=column_chart(
                     [
                         Column(
-                            label=f"{day.day:%Y-%m-%d}",
+                            label=date_format(day.day),
                             value=float(day.revenue),
                             shown=revenue(day),
                             url=changelist_url(Redemption, within_day("redeemed_at", day.day, shop)),

@@ -11,6 +11,7 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.formats import date_format
 from django.utils.functional import Promise
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
@@ -186,7 +187,7 @@ def _chart_days(report: CampaignReport, shop: Shop) -> object:
     return column_chart(
         [
             Column(
-                label=f"{day.day:%Y-%m-%d}",
+                label=date_format(day.day),
                 value=day.redeemed,
                 shown=count_of(day.redeemed),
                 url=changelist_url(

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.decorators import action, display
@@ -261,13 +262,9 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
                 started_by=request.user,  # type: ignore[arg-type]
                 not_before=data["publish_at"],
             )
+            moment = date_format(timezone.localtime(job.not_before, Shop.current().zone), "DATETIME_FORMAT")
             return Outcome(
-                _("Run %(run)s goes live at %(moment)s.")
-                % {
-                    "run": run.pk,
-                    "moment": f"{timezone.localtime(job.not_before, Shop.current().zone):%Y-%m-%d %H:%M}",
-                },
-                url=change_url(job),
+                _("Run %(run)s goes live at %(moment)s.") % {"run": run.pk, "moment": moment}, url=change_url(job)
             )
 
         return self._confirm_publishing(

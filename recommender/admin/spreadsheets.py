@@ -1,5 +1,6 @@
 """Small tables by spreadsheet: exported, changed, looked at in a preview, imported."""
 
+import json
 from typing import Any
 
 from django.contrib import messages
@@ -20,6 +21,7 @@ from unfold.contrib.import_export.forms import ExportForm, ImportForm
 
 from recommender.admin.base import TableAdmin, changelist_url
 from recommender.admin.figures import count_of
+from recommender.admin.history import record_import
 from recommender.models import Upload
 from recommender.services.spreadsheets.formats import (
     MAX_FILE_BYTES,
@@ -107,8 +109,9 @@ class SpreadsheetAdmin(ImportExportMixin, TableAdmin):
                 object_id=str(row.object_id),
                 object_repr=str(row.object_repr)[:200],
                 action_flag=FLAGS[row.import_type],
-                change_message=_("By spreadsheet. %(changes)s")
-                % {"changes": "; ".join(f"{name}: {before or '–'} → {now or '–'}" for name, before, now in row.diff)},
+                change_message=json.dumps(
+                    record_import(row.diff, add=FLAGS[row.import_type] == ADDITION), ensure_ascii=False
+                ),
             )
             for row in result
             if row.import_type in FLAGS

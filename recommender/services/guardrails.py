@@ -105,6 +105,14 @@ def check_campaign(run: Run, moment: datetime) -> Finding:
     return Finding(_("The campaign is not over"), broken if over else "", forbids=True)
 
 
+def check_audience(run: Run, moment: datetime) -> Finding:
+    """Who is held out was not decided anew since: the run may have lists for shoppers who are by now."""
+    assigned_at = run.campaign.assigned_at
+    changed = assigned_at is not None and assigned_at > run.created_at
+    broken = _("The audience of the campaign has changed since the run was planned: compute it again.")
+    return Finding(_("For the audience of today"), broken if changed else "", forbids=True)
+
+
 # Rules that ask for somebody's word
 
 
@@ -193,7 +201,7 @@ def check_share_kept(difference: Difference) -> Finding:
     return Finding(_("Not nearly every live list changes"), broken)
 
 
-FORBIDDING: tuple[Rule, ...] = (check_opted_out, check_held_out, check_campaign)
+FORBIDDING: tuple[Rule, ...] = (check_opted_out, check_held_out, check_campaign, check_audience)
 ASKING: tuple[Rule, ...] = (
     check_coupons_hold,
     check_total_limits,

@@ -19,10 +19,6 @@ class LiveChanged(ValueError):
     """A campaign no longer shows what whoever publishes saw."""
 
 
-class AudienceChanged(ValueError):
-    """Who is held out of the campaign was decided anew after the run was planned."""
-
-
 def publish(
     *,
     run: Run,
@@ -43,7 +39,6 @@ def publish(
     Raises:
         LiveChanged: somebody else published or rolled back meanwhile.
         WrongState: the run is not approved; with ``approve``, neither drafted nor approved.
-        AudienceChanged: the run may have lists for shoppers who are held out by now.
         PublishingForbidden: it breaks a guardrail that nobody may overrule.
     """
     publishable = [Run.State.DRAFTED, Run.State.APPROVED] if approve else [Run.State.APPROVED]
@@ -58,12 +53,6 @@ def publish(
         locked = Run.objects.select_for_update().get(pk=run.pk)
         if locked.state not in publishable:
             raise WrongState(locked, publishable)
-        assigned_at = locked.campaign.assigned_at
-        if assigned_at is not None and assigned_at > locked.created_at:
-            raise AudienceChanged(
-                _("The audience of the campaign has changed since run %(run)s was planned. Compute it again.")
-                % {"run": run.pk}
-            )
         now = now or timezone.now()
         forbid_or_pass(run=locked, moment=now)
         if locked.state == Run.State.DRAFTED:

@@ -91,7 +91,7 @@ def test_each_day_stands_beside_the_same_day_of_the_period_before(admin_client: 
     assert (revenue.total, revenue.before) == ("2.00 USD", "2.00 USD")
     columns = [drawn.column for drawn in redemptions.chart.columns]
     assert len(columns) == 28
-    assert (columns[-1].label, columns[-1].value, columns[-1].before) == ("2024-03-31", 1, 0)
+    assert (columns[-1].label, columns[-1].value, columns[-1].before) == ("March 31, 2024", 1, 0)
     assert [column.value for column in columns[:-1]] == [0] * 27
     assert (columns[-2].before, sum(column.before for column in columns)) == (1, 1)
     assert admin_client.get(columns[-1].url).context["cl"].result_count == 1

@@ -76,7 +76,7 @@ def test_a_report_shows_how_far_the_offers_went(client_with: Callable[..., Clien
         "unknown": "",
     }
     [drawn] = answer.context["days"].columns
-    assert (drawn.column.label, drawn.column.value, drawn.height) == ("2024-03-02", 1, "200.00")
+    assert (drawn.column.label, drawn.column.value, drawn.height) == ("March 2, 2024", 1, "200.00")
 
 
 def test_a_report_takes_as_many_queries_for_many_coupons_as_for_few(admin_client: Client, campaign: Campaign) -> None:

@@ -11,6 +11,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
+from recommender.admin.history import Change, Step, describe_entry
 from recommender.models import Coupon, Product
 from recommender.services.spreadsheets import formats
 
@@ -58,12 +59,12 @@ def test_a_sheet_is_previewed_confirmed_and_remembered(admin_client: Client, cou
     ]
     coupon.refresh_from_db()
     assert (coupon.title, coupon.targets.get().brand) == ("Ice cream", "Polar")
-    entries = LogEntry.objects.order_by("pk").values_list("user__username", "object_id", "change_message")
-    assert entries[0] == (
-        *("admin", str(coupon.pk)),
-        "By spreadsheet. title: Ice → Ice cream; target_brands: – → Polar",
-    )
-    assert len(entries) == 2
+    changed, added = LogEntry.objects.order_by("pk")
+    assert (str(changed.user), changed.object_id) == ("admin", str(coupon.pk))
+    changes = (Change("title", "Ice", "Ice cream"), Change("target_brands", "–", "Polar"))
+    assert describe_entry(changed) == [Step("Changed by spreadsheet.", changes)]
+    assert changed.get_change_message() == "Changed title and target_brands."
+    assert describe_entry(added) == [Step("Added.")]
 
 
 def test_a_second_click_imports_nothing_more(admin_client: Client) -> None:

@@ -13,7 +13,8 @@ from recommender import models
 from recommender.models import Campaign, CampaignSegment, CampaignShopper, Publication, Run, Segment, Shopper
 from recommender.services import runs
 from recommender.services.assignment import is_held_out, record_assignment
-from recommender.services.publishing import AudienceChanged, publish
+from recommender.services.guardrails import PublishingForbidden
+from recommender.services.publishing import publish
 from recommender.services.runs import NothingToRecommend, compute_run, plan_run
 from recommender.services.snapshot import take_snapshot
 from tests.services.small_shop import NOW, START, add_model_version, add_run, lists_of, make_shop
@@ -235,11 +236,11 @@ def test_a_run_of_an_audience_that_was_decided_anew_is_not_published(campaign: C
     old = compute_run(run=plan_run(campaign=campaign, as_of=NOW, top=2))
     hold_out(campaign, 60)
     new = compute_run(run=plan_run(campaign=campaign, as_of=NOW, top=2))
-    with pytest.raises(AudienceChanged):
-        publish(run=old, approve=True)
+    with pytest.raises(PublishingForbidden, match="The audience of the campaign has changed since"):
+        publish(run=old, approve=True, now=NOW)
     old.refresh_from_db()
     assert (old.state, Publication.objects.count()) == (Run.State.DRAFTED, 0)
-    assert publish(run=new, approve=True).run == new
+    assert publish(run=new, approve=True, now=NOW).run == new
 
 
 def test_an_audience_that_was_sent_nothing_teaches_nothing(campaign: Campaign) -> None:

@@ -48,8 +48,8 @@ def broken(run: Run, moment: datetime = NOW) -> list[str]:
 
 def test_a_run_that_keeps_every_rule(run: Run) -> None:
     findings = check_guardrails(run=run, moment=NOW)
-    assert [finding.broken for finding in findings] == [""] * 11
-    assert [finding.forbids for finding in findings] == [True] * 3 + [False] * 8
+    assert [finding.broken for finding in findings] == [""] * 12
+    assert [finding.forbids for finding in findings] == [True] * 4 + [False] * 8
 
 
 def opt_out(run: Run) -> None:

@@ -13,7 +13,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         from recommender.services.guardrails import PublishingForbidden
-        from recommender.services.publishing import AudienceChanged, publish
+        from recommender.services.publishing import publish
         from recommender.services.runs import WrongState
 
         run = Run.objects.select_related("campaign").filter(pk=options["run"]).first()
@@ -21,7 +21,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is no run {options['run']}.")
         try:
             publication = publish(run=run, approve=True)
-        except (AudienceChanged, PublishingForbidden, WrongState) as error:
+        except (PublishingForbidden, WrongState) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(
             f"Campaign {run.campaign.campaign_id} shows run {run.pk} since {publication.published_at.isoformat()}."

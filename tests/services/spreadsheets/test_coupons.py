@@ -139,7 +139,7 @@ def test_what_the_table_forbids_is_refused_by_row() -> None:
     result = load(("coupon_id", "discount_type", "discount_value"), ("c1", "percent", "101"), ("", "percent", "5"))
     found = problems(result)
     assert list(found) == [1, 2]
-    assert "coupon_percent_at_most_100" in str(found[1])
+    assert "More than 100 percent cannot be taken off." in str(found[1])
     assert found[2] == {"coupon_id": ["This field cannot be blank."]}
     assert stored() == before
 
