@@ -37,11 +37,11 @@ def worker(broker: redis.Redis, tmp_path: Path) -> Iterator[subprocess.Popen]:
 
 
 def wait_for(folder: Path, condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         if time.monotonic() > deadline:
             pytest.fail(
-                f"It did not happen within 20 s: {list(Job.objects.values())}\n{(folder / 'worker.log').read_text()}"
+                f"It did not happen within 60 s: {list(Job.objects.values())}\n{(folder / 'worker.log').read_text()}"
             )
         time.sleep(0.02)
 
