@@ -20,6 +20,8 @@ from tests.browser.chromium import MISSING, find_chromium, open_browser, sign_in
 WIDTHS = {"wide": 1280, "phone": 390}
 LANGUAGES = {"en": "en", "zh-hans": "zh-CN"}
 HEIGHT = 900
+#: The sample shop's: the desk warns whoever sits in another time zone than the shop.
+TIME_ZONE = "America/New_York"
 #: A picture in the docs shows the top of its page, and takes few bytes.
 MOST_PIXELS_HIGH = 1600
 COLOURS = 128
@@ -27,12 +29,12 @@ DOCS = Path(__file__).parents[2] / "docs" / "screenshots"
 #: What stands in the docs, by the name that it has there.
 IN_DOCS = {
     "home": "home-en-wide-light",
-    "home-zh-hans": "home-zh-hans-wide-light",
     "upload": "upload-en-wide-light",
     "campaign": "campaign-en-wide-light",
     "segment": "segment-en-wide-light",
     "run": "run-en-wide-light",
     "run-phone": "run-en-phone-light",
+    "run-zh-hans": "run-zh-hans-wide-light",
     "shopper": "shopper-en-wide-light",
     "results": "results-en-wide-light",
     "models": "models-en-wide-light",
@@ -154,6 +156,7 @@ def visit(browser: Any, address: str, name: str, password: str, pages: Sequence[
                 context = browser.new_context(
                     viewport={"width": width, "height": HEIGHT},
                     locale=locale,
+                    timezone_id=TIME_ZONE,
                     color_scheme=theme,
                     reduced_motion="reduce",
                 )
