@@ -11,6 +11,8 @@ BIN := $(VENV)/bin
 BIND ?= 127.0.0.1:8000
 DATABASE ?= both
 ARGUMENTS ?=
+ADDRESS ?= http://$(BIND)
+NAME ?= demo
 
 .PHONY: help
 help:  ## List the targets
@@ -52,6 +54,15 @@ lint: $(VENV)/.installed-dev  ## Style, types and the layers of ARCHITECTURE.md
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+.PHONY: catalogues
+catalogues: $(VENV)/.installed-dev  ## Bring the translations in locale up to date, and list what is not translated
+	$(BIN)/python -m tests.catalogues
+
+.PHONY: screenshots
+screenshots: $(VENV)/.installed-dev  ## Pictures of a site that runs, for docs/screenshots (PASSWORD=...; ADDRESS=, NAME=)
+	@test -n "$(PASSWORD)" || { echo "Whose site? make screenshots PASSWORD=..., as make demo prints it." >&2; exit 1; }
+	$(BIN)/python -m tests.browser.screenshots $(ADDRESS) $(NAME) "$(PASSWORD)" $(ARGUMENTS)
 
 .PHONY: requirements
 requirements: $(VENV)/.installed-dev  ## Compile requirements*.txt from requirements*.in

@@ -1,7 +1,6 @@
 """A real browser on a real site: the test's own server, a real worker and broker, and the system's Chromium."""
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,8 @@ from pytest_django.live_server_helper import LiveServer
 
 from recommender.models import User
 from recommender.roles import ROLES, UNSEEN, grant_roles
+from tests.browser.chromium import MISSING, find_chromium, open_browser, sign_in_at
 
-#: Names under which systems have Chromium.
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 PASSWORD = "a long enough password"
 
 # Playwright keeps an event loop in the test's thread, in which the tests use the database all the same.
@@ -24,26 +21,16 @@ os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if _find_chromium() is None:
+    if find_chromium() is None:
         for item in items:
             if Path(__file__).parent in item.path.parents:
-                item.add_marker(
-                    pytest.mark.skip(reason="this machine has no Chromium (Debian: apt-get install chromium)")
-                )
-
-
-def _find_chromium() -> str | None:
-    return next((found for name in CHROMIUM if (found := shutil.which(name))), None)
+                item.add_marker(pytest.mark.skip(reason=MISSING))
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_find_chromium(), args=ARGUMENTS)
+    with open_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -64,11 +51,7 @@ def sign_in(browser: Any, live_server: LiveServer) -> Iterator[Callable[..., Any
         contexts.append(context)
         context.set_default_timeout(20_000)
         page = context.new_page()
-        page.goto(f"{live_server.url}/admin/")
-        page.fill("input[name=username]", name)
-        page.fill("input[name=password]", PASSWORD)
-        page.press("input[name=password]", "Enter")
-        page.wait_for_selector("#nav-sidebar", state="attached")
+        sign_in_at(page, live_server.url, name, PASSWORD)
         return page
 
     yield open_desk
