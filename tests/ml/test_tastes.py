@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 
 from recommender.ml import tastes
-from recommender.ml.tastes import MOST_TAUGHT_BY, NOT_KNOWN, PENALTY, Associations, LatentTastes, taught_by
+from recommender.ml.tastes import MOST_TAUGHT_BY, NOT_KNOWN, Associations, LatentTastes, taught_by
 
 #: Eight shoppers of two kinds and six products: three for each kind, of which each shopper has bought two. The last
 #: shopper has bought nothing.
@@ -113,4 +113,3 @@ def test_who_is_learned_from() -> None:
     assert taught_by(7).tolist() == list(range(7))
     many = taught_by(10 * MOST_TAUGHT_BY)
     assert len(np.unique(many)) == MOST_TAUGHT_BY and (many[0], many[-1]) == (0, 10 * MOST_TAUGHT_BY - 1)
-    assert PENALTY > 0
