@@ -46,6 +46,14 @@ class Fit:
 
 
 @dataclass
+class Scored:
+    """The scores of a campaign's pairs and what they took."""
+
+    scores: np.ndarray
+    seconds: float
+
+
+@dataclass
 class Cost:
     """What an algorithm took to score a period.
 
@@ -109,6 +117,20 @@ def _members(algorithm: Candidate) -> tuple[str, ...]:
     return tuple(member.name for member in kind.members) if issubclass(kind, Blend) else ()
 
 
+def _score(
+    algorithm: Candidate, fitted: Fit, casebook: Casebook, campaign: int, scored: Mapping[str, Scored]
+) -> Scored:
+    """The pairs of a campaign by a model; a blend of what has scored them is not asked again."""
+    if isinstance(fitted.model, Blend) and fitted.model.informed_ and scored.keys() >= set(_members(algorithm)):
+        members = [scored[name] for name in _members(algorithm)]
+        scores = fitted.model.combine([member.scores for member in members])
+        return Scored(scores, sum(member.seconds for member in members))
+    described = casebook.described(algorithm.inputs, campaign)
+    started = time.perf_counter()
+    scores = fitted.model.score(described)
+    return Scored(scores, time.perf_counter() - started)
+
+
 def score_period(
     casebook: Casebook,
     algorithms: Sequence[Candidate],
@@ -149,6 +171,7 @@ def score_period(
     }
     costs: dict[str, Cost] = {}
     fits: dict[datetime, dict[str, Fit]] = {moment: {} for _, moment in campaigns}
+    scored: dict[int, dict[str, Scored]] = {campaign: {} for campaign, _ in campaigns}
     for place, algorithm in enumerate(algorithms):
         known = -1
         fitted: Fit | None = None
@@ -165,18 +188,16 @@ def score_period(
                 known, fitted = uses_known[moment], fit_as_of(algorithm, casebook, moment, seed, fits[moment])
                 fits[moment][algorithm.name] = fitted
                 cost.fit_seconds += fitted.seconds
-            described = casebook.described(algorithm.inputs, campaign)
-            started = time.perf_counter()
-            scores = fitted.model.score(described)
-            cost.score_seconds += time.perf_counter() - started
-            cost.pairs += len(scores)
+            result = scored[campaign][algorithm.name] = _score(algorithm, fitted, casebook, campaign, scored[campaign])
+            cost.score_seconds += result.seconds
+            cost.pairs += len(result.scores)
             frames.append(
                 casebook.pairs(campaign).select(
                     pl.lit(algorithm.name).alias(c.ALGORITHM),
                     c.CAMPAIGN,
                     c.SHOPPER,
                     c.COUPON,
-                    pl.Series(c.SCORE, scores),
+                    pl.Series(c.SCORE, result.scores),
                     pl.Series(c.LABEL, casebook.labels(campaign, labels_before)),
                     pl.lit(shares[campaign]).alias(c.SHARE),
                 )

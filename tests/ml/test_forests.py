@@ -69,3 +69,39 @@ def test_heavy_buyers_do_not_take_the_cuts_of_extra_trees() -> None:
     score = ExtraTrees(trees=20, trial_trees=5).fit(heavy, labels, campaigns, 0).score(heavy)
 
     assert score[labels].mean() > 3 * score[~labels].mean()
+
+
+@every_kind
+def test_more_unused_offers_than_are_learned_from_at_once_are_all_learned_from(
+    kind: type[Forest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each tenth of the trees grows on a sample of its own, and the number of trees stays what was asked for."""
+    examples, labels, campaigns = past(noise=0.01)
+    at_once = kind(trees=25, trial_trees=5).fit(examples, labels, campaigns, 0)
+    learned: list[pl.DataFrame] = []
+    unused: list[float] = []
+    grow_on = kind._grow_on
+
+    def watched(self: Forest, X: np.ndarray, labels: np.ndarray, weights: np.ndarray, trees: int) -> None:
+        learned.append(pl.DataFrame(X))
+        unused.append(weights[~labels].sum())
+        grow_on(self, X, labels, weights, trees)
+
+    monkeypatch.setattr(kind, "most_unused", 500)
+    monkeypatch.setattr(kind, "_grow_on", watched)
+    forest = kind(trees=25, trial_trees=5, min_samples_leafs=(5,)).fit(examples, labels, campaigns, 0)
+
+    assert at_once.trees_after_ == [25]
+    assert forest.trees_after_ == [2, 5, 7, 10, 12, 15, 17, 20, 22, 25]
+    assert len(forest.forest_.estimators_) == 25
+    assert unused[-10:] == [pytest.approx(np.count_nonzero(~labels))] * 10
+    samples = learned[-10:]
+    assert {len(sample) for sample in samples} == {500 + np.count_nonzero(labels)}
+    assert pl.concat(samples).unique().height > 5 * 500 + np.count_nonzero(labels)
+    assert (
+        forest.score(examples).tolist()
+        == kind(trees=25, trial_trees=5, min_samples_leafs=(5,))
+        .fit(examples, labels, campaigns, 0)
+        .score(examples)
+        .tolist()
+    )

@@ -181,9 +181,9 @@ def _costs(result: "Backtest", seconds: float) -> str:
     return (
         f"{align(head, rows)}\n\n"
         "All fits and scores of the test period, features not counted. A blend of algorithms that are compared too "
-        "reuses their fits,\n"
-        "and takes as long as they did. Memory is that of the whole process, the data and features of all campaigns "
-        f"included: what {next(iter(result.costs))}\nneeds is almost only these.\n\n"
+        "reuses their fits\n"
+        "and scores, and takes as long as they did. Memory is that of the whole process, the data and features of all\n"
+        f"campaigns included: what {next(iter(result.costs))} needs is almost only these.\n\n"
         f"The whole backtest: {seconds:.0f} seconds, peak memory {result.peak_memory / 2**30:.1f} GiB."
     )
 

@@ -5,18 +5,21 @@ would have next to no used offer in it. Probabilities are then brought back to t
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
+import polars as pl
 from joblib import Parallel, delayed
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.metrics import log_loss
 
-from recommender.ml.algorithms.supervised import SupervisedAlgorithm, later_rows
+from recommender.ml.algorithms.supervised import SupervisedAlgorithm, later_rows, sample_unused
 from recommender.ml.algorithms.trees import raise_used_share
 
 #: Rows that are scored at once: few enough to stay in a processor's cache while every tree reads them.
 ROWS_AT_ONCE = 8_192
+#: Of how many samples of the unused offers a forest grows, where there are more than are learned from at once.
+SAMPLES = 10
 
 
 class _Forest(SupervisedAlgorithm):
@@ -24,10 +27,12 @@ class _Forest(SupervisedAlgorithm):
 
     Each tree draws, with replacement, as many rows as hold each used offer once on average (a balanced forest: Chen,
     Liaw and Breiman, 2004), so that every tree knows the few used offers and other unused ones than the next. The odds
-    of the average are divided by what the used offers were multiplied by. The leaf size is the one that fits the latest
-    campaigns best (log loss) when learned from the campaigns before them.
+    of the average are divided by what the used offers were multiplied by. Where there are more unused offers than are
+    learned from at once, every tenth of the trees draws from another sample of them. The leaf size is the one that fits
+    the latest campaigns best (log loss) when learned from the campaigns before them.
 
     Attributes:
+        trees_after_: how many trees there are after each sample of unused offers, the first of which ``_fit`` is given.
         forest_: the fitted forest of scikit-learn, whose probabilities are not brought back to the true share.
         factor_: what the odds of its probabilities are divided by.
     """
@@ -57,6 +62,16 @@ class _Forest(SupervisedAlgorithm):
         """The features as the trees see them."""
         return X
 
+    def fit(self, examples: pl.DataFrame, labels: np.ndarray, campaigns: np.ndarray, seed: int) -> Self:
+        samples = min(SAMPLES, self.trees) if np.count_nonzero(~labels) > self.most_unused else 1
+        self.trees_after_ = [self.trees * number // samples for number in range(1, samples + 1)]
+        super().fit(examples, labels, campaigns, seed)
+        if self.informed_:
+            for number, trees in enumerate(self.trees_after_[1:], start=1):
+                rows, weights = sample_unused(labels, np.random.default_rng((seed, number)), self.most_unused)
+                self._grow_on(examples[rows].to_numpy(), labels[rows], weights, trees)
+        return self
+
     def _fit(self, X: np.ndarray, labels: np.ndarray, weights: np.ndarray, campaigns: np.ndarray, seed: int) -> None:
         later = later_rows(labels, campaigns)
         leaf_size = self.min_samples_leafs[-1]
@@ -66,7 +81,7 @@ class _Forest(SupervisedAlgorithm):
                 self._grow(X[~later], labels[~later], weights[~later], self.trial_trees, candidate, seed=seed)
                 losses[candidate] = log_loss(labels[later], self._probability(X[later]), sample_weight=weights[later])
             leaf_size = min(losses, key=lambda candidate: losses[candidate])
-        self._grow(X, labels, weights, self.trees, leaf_size, seed=seed)
+        self._grow(X, labels, weights, self.trees_after_[0], leaf_size, seed=seed)
 
     def _grow(
         self, X: np.ndarray, labels: np.ndarray, weights: np.ndarray, trees: int, leaf_size: int, *, seed: int
@@ -74,15 +89,21 @@ class _Forest(SupervisedAlgorithm):
         drawn, self.factor_ = raise_used_share(labels, weights)
         share = drawn[labels].sum() / drawn.sum()
         self.forest_ = self.kind(
-            n_estimators=trees,
             criterion="entropy",
             max_features=self.max_features,
             min_samples_leaf=leaf_size,
             bootstrap=True,
             max_samples=min(round(labels.sum() / share), self.most_draws),
             random_state=seed,
-            n_jobs=-1,  # threads; the worker says how many
-        ).fit(self._scale(X), labels, drawn)
+            warm_start=True,  # what is grown on one sample stays when more is grown on the next
+        )
+        self._grow_on(X, labels, weights, trees)
+
+    def _grow_on(self, X: np.ndarray, labels: np.ndarray, weights: np.ndarray, trees: int) -> None:
+        """Grow up to so many trees."""
+        drawn, _factor = raise_used_share(labels, weights)
+        self.forest_.set_params(n_estimators=trees, n_jobs=-1)  # threads; the worker says how many
+        self.forest_.fit(self._scale(X), labels, drawn)
         # Its own threads would add the trees up in any order, and sums of floats depend on it.
         self.forest_.set_params(n_jobs=1)
 
