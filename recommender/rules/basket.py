@@ -39,6 +39,7 @@ class Basket:
     """Lines, what sending them costs, and the smallest unit of the currency, such as ``Decimal("0.01")``.
 
     Attributes:
+        lines: kept in the order of their ``line_id``, however they come.
         amounts: of each line its quantity × price in whole smallest units, half a unit rounded up.
         shipping_units: likewise of the shipping.
 
@@ -62,6 +63,7 @@ class Basket:
         for line_id, count in Counter(line.line_id for line in self.lines).items():
             if count > 1:
                 raise ValueError(f"line {line_id}, line_id: expected once in a basket, not {count} times.")
+        object.__setattr__(self, "lines", tuple(sorted(self.lines, key=lambda line: line.line_id)))
         amounts = tuple(self.in_units(line.quantity * line.unit_price) for line in self.lines)
         for line, amount in zip(self.lines, amounts, strict=True):
             if amount * self.unit >= 10**WHOLE_DIGITS:

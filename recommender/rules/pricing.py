@@ -1,12 +1,26 @@
-"""What coupons take off a basket."""
+"""What coupons take off a basket together.
 
-from collections.abc import Iterable, Mapping
+Every coupon takes off what its terms say of the prices before any coupon. What coupons take together from a line, or
+from the shipping, is never more than it costs. Of all sets of coupons that may be used together that one is applied
+which takes off the most. ``docs/coupon-rules.md`` says it for shops.
+
+With n coupons and m lines it takes O(2^n · n · m) at most. Where no two coupons want the same money, two sets are
+looked at: O(n · m).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from datetime import UTC, datetime
+from decimal import ROUND_FLOOR, Decimal
+from itertools import pairwise
+from typing import Any
 
 from recommender.rules.basket import Basket
-from recommender.rules.offer import Offer
-from recommender.rules.refusal import Refusal
+from recommender.rules.discount import Discount, discount_alone
+from recommender.rules.distribution import Claim, lay
+from recommender.rules.offer import DiscountType, Offer
+from recommender.rules.refusal import Refusal, RefusalCode
 
 MOST_COUPONS = 8
 
@@ -41,7 +55,145 @@ class Outcome:
 def price(basket: Basket, offers: Iterable[Offer]) -> Outcome:
     """What the coupons, all of which the shopper may use, take off the basket together: the most that is possible.
 
+    Of sets that take off the same the one of fewest coupons is applied, then the one whose coupons end sooner, then the
+    one whose identifiers come first.
+
     Raises:
         ValueError: more than ``MOST_COUPONS`` coupons, or one of them twice.
     """
-    raise NotImplementedError
+    asked = sorted(offers, key=lambda offer: offer.coupon_id)
+    if len(asked) > MOST_COUPONS:
+        raise ValueError(f"coupons: expected at most {MOST_COUPONS}, not {len(asked)}.")
+    for one, other in pairwise(asked):
+        if one.coupon_id == other.coupon_id:
+            raise ValueError(f"coupon {one.coupon_id}: expected once, not twice.")
+    discounts, refused = [], []
+    for offer in asked:
+        found = discount_alone(offer, basket)
+        if isinstance(found, Refusal):
+            refused.append(found)
+        else:
+            discounts.append(found)
+    chosen = _choose(discounts, basket)
+    for discount in discounts:
+        if discount not in chosen:
+            code, facts = _explain(discount, chosen, basket)
+            refused.append(Refusal(discount.offer.coupon_id, code, facts))
+    applied = [_in_money(discount, basket) for discount in _combine(chosen, basket)]
+    return Outcome(
+        tuple(sorted(applied, key=lambda each: each.coupon_id)),
+        tuple(sorted(refused, key=lambda each: each.coupon_id)),
+    )
+
+
+def _in_money(discount: Discount, basket: Basket) -> Applied:
+    return Applied(
+        coupon_id=discount.offer.coupon_id,
+        discount=basket.in_money(discount.total),
+        by_line={basket.lines[place].line_id: basket.in_money(units) for place, units in discount.by_place.items()},
+        shipping_discount=basket.in_money(discount.shipping),
+    )
+
+
+# Which coupons
+
+Coupons = tuple[Discount, ...]
+
+
+def _choose(discounts: Sequence[Discount], basket: Basket) -> Coupons:
+    """The set that takes off the most. More coupons that may be used together never take off less."""
+    allowed = _list_allowed(discounts, basket)
+    greatest = max((_total(allowed[mask], basket) for mask in _maximal(allowed)), default=0)
+    enough = [coupons for coupons in allowed.values() if sum(each.total for each in coupons) >= greatest]
+    return next((coupons for coupons in sorted(enough, key=_preference) if _total(coupons, basket) == greatest), ())
+
+
+def _list_allowed(discounts: Sequence[Discount], basket: Basket) -> dict[int, Coupons]:
+    """The sets that may be used together, by the bits of their members."""
+    allowed = {}
+    for mask in range(1, 1 << len(discounts)):
+        coupons = tuple(discount for place, discount in enumerate(discounts) if mask >> place & 1)
+        if len(coupons) == 1 or _may_be_combined(coupons, basket):
+            allowed[mask] = coupons
+    return allowed
+
+
+def _maximal(allowed: Mapping[int, Coupons]) -> list[int]:
+    """Those to which no other coupon may be added. Whatever may be used together may be with fewer as well."""
+    bits = [mask for mask, coupons in allowed.items() if len(coupons) == 1]
+    return [mask for mask in allowed if not any(not mask & bit and mask | bit in allowed for bit in bits)]
+
+
+def _may_be_combined(coupons: Coupons, basket: Basket) -> bool:
+    if not all(each.offer.stackable for each in coupons):
+        return False
+    groups = [each.offer.exclusion_group for each in coupons if each.offer.exclusion_group]
+    return len(groups) == len(set(groups)) and _find_short_budget(coupons, basket) is None
+
+
+def _find_short_budget(coupons: Coupons, basket: Basket) -> str | None:
+    """The first campaign whose budget does not pay for its coupons, each as by itself."""
+    totals: dict[str, int] = defaultdict(int)
+    for each in coupons:
+        offer = each.offer
+        if offer.campaign_id and offer.campaign_budget_left is not None:
+            totals[offer.campaign_id] += each.total
+            if basket.in_units(offer.campaign_budget_left, ROUND_FLOOR) < totals[offer.campaign_id]:
+                return offer.campaign_id
+    return None
+
+
+def _preference(coupons: Coupons) -> tuple[int, list[tuple[datetime, str]]]:
+    never = datetime.max.replace(tzinfo=UTC)
+    return len(coupons), sorted((each.offer.ends_at or never, each.offer.coupon_id) for each in coupons)
+
+
+def _explain(discount: Discount, chosen: Coupons, basket: Basket) -> tuple[RefusalCode, dict[str, Any]]:
+    """Why a coupon that would take something off is not among those that are applied."""
+    others = [each.offer.coupon_id for each in chosen]
+    if not all(each.offer.stackable for each in (discount, *chosen)):
+        return RefusalCode.NOT_STACKABLE, {"others": others}
+    for each in chosen:
+        if each.offer.exclusion_group and each.offer.exclusion_group == discount.offer.exclusion_group:
+            return RefusalCode.EXCLUSION_GROUP, {"others": [each.offer.coupon_id]}
+    if _find_short_budget((*chosen, discount), basket) is not None:
+        return RefusalCode.CAMPAIGN_BUDGET, {}
+    return RefusalCode.NOTHING_LEFT, {"others": others}
+
+
+# What they take off together
+
+_ORDER = list(DiscountType)
+
+
+def _total(coupons: Coupons, basket: Basket) -> int:
+    return sum(each.total for each in _combine(coupons, basket))
+
+
+def _combine(coupons: Coupons, basket: Basket) -> list[Discount]:
+    """What each takes off when they are used together, in the order in which they take off.
+
+    That is by discount type; of amounts those come first that are for the least of the basket.
+    """
+
+    def order(discount: Discount) -> tuple[int, int, str]:
+        offer = discount.offer
+        room = sum(basket.amounts[place] for place in discount.places)
+        by_amount = offer.discount_type is DiscountType.AMOUNT
+        return _ORDER.index(offer.discount_type), room if by_amount else 0, offer.coupon_id  # type: ignore[arg-type]
+
+    ordered = sorted(coupons, key=order)
+    left, shipping_left = list(basket.amounts), basket.shipping_units
+    combined = []
+    for each in ordered:
+        if each.offer.discount_type is DiscountType.AMOUNT:
+            continue
+        taken = {place: min(units, left[place]) for place, units in each.by_place.items() if left[place]}
+        for place, units in taken.items():
+            left[place] -= units
+        shipping = min(each.shipping, shipping_left)
+        shipping_left -= shipping
+        combined.append(Discount(each.offer, each.places, taken, shipping))
+    amounts = [each for each in ordered if each.offer.discount_type is DiscountType.AMOUNT]
+    laid = lay([Claim(each.total, each.places) for each in amounts], left)
+    return combined + [Discount(each.offer, each.places, taken) for each, taken in zip(amounts, laid, strict=True)]

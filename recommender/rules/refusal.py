@@ -23,9 +23,9 @@ class RefusalCode(StrEnum):
     GROUP_NOT_FULL = "group_not_full"  # missing, closes_at
     GROUP_NOT_FILLED = "group_not_filled_in_time"  # size, closed_at
     SHOPPER_LIMIT = "shopper_limit_reached"  # limit
-    DAY_LIMIT = "day_limit_reached"  # limit, again_at
-    WEEK_LIMIT = "week_limit_reached"  # limit, again_at
     MONTH_LIMIT = "month_limit_reached"  # limit, again_at
+    WEEK_LIMIT = "week_limit_reached"  # limit, again_at
+    DAY_LIMIT = "day_limit_reached"  # limit, again_at
     TOTAL_LIMIT = "total_limit_reached"  # limit
     # By the basket
     NO_TARGET = "nothing_it_is_for"
@@ -38,7 +38,7 @@ class RefusalCode(StrEnum):
     # By the other coupons
     NOT_STACKABLE = "not_combinable"  # others
     EXCLUSION_GROUP = "one_of_its_group"  # group, other
-    OTHERS_GIVE_MORE = "others_give_more"  # others
+    NOTHING_LEFT = "nothing_left_to_take_off"  # others
 
 
 @dataclass(frozen=True, slots=True)
