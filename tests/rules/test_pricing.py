@@ -219,6 +219,17 @@ def test_a_coupon_that_adds_nothing_is_kept_for_another_time() -> None:
     assert refused(made, *asked) == {"more": ("nothing_left_to_take_off", {"others": ["all"]})}
 
 
+def test_of_sets_that_save_the_same_the_one_of_fewest_coupons() -> None:
+    made = basket(line("a", "10.00"))
+    small = [amount(f"s{number}", "2", stackable=True) for number in range(6)]
+    assert list(applied(made, *small)) == ["s0", "s1", "s2", "s3", "s4"]
+    assert list(applied(made, *small, amount("half", "6", stackable=True))) == ["half", "s0", "s1"]
+    group = {"stackable": True, "exclusion_group": "g"}
+    pair = [amount("x", "7", **group), amount("y", "6", **group)]
+    assert list(applied(made, *small[:5], *pair)) == ["s0", "s1", "x"]
+    assert list(applied(made, *small, amount("z", "10"))) == ["z"]
+
+
 def test_of_equals_the_one_that_ends_sooner_then_the_first_by_its_identifier() -> None:
     made = basket(line("a", "10.00"))
     soon, later = (datetime(2024, 3, day, tzinfo=UTC) for day in (1, 2))
