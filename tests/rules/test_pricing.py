@@ -167,6 +167,17 @@ def test_percents_are_of_the_price_before_any_coupon() -> None:
     }
 
 
+def test_coupons_together_take_no_more_than_a_line_or_the_shipping_costs() -> None:
+    made = basket(line("a", "10.00"), line("b", "10.00"), shipping="4.90")
+    whole, on_b = percent("whole", "60", stackable=True), percent("x", "70", stackable=True, targets=products("b"))
+    assert applied(made, whole, on_b) == {"whole": {"a": "6.00", "b": "6.00"}, "x": {"b": "4.00"}}
+    got = buy_get("got", 1, 1, stackable=True)
+    assert applied(made, whole, got) == {"got": {"b": "10.00"}, "whole": {"a": "6.00"}}
+    parts = [free_shipping(name, max_discount="3", stackable=True) for name in ("f", "g", "h")]
+    assert applied(made, *parts) == {"f": {"": "3.00"}, "g": {"": "1.90"}}
+    assert refused(made, *parts) == {"h": ("nothing_left_to_take_off", {"others": ["f", "g"]})}
+
+
 def test_each_kind_in_its_turn() -> None:
     """Three for two, then 10 % of the prices, then an amount, then the shipping."""
     made = basket(line("a", "6.00", "2"), line("b", "3.00"), shipping="2.50")
