@@ -33,25 +33,10 @@ class Discount:
 
 def discount_alone(offer: Offer, basket: Basket) -> Discount | Refusal:
     """What a coupon takes off as if there was no other, or why nothing."""
-    if not offer.has_terms:
-        return Refusal(offer.coupon_id, RefusalCode.TERMS_UNKNOWN)
     places = tuple(place for place, line in enumerate(basket.lines) if line.quantity > 0 and offer.targets.hold(line))
-    if not places:
-        return Refusal(offer.coupon_id, RefusalCode.NO_TARGET)
-    spend = sum(basket.amounts[place] for place in places)
-    needed = 0 if offer.min_spend is None else basket.in_units(offer.min_spend, ROUND_CEILING)
-    if spend < needed:
-        facts = {"min_spend": needed, "spend": spend, "missing": needed - spend}
-        return Refusal(
-            offer.coupon_id, RefusalCode.MIN_SPEND, {name: basket.in_money(units) for name, units in facts.items()}
-        )
-    if offer.discount_type is DiscountType.BUY_X_GET_Y:
-        items = sum(int(basket.lines[place].quantity) for place in places)
-        assert offer.buy_quantity  # it has terms
-        if items <= offer.buy_quantity:
-            return Refusal(
-                offer.coupon_id, RefusalCode.TOO_FEW_ITEMS, {"needed": offer.buy_quantity + 1, "items": items}
-            )
+    refused = _refuse_by_basket(offer, basket, places)
+    if refused is not None:
+        return refused
     discount = _discount(offer, basket, places)
     if not discount.total:
         return Refusal(offer.coupon_id, RefusalCode.NOTHING_TO_TAKE_OFF)
@@ -62,6 +47,25 @@ def discount_alone(offer: Offer, basket: Basket) -> Discount | Refusal:
         if left is not None and basket.in_units(left, ROUND_FLOOR) < discount.total:
             return Refusal(offer.coupon_id, code)
     return discount
+
+
+def _refuse_by_basket(offer: Offer, basket: Basket, places: tuple[int, ...]) -> Refusal | None:
+    if not offer.has_terms:
+        return Refusal(offer.coupon_id, RefusalCode.TERMS_UNKNOWN)
+    if not places:
+        return Refusal(offer.coupon_id, RefusalCode.NO_TARGET)
+    if offer.min_spend is not None:
+        needed, spend = basket.in_units(offer.min_spend, ROUND_CEILING), sum(basket.amounts[place] for place in places)
+        if spend < needed:
+            told = {"min_spend": needed, "spend": spend, "missing": needed - spend}
+            facts = {name: basket.in_money(units) for name, units in told.items()}
+            return Refusal(offer.coupon_id, RefusalCode.MIN_SPEND, facts)
+    if offer.discount_type is DiscountType.BUY_X_GET_Y:
+        assert offer.buy_quantity  # it has terms
+        needed, items = offer.buy_quantity + 1, sum(int(basket.lines[place].quantity) for place in places)
+        if items < needed:
+            return Refusal(offer.coupon_id, RefusalCode.TOO_FEW_ITEMS, {"needed": needed, "items": items})
+    return None
 
 
 def _discount(offer: Offer, basket: Basket, places: tuple[int, ...]) -> Discount:

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 def apportion(total: int, weights: Sequence[int]) -> list[int]:
-    """Share ``total`` in proportion to ``weights``, by largest remainder; of equal remainders the first is served first.
+    """Share ``total`` in proportion to ``weights``, by largest remainder; of equal remainders the first comes first.
 
     ``total`` is at most the sum of the weights. Then no share is above its weight.
     """
@@ -83,7 +84,7 @@ def _find_path(start: int, claims: Sequence[Claim], laid: list[dict[int, int]], 
 
 
 def _shift(path: _Path, most: int, laid: list[dict[int, int]], left: list[int]) -> None:
-    given_up = [(claim, place) for (_before, place), (claim, _place) in zip(path, path[1:], strict=False)]
+    given_up = [(claim, place) for (_before, place), (claim, _place) in pairwise(path)]
     last = path[-1][1]
     amount = min(most, left[last], *(laid[claim][place] for claim, place in given_up))
     for claim, place in path:

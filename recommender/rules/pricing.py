@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_FLOOR, Decimal
 from itertools import pairwise
-from typing import Any
 
 from recommender.rules.basket import Basket
 from recommender.rules.discount import Discount, discount_alone
@@ -75,11 +74,9 @@ def price(basket: Basket, offers: Iterable[Offer]) -> Outcome:
         else:
             discounts.append(found)
     chosen = _choose(discounts, basket)
-    for discount in discounts:
-        if discount not in chosen:
-            code, facts = _explain(discount, chosen, basket)
-            refused.append(Refusal(discount.offer.coupon_id, code, facts))
     applied = [_in_money(discount, basket) for discount in _combine(chosen, basket)]
+    accepted = {each.coupon_id for each in applied}
+    refused += [_explain(each, chosen, basket) for each in discounts if each.offer.coupon_id not in accepted]
     return Outcome(
         tuple(sorted(applied, key=lambda each: each.coupon_id)),
         tuple(sorted(refused, key=lambda each: each.coupon_id)),
@@ -128,19 +125,19 @@ def _may_be_combined(coupons: Coupons, basket: Basket) -> bool:
     if not all(each.offer.stackable for each in coupons):
         return False
     groups = [each.offer.exclusion_group for each in coupons if each.offer.exclusion_group]
-    return len(groups) == len(set(groups)) and _find_short_budget(coupons, basket) is None
+    return len(groups) == len(set(groups)) and _is_paid_for(coupons, basket)
 
 
-def _find_short_budget(coupons: Coupons, basket: Basket) -> str | None:
-    """The first campaign whose budget does not pay for its coupons, each as by itself."""
+def _is_paid_for(coupons: Coupons, basket: Basket) -> bool:
+    """Whether the budget of each campaign pays for its coupons, each as by itself."""
     totals: dict[str, int] = defaultdict(int)
     for each in coupons:
         offer = each.offer
         if offer.campaign_id and offer.campaign_budget_left is not None:
             totals[offer.campaign_id] += each.total
             if basket.in_units(offer.campaign_budget_left, ROUND_FLOOR) < totals[offer.campaign_id]:
-                return offer.campaign_id
-    return None
+                return False
+    return True
 
 
 def _preference(coupons: Coupons) -> tuple[int, list[tuple[datetime, str]]]:
@@ -148,17 +145,18 @@ def _preference(coupons: Coupons) -> tuple[int, list[tuple[datetime, str]]]:
     return len(coupons), sorted((each.offer.ends_at or never, each.offer.coupon_id) for each in coupons)
 
 
-def _explain(discount: Discount, chosen: Coupons, basket: Basket) -> tuple[RefusalCode, dict[str, Any]]:
-    """Why a coupon that would take something off is not among those that are applied."""
+def _explain(discount: Discount, chosen: Coupons, basket: Basket) -> Refusal:
+    """Why a coupon that would take something off by itself is not among those that are applied."""
+    coupon_id, group = discount.offer.coupon_id, discount.offer.exclusion_group
     others = [each.offer.coupon_id for each in chosen]
     if not all(each.offer.stackable for each in (discount, *chosen)):
-        return RefusalCode.NOT_STACKABLE, {"others": others}
-    for each in chosen:
-        if each.offer.exclusion_group and each.offer.exclusion_group == discount.offer.exclusion_group:
-            return RefusalCode.EXCLUSION_GROUP, {"others": [each.offer.coupon_id]}
-    if _find_short_budget((*chosen, discount), basket) is not None:
-        return RefusalCode.CAMPAIGN_BUDGET, {}
-    return RefusalCode.NOTHING_LEFT, {"others": others}
+        return Refusal(coupon_id, RefusalCode.NOT_STACKABLE, {"others": others})
+    of_group = [each.offer.coupon_id for each in chosen if group and each.offer.exclusion_group == group]
+    if of_group:
+        return Refusal(coupon_id, RefusalCode.EXCLUSION_GROUP, {"others": of_group})
+    if not _is_paid_for((*chosen, discount), basket):
+        return Refusal(coupon_id, RefusalCode.CAMPAIGN_BUDGET)
+    return Refusal(coupon_id, RefusalCode.NOTHING_LEFT, {"others": others})
 
 
 # What they take off together

@@ -37,7 +37,7 @@ class RefusalCode(StrEnum):
     CAMPAIGN_BUDGET = "campaign_budget_used_up"
     # By the other coupons
     NOT_STACKABLE = "not_combinable"  # others
-    EXCLUSION_GROUP = "one_of_its_group"  # group, other
+    EXCLUSION_GROUP = "one_of_its_group"  # others
     NOTHING_LEFT = "nothing_left_to_take_off"  # others
 
 
