@@ -45,6 +45,11 @@ class Reservation(models.Model):
     basket_digest = models.CharField(
         _("basket digest"), max_length=64, help_text=_("SHA-256 of the basket that the discount was reckoned for.")
     )
+    lines = models.JSONField(
+        _("lines"),
+        encoder=DjangoJSONEncoder,
+        help_text=_("The lines of the basket: how many pieces of each, and how many came back."),
+    )
     created_at = models.DateTimeField(_("reserved at"), db_index=True)
     expires_at = models.DateTimeField(_("holds until"))
     confirmed_at = models.DateTimeField(_("confirmed at"), null=True)
@@ -121,7 +126,7 @@ class ReservationCoupon(models.Model):
     lines = models.JSONField(
         _("lines"),
         encoder=DjangoJSONEncoder,
-        help_text=_("What is taken off each line, and how many pieces of it came back."),
+        help_text=_("What it takes off each line."),
     )
     counted_at = models.DateTimeField(_("counted at"), help_text=_("The day, week and month that its use counts in."))
     held_uses = models.PositiveSmallIntegerField(_("uses held"))

@@ -15,8 +15,9 @@ from recommender.models.jobs import Job
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 CODES_AT_MOST = 10_000_000
 LEAST_LENGTH, MOST_LENGTH = 10, 24
-_LOOK_ALIKE = str.maketrans({"I": "1", "L": "1", "O": "0"})
-_SEPARATORS = str.maketrans({character: None for character in " \t-_.·"})
+#: What people put between the characters of a code.
+SEPARATORS = " -_."
+LOOK_ALIKES = {"I": "1", "L": "1", "O": "0"}
 
 
 def normalise_code(entered: str) -> str:
@@ -24,16 +25,14 @@ def normalise_code(entered: str) -> str:
 
     Full-width characters, as Chinese keyboards give them, are taken for what they show. Letters I and L are 1, O is 0.
     """
-    text = unicodedata.normalize("NFKC", entered).translate(_SEPARATORS).upper()
-    return text.translate(_LOOK_ALIKE)
+    text = unicodedata.normalize("NFKC", entered).strip().upper()
+    return text.translate(str.maketrans({**LOOK_ALIKES, **dict.fromkeys(SEPARATORS, None)}))
 
 
 class CodeBatch(models.Model):
     """Unique codes of a coupon, made by a job. Each holds once."""
 
-    coupon = models.ForeignKey(
-        Coupon, verbose_name=_("coupon"), on_delete=models.PROTECT, related_name="code_batches"
-    )
+    coupon = models.ForeignKey(Coupon, verbose_name=_("coupon"), on_delete=models.PROTECT, related_name="code_batches")
     count = models.PositiveIntegerField(
         _("how many"),
         validators=[MinValueValidator(1), MaxValueValidator(CODES_AT_MOST)],

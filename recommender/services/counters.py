@@ -8,7 +8,7 @@ A counter that is not there yet is made by counting, so that history which was l
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -17,7 +17,8 @@ from zoneinfo import ZoneInfo
 
 from django.db import connection, models, transaction
 from django.db.models import Count, F, Q, QuerySet, Sum, Value
-from django.db.models.functions import Coalesce
+from django.db.models.expressions import CombinedExpression
+from django.db.models.functions import Coalesce, Round
 
 from recommender.models import (
     Campaign,
@@ -32,16 +33,28 @@ from recommender.models import (
 )
 from recommender.rules.eligibility import Uses
 from recommender.rules.periods import Period, first_day, next_start
+from recommender.rules.refusal import RefusalCode
 
 Span = ShopperCounter.Period
 NOTHING = Decimal(0)
-ROWS_AT_ONCE = 500
+_DECIMALS = 3  # of money, as the tables hold it
+RECOUNTED_AT_ONCE = 500
 #: Which column of a coupon limits a shopper's uses in which period.
 SHOPPER_LIMITS = {
     Span.EVER: "per_shopper_limit",
     Span.DAY: "per_day_limit",
     Span.WEEK: "per_week_limit",
     Span.MONTH: "per_month_limit",
+}
+#: The code by which it is told that a limit or a budget is in the way.
+REACHED = {
+    "per_shopper_limit": RefusalCode.SHOPPER_LIMIT.value,
+    "per_day_limit": RefusalCode.DAY_LIMIT.value,
+    "per_week_limit": RefusalCode.WEEK_LIMIT.value,
+    "per_month_limit": RefusalCode.MONTH_LIMIT.value,
+    "total_limit": RefusalCode.TOTAL_LIMIT.value,
+    "budget": RefusalCode.BUDGET.value,
+    "campaign_budget": RefusalCode.CAMPAIGN_BUDGET.value,
 }
 
 
@@ -92,6 +105,7 @@ class Counted:
     coupons: dict[int, CouponCounter]
     campaigns: dict[int, CampaignCounter]
     shoppers: dict[tuple[int, int, date], dict[Span, ShopperCounter]] = field(default_factory=dict)
+    disregarded: list[Use] = field(default_factory=list)
 
 
 def lock_counters(*, coupons: Collection[int], campaigns: Collection[int]) -> Counted:
@@ -137,6 +151,11 @@ def uses_of(counted: Counted, *, coupon: Coupon, shopper_id: int, at: datetime) 
     """How often a coupon was used, by all, and by a shopper in the periods that its limits ask for."""
     rows = _shopper_rows(counted, coupon, shopper_id, at)
     by_span = {span: rows[span].uses if span in rows else 0 for span in SHOPPER_LIMITS}
+    for use in counted.disregarded:
+        if (use.coupon.pk, use.shopper_id) == (coupon.pk, shopper_id):
+            for span in rows:
+                if _starts_on(span, use.at, counted.zone) == _starts_on(span, at, counted.zone):
+                    by_span[span] -= use.shopper_uses
     return Uses(
         total=counted.coupons[coupon.pk].uses,
         shopper=by_span[Span.EVER],
@@ -144,6 +163,16 @@ def uses_of(counted: Counted, *, coupon: Coupon, shopper_id: int, at: datetime) 
         week=by_span[Span.WEEK],
         month=by_span[Span.MONTH],
     )
+
+
+def disregard(counted: Counted, *, use: Use) -> None:
+    """Take a use as free in figures that are only read."""
+    assert not counted.held
+    counted.coupons[use.coupon.pk].uses -= use.stock
+    counted.coupons[use.coupon.pk].spent -= use.amount
+    if use.campaign is not None and use.campaign.pk in counted.campaigns:
+        counted.campaigns[use.campaign.pk].spent -= use.amount
+    counted.disregarded.append(use)
 
 
 def take(counted: Counted, *, use: Use) -> None:
@@ -165,7 +194,7 @@ def take(counted: Counted, *, use: Use) -> None:
 
 def give_back(counted: Counted, *, use: Use) -> None:
     """Count a use, of which the counters are held, no longer."""
-    CouponCounter.objects.filter(coupon=use.coupon).update(uses=F("uses") - use.stock, spent=F("spent") - use.amount)
+    CouponCounter.objects.filter(coupon=use.coupon).update(uses=F("uses") - use.stock, spent=_money(F("spent") - use.amount))
     counter = counted.coupons[use.coupon.pk]
     counter.uses -= use.stock
     counter.spent -= use.amount
@@ -178,13 +207,13 @@ def give_back(counted: Counted, *, use: Use) -> None:
         for key in [key for key in counted.shoppers if key[:2] == (use.coupon.pk, use.shopper_id)]:
             del counted.shoppers[key]
     if use.campaign is not None and use.amount:
-        CampaignCounter.objects.filter(campaign=use.campaign).update(spent=F("spent") - use.amount)
+        CampaignCounter.objects.filter(campaign=use.campaign).update(spent=_money(F("spent") - use.amount))
         counted.campaigns[use.campaign.pk].spent -= use.amount
 
 
 def _take_of_coupon(use: Use) -> None:
     row = CouponCounter.objects.filter(coupon=use.coupon)
-    changes: dict[str, Any] = {"uses": F("uses") + use.stock, "spent": F("spent") + use.amount}
+    changes: dict[str, Any] = {"uses": F("uses") + use.stock, "spent": _money(F("spent") + use.amount)}
     within_limit = within_budget = row
     if use.stock:
         changes["ceiling"] = use.coupon.total_limit
@@ -214,8 +243,13 @@ def _take_of_campaign(use: Use) -> None:
     row = CampaignCounter.objects.filter(campaign=use.campaign)
     if use.campaign.budget is not None:
         row = row.filter(spent__lte=use.campaign.budget - use.amount)
-    if not row.update(spent=F("spent") + use.amount, spent_ceiling=use.campaign.budget):
+    if not row.update(spent=_money(F("spent") + use.amount), spent_ceiling=use.campaign.budget):
         raise LimitReached(use.coupon, "campaign_budget")
+
+
+def _money(amount: CombinedExpression) -> Round:
+    """An amount that the database reckons. SQLite does it in binary, which would leave crumbs in the last digits."""
+    return Round(amount, precision=_DECIMALS)
 
 
 # Rows that are there, and rows to be made
@@ -224,7 +258,8 @@ def _take_of_campaign(use: Use) -> None:
 def _locked(model: type[models.Model], column: str, keys: Collection[int]) -> list[Any]:
     if not keys:
         return []
-    return list(model._default_manager.select_for_update(no_key=True).filter(**{f"{column}__in": keys}).order_by(column))
+    rows = model._default_manager.filter(**{f"{column}__in": keys}).order_by(column)
+    return list(rows.select_for_update(no_key=True))
 
 
 def _make_missing(model: type[models.Model], column: str, keys: Collection[int], count: Any) -> None:
@@ -299,7 +334,7 @@ def _add(counts: dict[int, dict[str, Any]], rows: QuerySet, by: str, uses: Any, 
     sums = {"counted_spent": spent} | ({"counted_uses": uses} if uses is not None else {})
     for row in rows.order_by().values(by).annotate(**sums):
         count = counts[row[by]]
-        count["spent"] += row["counted_spent"] or NOTHING
+        count["spent"] += round(row["counted_spent"] or NOTHING, _DECIMALS)
         if uses is not None:
             count["uses"] += row["counted_uses"] or 0
 
@@ -338,50 +373,70 @@ def recount(*, coupons: Collection[int], campaigns: Collection[int], mend: bool 
     Counters that are missing are made. With ``mend`` those that differ are set right, all in one transaction, in which
     nobody else uses these coupons.
     """
-    differences: list[Difference] = []
+    wrong: list[_Wrong] = []
     with transaction.atomic():
         counted = lock_counters(coupons=coupons, campaigns=campaigns)
         counts = _count_coupons(coupons)
         names = dict(Coupon.objects.filter(pk__in=coupons).values_list("pk", "coupon_id"))
-        for key, coupon_row in counted.coupons.items():
-            _compare(differences, f"coupon {names[key]}", coupon_row, counts[key], ("uses", "spent"), mend)
+        for key, counter in counted.coupons.items():
+            wrong += _find_wrong(f"coupon {names[key]}", counter, counts[key])
         for row in ShopperCounter.objects.filter(coupon__in=coupons).select_related("coupon", "shopper").order_by("pk"):
             at = datetime.combine(row.starts_on, time.min, tzinfo=counted.zone)
             uses = _count_shopper(row.coupon, row.shopper_id, Span(row.period), at, counted.zone)
-            what = f"coupon {row.coupon.coupon_id}, shopper {row.shopper.shopper_id}, {row.period} {row.starts_on}"
-            _compare(differences, what, row, {"uses": uses}, ("uses",), mend)
+            since = "" if row.period == Span.EVER else f", {row.period} of {row.starts_on}"
+            what = f"coupon {row.coupon.coupon_id}, shopper {row.shopper.shopper_id}{since}"
+            wrong += _find_wrong(what, row, {"uses": uses})
         spent = _count_campaigns(campaigns)
         ids = dict(Campaign.objects.filter(pk__in=campaigns).values_list("pk", "campaign_id"))
-        for key, campaign_row in counted.campaigns.items():
-            _compare(differences, f"campaign {ids[key]}", campaign_row, spent[key], ("spent",), mend)
+        for key, of_campaign in counted.campaigns.items():
+            wrong += _find_wrong(f"campaign {ids[key]}", of_campaign, spent[key])
+        if mend:
+            for each in wrong:
+                each.mend()
+    return [each.difference for each in wrong]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wrong:
+    row: models.Model
+    column: str
+    difference: Difference
+
+    def mend(self) -> None:
+        # History may bring more than a limit allows: only the next use is held to it again.
+        ceiling = {"uses": "ceiling", "spent": "spent_ceiling"}[self.column]
+        rows = type(self.row)._default_manager.filter(pk=self.row.pk)
+        rows.update(**{self.column: self.difference.rows, ceiling: None})
+
+
+def _find_wrong(what: str, row: models.Model, counts: Mapping[str, Any]) -> list[_Wrong]:
+    return [
+        _Wrong(row, column, Difference(f"{what}: {column}", getattr(row, column), right))
+        for column, right in counts.items()
+        if getattr(row, column) != right
+    ]
+
+
+def recount_many(*, coupons: Collection[int], campaigns: Collection[int], mend: bool = True) -> list[Difference]:
+    """As :func:`recount`, some at a time: a list of parameters is not without end."""
+    differences: list[Difference] = []
+    for keys in _in_parts(coupons):
+        differences += recount(coupons=keys, campaigns=(), mend=mend)
+    for keys in _in_parts(campaigns):
+        differences += recount(coupons=(), campaigns=keys, mend=mend)
     return differences
 
 
-def _compare(
-    differences: list[Difference],
-    what: str,
-    row: models.Model,
-    counts: Mapping[str, Any],
-    columns: Iterable[str],
-    mend: bool,
-) -> None:
-    wrong = {column: counts[column] for column in columns if getattr(row, column) != counts[column]}
-    for column, right in wrong.items():
-        differences.append(Difference(f"{what}: {column}", getattr(row, column), right))
-    if wrong and mend:
-        # What there is may be above a limit, when history brought it: the next use is held to the limit again.
-        ceilings = {"uses": "ceiling", "spent": "spent_ceiling"}
-        model = type(row)
-        model._default_manager.filter(pk=row.pk).update(**wrong, **{ceilings[column]: None for column in wrong})
+def _in_parts(keys: Collection[int]) -> Iterator[list[int]]:
+    in_order = sorted(keys)
+    for start in range(0, len(in_order), RECOUNTED_AT_ONCE):
+        yield in_order[start : start + RECOUNTED_AT_ONCE]
 
 
 def recount_all(*, mend: bool) -> list[Difference]:
-    """Compare every counter, some coupons at a time, so that nobody waits long."""
-    differences: list[Difference] = []
-    coupons = list(CouponCounter.objects.order_by("coupon").values_list("coupon", flat=True))
-    for start in range(0, len(coupons), ROWS_AT_ONCE):
-        differences += recount(coupons=coupons[start : start + ROWS_AT_ONCE], campaigns=(), mend=mend)
-    campaigns = list(CampaignCounter.objects.order_by("campaign").values_list("campaign", flat=True))
-    for start in range(0, len(campaigns), ROWS_AT_ONCE):
-        differences += recount(coupons=(), campaigns=campaigns[start : start + ROWS_AT_ONCE], mend=mend)
-    return differences
+    """Compare every counter. Nobody waits longer than for some of them."""
+    return recount_many(
+        coupons=list(CouponCounter.objects.values_list("coupon_id", flat=True)),
+        campaigns=list(CampaignCounter.objects.values_list("campaign_id", flat=True)),
+        mend=mend,
+    )

@@ -41,7 +41,7 @@ def redeem_coupon(
 
     The same shopper, coupon, time and order (and campaign, where one is given) are the same use: the first is returned
     with ``False`` and nothing changes, even when the coupon is closed or used up by now. A new use must fall into the
-    coupon's window and into that of a campaign that holds it, and keep the limits and budgets, however many ask at once.
+    coupon's window and into that of a campaign that holds it, and keep limits and budgets, however many ask at once.
 
     Without ``campaign_id`` it is the only live campaign that holds the coupon; among several the only one whose
     publication, on show at that moment, offered it to this shopper; else the use is recorded without a campaign.
@@ -52,7 +52,7 @@ def redeem_coupon(
     Raises:
         UnknownReference: no such shopper, coupon, campaign or order.
         RedemptionRefused: ``order_of_another_shopper``, ``coupon_not_open``, ``no_live_campaign``, or the code of the
-            limit or budget that does not allow it (:func:`describe_limit`).
+            limit or budget that does not allow it.
     """
     with transaction.atomic():
         counters.lock_redemptions()
@@ -88,7 +88,7 @@ def redeem_coupon(
         try:
             counters.take(counted, use=use)
         except counters.LimitReached as reached:
-            raise describe_limit(reached, campaign) from reached
+            raise _describe_limit(reached, campaign) from reached
         return (
             Redemption.objects.create(
                 shopper=shopper,
@@ -102,34 +102,19 @@ def redeem_coupon(
         )
 
 
-def describe_limit(reached: counters.LimitReached, campaign: Campaign | None) -> RedemptionRefused:
+def _describe_limit(reached: counters.LimitReached, campaign: Campaign | None) -> RedemptionRefused:
     """The refusal of a use that a limit or a budget does not allow."""
-    code, message = {
-        "per_shopper_limit": (
-            "shopper_limit_reached",
-            _("The shopper used coupon %(id)s as often as one shopper may."),
-        ),
-        "per_day_limit": (
-            "day_limit_reached",
-            _("The shopper used coupon %(id)s as often as one shopper may in a day."),
-        ),
-        "per_week_limit": (
-            "week_limit_reached",
-            _("The shopper used coupon %(id)s as often as one shopper may in a week."),
-        ),
-        "per_month_limit": (
-            "month_limit_reached",
-            _("The shopper used coupon %(id)s as often as one shopper may in a month."),
-        ),
-        "total_limit": ("total_limit_reached", _("Coupon %(id)s is used up.")),
-        "budget": ("budget_used_up", _("The budget of coupon %(id)s does not pay for this use.")),
-        "campaign_budget": (
-            "campaign_budget_used_up",
-            _("The budget of campaign %(campaign)s does not pay for this use."),
-        ),
+    message = {
+        "per_shopper_limit": _("The shopper used coupon %(id)s as often as one shopper may."),
+        "per_day_limit": _("The shopper used coupon %(id)s as often as one shopper may in a day."),
+        "per_week_limit": _("The shopper used coupon %(id)s as often as one shopper may in a week."),
+        "per_month_limit": _("The shopper used coupon %(id)s as often as one shopper may in a month."),
+        "total_limit": _("Coupon %(id)s is used up."),
+        "budget": _("The budget of coupon %(id)s does not pay for this use."),
+        "campaign_budget": _("The budget of campaign %(campaign)s does not pay for this use."),
     }[reached.limit]
     facts = {"id": reached.coupon.coupon_id, "campaign": campaign.campaign_id if campaign else ""}
-    return RedemptionRefused(code, message % facts)
+    return RedemptionRefused(counters.REACHED[reached.limit], message % facts)
 
 
 def find_order(order_id: str | None, shopper: Shopper) -> Order | None:
@@ -183,7 +168,9 @@ def _choose_campaign(wanted: Campaign | None, coupon: Coupon, shopper: Shopper, 
     return candidates[0] if len(candidates) == 1 else None
 
 
-def offering_campaigns(candidates: Iterable[Campaign], coupon: Coupon, shopper: Shopper, at: datetime) -> list[Campaign]:
+def offering_campaigns(
+    candidates: Iterable[Campaign], coupon: Coupon, shopper: Shopper, at: datetime
+) -> list[Campaign]:
     """Those of the campaigns whose publication, on show at a moment, offered the coupon to the shopper."""
     candidates = list(candidates)
     offering = set(
@@ -197,4 +184,3 @@ def offering_campaigns(candidates: Iterable[Campaign], coupon: Coupon, shopper: 
         ).values_list("campaign_id", flat=True)
     )
     return [candidate for candidate in candidates if candidate.pk in offering]
-
