@@ -36,8 +36,16 @@ class CouponAdmin(RemarksMixin, SpreadsheetAdmin):
         (
             _("What it takes off"),
             {
-                "fields": (("discount_type", "discount_value"), ("max_discount", "min_spend")),
-                "description": _("What it is for stands below. A coupon for nothing in particular is for everything."),
+                "fields": (
+                    ("discount_type", "discount_value"),
+                    ("buy_quantity", "get_quantity"),
+                    ("max_discount", "min_spend"),
+                ),
+                "description": _(
+                    "What it is for stands below. A coupon for nothing in particular is for everything. It takes off "
+                    "the lines that it is for and no others, and never more than they cost. “Buy some, get some” needs "
+                    "both quantities: 2 to buy and 1 to get is three for the price of two, the cheapest discounted."
+                ),
             },
         ),
         (
@@ -48,14 +56,50 @@ class CouponAdmin(RemarksMixin, SpreadsheetAdmin):
             },
         ),
         (
+            _("For whom"),
+            {
+                "fields": ("segment", "first_order_only"),
+                "description": _(
+                    "Looked up whenever it is used, so that whoever leaves the segment or orders can no longer use it."
+                ),
+            },
+        ),
+        (
             _("How often, and who pays"),
-            {"fields": (("per_shopper_limit", "total_limit"), ("budget", "funded_by"))},
+            {
+                "fields": (
+                    ("per_shopper_limit", "total_limit"),
+                    ("per_day_limit", "per_week_limit", "per_month_limit"),
+                    ("budget", "funded_by"),
+                ),
+                "description": _(
+                    "Empty: no limit. Days, weeks from Monday and months are those of the shop's clock. A budget is "
+                    "never overdrawn: once what is left does not pay a whole discount, the coupon is refused rather "
+                    "than shortened."
+                ),
+            },
         ),
         (
             _("With other coupons"),
-            {"fields": ("stackable",)},
+            {
+                "fields": (("stackable", "exclusion_group"),),
+                "description": _(
+                    "A coupon that is not stackable is used alone. Of all the coupons of a basket those are used that "
+                    "may be used together and save the shopper the most."
+                ),
+            },
+        ),
+        (
+            _("For groups"),
+            {
+                "fields": (("group_size", "group_hours"),),
+                "description": _(
+                    "Shoppers join a group, and the coupon holds for all of them once the group is full in time."
+                ),
+            },
         ),
     )
+    autocomplete_fields = ("segment",)
     inlines = (CouponTargetInline,)
     change_form_outer_before_template = "admin/recommender/remarks.html"
 

@@ -19,16 +19,17 @@ class Discount:
     Attributes:
         places: the lines that it is for.
         by_place: of each line of which it takes anything. An amount may be laid on its lines otherwise as well.
+        total: with ``shipping``.
     """
 
     offer: Offer
     places: tuple[int, ...]
     by_place: Mapping[int, int] = field(default_factory=dict)
     shipping: int = 0
+    total: int = field(init=False)
 
-    @property
-    def total(self) -> int:
-        return sum(self.by_place.values()) + self.shipping
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "total", sum(self.by_place.values()) + self.shipping)
 
 
 def discount_alone(offer: Offer, basket: Basket) -> Discount | Refusal:

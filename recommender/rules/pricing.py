@@ -4,8 +4,7 @@ Every coupon takes off what its terms say of the prices before any coupon. What 
 from the shipping, is never more than it costs. Of all sets of coupons that may be used together that one is applied
 which takes off the most. ``docs/coupon-rules.md`` says it for shops.
 
-With n coupons and m lines it takes O(2^n · n · m) at most. Where no two coupons want the same money, two sets are
-looked at: O(n · m).
+With n coupons and m lines it takes O(2^n · n · m) at most, and O(n · m) where no two coupons want the same money.
 """
 
 from collections import defaultdict
@@ -73,7 +72,7 @@ def price(basket: Basket, offers: Iterable[Offer]) -> Outcome:
             refused.append(found)
         else:
             discounts.append(found)
-    chosen = _choose(discounts, basket)
+    chosen = _choose(_in_order(discounts, basket), basket)
     applied = [_in_money(discount, basket) for discount in _combine(chosen, basket)]
     accepted = {each.coupon_id for each in applied}
     refused += [_explain(each, chosen, basket) for each in discounts if each.offer.coupon_id not in accepted]
@@ -97,20 +96,27 @@ def _in_money(discount: Discount, basket: Basket) -> Applied:
 Coupons = tuple[Discount, ...]
 
 
-def _choose(discounts: Sequence[Discount], basket: Basket) -> Coupons:
-    """The set that takes off the most. More coupons that may be used together never take off less."""
+def _choose(discounts: Coupons, basket: Basket) -> Coupons:
+    """The set that takes off the most, in the same order. A coupon more, if it may be added, never makes it less."""
+    if not discounts or (_may_be_used(discounts, basket) and _total(discounts, basket) == _sum(discounts)):
+        return discounts  # each takes off all that it could: no fewer do
     allowed = _list_allowed(discounts, basket)
-    greatest = max((_total(allowed[mask], basket) for mask in _maximal(allowed)), default=0)
-    enough = [coupons for coupons in allowed.values() if sum(each.total for each in coupons) >= greatest]
-    return next((coupons for coupons in sorted(enough, key=_preference) if _total(coupons, basket) == greatest), ())
+    greatest = max(_total(allowed[mask], basket) for mask in _maximal(allowed))
+    enough = [coupons for coupons in allowed.values() if _sum(coupons) >= greatest]
+    return next(coupons for coupons in sorted(enough, key=_preference) if _total(coupons, basket) == greatest)
 
 
-def _list_allowed(discounts: Sequence[Discount], basket: Basket) -> dict[int, Coupons]:
+def _sum(coupons: Coupons) -> int:
+    """What they would take off if none met another."""
+    return sum(each.total for each in coupons)
+
+
+def _list_allowed(discounts: Coupons, basket: Basket) -> dict[int, Coupons]:
     """The sets that may be used together, by the bits of their members."""
     allowed = {}
     for mask in range(1, 1 << len(discounts)):
         coupons = tuple(discount for place, discount in enumerate(discounts) if mask >> place & 1)
-        if len(coupons) == 1 or _may_be_combined(coupons, basket):
+        if _may_be_used(coupons, basket):
             allowed[mask] = coupons
     return allowed
 
@@ -121,7 +127,9 @@ def _maximal(allowed: Mapping[int, Coupons]) -> list[int]:
     return [mask for mask in allowed if not any(not mask & bit and mask | bit in allowed for bit in bits)]
 
 
-def _may_be_combined(coupons: Coupons, basket: Basket) -> bool:
+def _may_be_used(coupons: Coupons, basket: Basket) -> bool:
+    if len(coupons) == 1:
+        return True
     if not all(each.offer.stackable for each in coupons):
         return False
     groups = [each.offer.exclusion_group for each in coupons if each.offer.exclusion_group]
@@ -161,7 +169,19 @@ def _explain(discount: Discount, chosen: Coupons, basket: Basket) -> Refusal:
 
 # What they take off together
 
-_ORDER = list(DiscountType)
+_TYPES = list(DiscountType)
+
+
+def _in_order(discounts: Sequence[Discount], basket: Basket) -> Coupons:
+    """In the order in which they take off: by type, of amounts those first that are for the least of the basket."""
+
+    def order(discount: Discount) -> tuple[int, int, str]:
+        by_amount = discount.offer.discount_type is DiscountType.AMOUNT
+        room = sum(basket.amounts[place] for place in discount.places) if by_amount else 0
+        assert discount.offer.discount_type  # it has terms
+        return _TYPES.index(discount.offer.discount_type), room, discount.offer.coupon_id
+
+    return tuple(sorted(discounts, key=order))
 
 
 def _total(coupons: Coupons, basket: Basket) -> int:
@@ -169,22 +189,12 @@ def _total(coupons: Coupons, basket: Basket) -> int:
 
 
 def _combine(coupons: Coupons, basket: Basket) -> list[Discount]:
-    """What each takes off when they are used together, in the order in which they take off.
-
-    That is by discount type; of amounts those come first that are for the least of the basket.
-    """
-
-    def order(discount: Discount) -> tuple[int, int, str]:
-        offer = discount.offer
-        room = sum(basket.amounts[place] for place in discount.places)
-        by_amount = offer.discount_type is DiscountType.AMOUNT
-        return _ORDER.index(offer.discount_type), room if by_amount else 0, offer.coupon_id  # type: ignore[arg-type]
-
-    ordered = sorted(coupons, key=order)
+    """What each takes off when they are used together; they come in their order."""
     left, shipping_left = list(basket.amounts), basket.shipping_units
-    combined = []
-    for each in ordered:
+    combined, amounts = [], []
+    for each in coupons:
         if each.offer.discount_type is DiscountType.AMOUNT:
+            amounts.append(each)
             continue
         taken = {place: min(units, left[place]) for place, units in each.by_place.items() if left[place]}
         for place, units in taken.items():
@@ -192,6 +202,5 @@ def _combine(coupons: Coupons, basket: Basket) -> list[Discount]:
         shipping = min(each.shipping, shipping_left)
         shipping_left -= shipping
         combined.append(Discount(each.offer, each.places, taken, shipping))
-    amounts = [each for each in ordered if each.offer.discount_type is DiscountType.AMOUNT]
     laid = lay([Claim(each.total, each.places) for each in amounts], left)
     return combined + [Discount(each.offer, each.places, taken) for each, taken in zip(amounts, laid, strict=True)]

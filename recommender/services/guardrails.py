@@ -14,8 +14,9 @@ from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from recommender.models import CampaignShopper, Coupon, Recommendation, Redemption, Run, Shopper
+from recommender.models import CampaignShopper, Coupon, Order, Recommendation, Redemption, Run, Segment, Shopper
 from recommender.services.differences import Difference, compare_with_live
+from recommender.services.segments import find_shoppers
 
 MODEL_FRESH = timedelta(days=30)
 SNAPSHOT_FRESH = timedelta(days=7)
@@ -123,6 +124,21 @@ def check_coupons_hold(run: Run, moment: datetime) -> Finding:
     return Finding(_("No coupon that is inactive or expired"), _named(_("Inactive or expired: %(coupons)s."), closed))
 
 
+def check_shoppers_of_coupons(run: Run, moment: datetime) -> Finding:
+    """Coupons of a segment on the lists of its shoppers only, those for a first order of those who never ordered."""
+    lists = run.recommendations.offered().order_by()
+    ordered = Order.objects.filter(shopper=OuterRef("shopper"), ordered_at__lt=moment)
+    wrong = lists.filter(Exists(ordered), coupon__first_order_only=True).values("coupon")
+    beyond = Q(pk__in=wrong)
+    for segment in Segment.objects.filter(coupons__in=_offered(run).order_by()).distinct():
+        belonging = find_shoppers(segment=segment, at=moment).filter(pk=OuterRef("shopper"))
+        beyond |= Q(pk__in=lists.filter(~Exists(belonging), coupon__segment=segment).values("coupon"))
+    return Finding(
+        _("Coupons for certain shoppers on their lists only"),
+        _named(_("On lists of shoppers whom they are not for: %(coupons)s."), _offered(run).filter(beyond)),
+    )
+
+
 def check_total_limits(run: Run, moment: datetime) -> Finding:
     """What was used and what is expected keep the total limit of each coupon."""
     beyond = _with_expectations(run).filter(total_limit__isnull=False, total_limit__lt=F("uses") + F("expected"))
@@ -204,6 +220,7 @@ def check_share_kept(difference: Difference) -> Finding:
 FORBIDDING: tuple[Rule, ...] = (check_opted_out, check_held_out, check_campaign, check_audience)
 ASKING: tuple[Rule, ...] = (
     check_coupons_hold,
+    check_shoppers_of_coupons,
     check_total_limits,
     check_coupon_budgets,
     check_campaign_budget,

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
+from itertools import combinations
 
 from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
@@ -38,7 +39,14 @@ def remark_on_coupon(*, coupon: Coupon, now: datetime) -> list[str]:
     if not coupon.targets.exists():
         remarks.append(_("The coupon has no target: it holds for the whole shop."))
     if coupon.discount_value is None and coupon.discount_type not in ("free_shipping", "buy_x_get_y"):
-        remarks.append(_("The discount is not known: what the coupon costs can be told from past uses only."))
+        remarks.append(
+            _(
+                "The discount is not known: what the coupon costs can be told from past uses only, and it cannot be "
+                "used at the checkout."
+            )
+        )
+    if coupon.discount_type == Coupon.DiscountType.BUY_X_GET_Y and coupon.buy_quantity is None:
+        remarks.append(_("How many to buy and to get is not known: the coupon cannot be used at the checkout."))
     single = _single_discount(coupon)
     if single is not None and coupon.budget is not None and coupon.budget < single:
         remarks.append(
@@ -46,6 +54,12 @@ def remark_on_coupon(*, coupon: Coupon, now: datetime) -> list[str]:
         )
     if _exceeds(coupon.per_shopper_limit, coupon.total_limit):
         remarks.append(_("The limit per shopper is above the total limit and never reached."))
+    if _has_idle_limit(coupon):
+        remarks.append(_("A limit per shopper is above that over a longer time and never reached."))
+    if coupon.exclusion_group and not coupon.stackable:
+        remarks.append(_("“Only one of” changes nothing: a coupon that is not stackable is used alone anyway."))
+    if coupon.group_size is not None and _exceeds(coupon.group_size, coupon.total_limit):
+        remarks.append(_("The total limit is below the size of a group: not all of its shoppers can use the coupon."))
     return remarks + _remark_on_campaigns_of(coupon)
 
 
@@ -68,7 +82,7 @@ def _remark_on_limits(campaign: Campaign, coupons: QuerySet[Coupon]) -> list[str
     if campaign.budget is not None:
         dear = coupons.filter(
             Q(discount_type=Coupon.DiscountType.AMOUNT, discount_value__gt=campaign.budget)
-            | Q(discount_type=Coupon.DiscountType.PERCENT, max_discount__gt=campaign.budget)
+            | ~Q(discount_type=Coupon.DiscountType.AMOUNT) & Q(max_discount__gt=campaign.budget)
         )
         remarks += _about(dear, _("The budget of the campaign does not pay for a single use of: %(coupons)s."))
     return remarks
@@ -156,7 +170,12 @@ def _single_discount(coupon: Coupon) -> Decimal | None:
     """The most that one use takes off, where that is known."""
     if coupon.discount_type == Coupon.DiscountType.AMOUNT:
         return coupon.discount_value
-    return coupon.max_discount if coupon.discount_type == Coupon.DiscountType.PERCENT else None
+    return coupon.max_discount
+
+
+def _has_idle_limit(coupon: Coupon) -> bool:
+    limits = [coupon.per_day_limit, coupon.per_week_limit, coupon.per_month_limit, coupon.per_shopper_limit]
+    return any(_exceeds(limit, longer) for limit, longer in combinations(limits, 2))
 
 
 def _exceeds(one: int | None, other: int | None) -> bool:

@@ -48,8 +48,8 @@ def broken(run: Run, moment: datetime = NOW) -> list[str]:
 
 def test_a_run_that_keeps_every_rule(run: Run) -> None:
     findings = check_guardrails(run=run, moment=NOW)
-    assert [finding.broken for finding in findings] == [""] * 12
-    assert [finding.forbids for finding in findings] == [True] * 4 + [False] * 8
+    assert [finding.broken for finding in findings] == [""] * 13
+    assert [finding.forbids for finding in findings] == [True] * 4 + [False] * 9
 
 
 def opt_out(run: Run) -> None:
@@ -115,6 +115,28 @@ def test_who_was_taken_out_does_no_harm(run: Run) -> None:
 def test_a_coupon_that_does_not_hold(run: Run, closing: dict[str, object]) -> None:
     Coupon.objects.filter(coupon_id__in=["c1", "c2"]).update(**closing)
     assert broken(run) == ["Inactive or expired: c1."]
+
+
+def test_a_coupon_of_a_segment_is_on_lists_of_its_shoppers_only(run: Run) -> None:
+    segment = models.Segment.objects.create(name="Members")
+    segment.conditions.create(kind="attribute", comparison="is", attribute="member", value="yes")
+    Coupon.objects.filter(coupon_id="c3").update(segment=segment)
+    Shopper.objects.filter(shopper_id="s1").update(attributes={"member": "yes"})
+    assert broken(run) == ["On lists of shoppers whom they are not for: c3."]
+    Shopper.objects.filter(shopper_id="s2").update(attributes={"member": "yes"})
+    assert broken(run) == []
+
+
+def test_a_coupon_for_a_first_order_is_on_no_list_of_who_ordered(run: Run) -> None:
+    models.Order.objects.all().delete()
+    Coupon.objects.filter(coupon_id="c1").update(first_order_only=True)
+    shopper = Shopper.objects.get(shopper_id="s2")
+    models.Order.objects.create(order_id="later", shopper=shopper, ordered_at=NOW)
+    assert broken(run) == []
+    models.Order.objects.create(order_id="before", shopper=shopper, ordered_at=NOW - timedelta(seconds=1))
+    assert broken(run) == ["On lists of shoppers whom they are not for: c1."]
+    run.recommendations.filter(shopper=shopper, coupon__coupon_id="c1").update(excluded=True)
+    assert broken(run) == []
 
 
 @pytest.mark.parametrize(("limit", "kept"), [(2, False), (3, True), (None, True)])

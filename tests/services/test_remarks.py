@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
 
 from recommender.models import (
     Campaign,
@@ -124,7 +125,31 @@ def test_segments_that_are_not_used(campaign: Campaign) -> None:
     [
         ({"ends_at": day(0)}, "The coupon ended on March 2, 2024."),
         ({"active": False}, "The coupon is not active: it is neither recommended nor accepted."),
-        ({"discount_value": None}, "The discount is not known: what the coupon costs can be told from past uses only."),
+        (
+            {"discount_value": None},
+            "The discount is not known: what the coupon costs can be told from past uses only, and it cannot be used "
+            "at the checkout.",
+        ),
+        (
+            {"discount_type": "buy_x_get_y"},
+            "How many to buy and to get is not known: the coupon cannot be used at the checkout.",
+        ),
+        (
+            {"per_week_limit": 3, "per_shopper_limit": 2},
+            "A limit per shopper is above that over a longer time and never reached.",
+        ),
+        (
+            {"exclusion_group": "spring"},
+            "“Only one of” changes nothing: a coupon that is not stackable is used alone anyway.",
+        ),
+        (
+            {"group_size": 5, "group_hours": 24, "total_limit": 4},
+            "The total limit is below the size of a group: not all of its shoppers can use the coupon.",
+        ),
+        (
+            {"discount_type": "free_shipping", "discount_value": None, "max_discount": 4, "budget": 3},
+            "The budget does not pay for a single use, which may take off 4.",
+        ),
         ({"budget": 1}, "The budget does not pay for a single use, which may take off 3."),
         (
             {"per_shopper_limit": 3, "total_limit": 2},
@@ -157,7 +182,39 @@ def test_a_coupon_of_campaigns_at_other_times(campaign: Campaign) -> None:
         ({"starts_at": day(2), "ends_at": day(2)}, {"ends_at": ["The coupon must end after it starts."]}),
         (
             {"discount_type": "amount", "max_discount": 1},
-            {"max_discount": ["Only “percent off” has a maximum: the others take off what they say. Leave it empty."]},
+            {"max_discount": ["“amount off” takes off what it says and has no maximum. Leave it empty."]},
+        ),
+        ({"discount_type": "buy_x_get_y", "max_discount": 1}, {}),
+        ({"discount_type": "buy_x_get_y", "buy_quantity": 2, "get_quantity": 1, "discount_value": 100}, {}),
+        (
+            {"discount_type": "buy_x_get_y", "discount_value": 101},
+            {"discount_value": ["More than 100 percent cannot be taken off."]},
+        ),
+        (
+            {"discount_type": "buy_x_get_y", "buy_quantity": 2},
+            {"get_quantity": ["Say how many to buy and how many to get, each from 1 up."]},
+        ),
+        (
+            {"discount_type": "buy_x_get_y", "buy_quantity": 0, "get_quantity": 0},
+            {
+                "buy_quantity": ["Say how many to buy and how many to get, each from 1 up."],
+                "get_quantity": ["Say how many to buy and how many to get, each from 1 up."],
+            },
+        ),
+        (
+            {"discount_type": "percent", "get_quantity": 1},
+            {"get_quantity": ["Only “buy some, get some” uses this. Leave it empty."]},
+        ),
+        ({"min_spend": -1}, {"min_spend": ["An amount is not below 0."]}),
+        ({"budget": -1}, {"budget": ["An amount is not below 0."]}),
+        ({"group_size": 2, "group_hours": 1}, {}),
+        ({"group_size": 3}, {"group_hours": ["A group has from 1 hour to a year to fill."]}),
+        (
+            {"group_hours": 8785},
+            {
+                "group_size": ["A group has at least 2 shoppers."],
+                "group_hours": ["A group has from 1 hour to a year to fill."],
+            },
         ),
         ({"discount_type": "percent", "max_discount": 1}, {}),
     ],
@@ -170,6 +227,29 @@ def test_what_a_coupon_cannot_be(fields: dict[str, Any], told: dict[str, list[st
         assert refusal.message_dict == told
     else:
         assert told == {}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"discount_type": "percent", "discount_value": 101},
+        {"min_spend": -1},
+        {"max_discount": -1},
+        {"budget": -1},
+        {"buy_quantity": 1},
+        {"get_quantity": 1},
+        {"buy_quantity": 0, "get_quantity": 1},
+        {"group_size": 2},
+        {"group_hours": 1},
+        {"group_size": 1, "group_hours": 1},
+        {"group_size": 2, "group_hours": 0},
+        {"group_size": 2, "group_hours": 8785},
+    ],
+)
+def test_the_database_refuses_it_too(fields: dict[str, Any]) -> None:
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Coupon.objects.create(coupon_id="c", **fields)
+    assert not Coupon.objects.exists()
 
 
 @pytest.mark.parametrize("chosen", [{}, {"brand": "b", "product": True}])

@@ -11,7 +11,7 @@ from tablib import Dataset
 
 from recommender.models import Category, Coupon, CouponTarget, Product
 from recommender.services.spreadsheets.resources import SpreadsheetResource
-from recommender.services.spreadsheets.widgets import Cell, TextWidget
+from recommender.services.spreadsheets.widgets import Cell, SegmentWidget, TextWidget
 
 Targets = tuple[str, ...]
 KINDS = ("target_products", "target_categories", "target_brands")
@@ -45,6 +45,7 @@ class CouponResource(SpreadsheetResource):
     """A coupon's targets of a kind are replaced as a whole by its cell."""
 
     identifier = "coupon_id"
+    segment = Field("segment", "segment", SegmentWidget())
     target_products = Field("target_products", "target_products", TargetsWidget())
     target_categories = Field("target_categories", "target_categories", TargetsWidget())
     target_brands = Field("target_brands", "target_brands", TargetsWidget())
@@ -54,10 +55,14 @@ class CouponResource(SpreadsheetResource):
         import_id_fields = ("coupon_id",)
         fields = (
             *("coupon_id", "offer_id", "title", "code", "discount_type", "discount_value", "min_spend"),
-            *("max_discount", "total_limit", "per_shopper_limit", "starts_at", "ends_at", "stackable", "budget"),
-            *("funded_by", "active", *KINDS),
+            *("max_discount", "buy_quantity", "get_quantity", "total_limit", "per_shopper_limit", "per_day_limit"),
+            *("per_week_limit", "per_month_limit", "first_order_only", "segment", "starts_at", "ends_at", "stackable"),
+            *("exclusion_group", "group_size", "group_hours", "budget", "funded_by", "active", *KINDS),
         )
         widgets = {"active": {"empty": True}, "ends_at": {"through_day": True}}
+
+    def get_queryset(self) -> QuerySet[Coupon]:
+        return super().get_queryset().select_related("segment")
 
     def before_import(self, dataset: Dataset, **kwargs: Any) -> None:
         super().before_import(dataset, **kwargs)

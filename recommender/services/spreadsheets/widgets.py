@@ -11,7 +11,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.translation import gettext as _
 from import_export.widgets import Widget
 
-from recommender.models import Category
+from recommender.models import Category, Segment
 
 #: What spreadsheets take for the beginning of a formula. Such text is written behind an apostrophe, and read without.
 FORMULA = re.compile(r"^'*[=+\-@\t\r]")
@@ -158,3 +158,25 @@ class CategoryWidget(Cell):
 
     def render(self, value: Any, obj: Any = None, **kwargs: Any) -> str:
         return TextWidget().render(value.path) if value else ""
+
+
+class SegmentWidget(Cell):
+    """A segment by its name. One that is not there is an error: without it a coupon would be for everyone."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._found: dict[str, Segment | None] = {}
+
+    def clean(self, value: Any, row: Mapping[str, Any] | None = None, **kwargs: Any) -> Segment | None:
+        name = TextWidget().clean(value)
+        if not name:
+            return None
+        if name not in self._found:
+            self._found[name] = Segment.objects.filter(name=name).first()
+        segment = self._found[name]
+        if segment is None:
+            raise ValueError(_("There is no segment %(name)s.") % {"name": name[:60]})
+        return segment
+
+    def render(self, value: Any, obj: Any = None, **kwargs: Any) -> str:
+        return TextWidget().render(value.name) if value else ""

@@ -153,6 +153,11 @@ def test_a_good_export_becomes_these_rows(tmp_path: Path) -> None:
         "budget": Decimal(500),
         "funded_by": "m1",
         "active": True,
+        # What the export does not tell is as in a new coupon.
+        **dict.fromkeys(("buy_quantity", "get_quantity", "per_day_limit", "per_week_limit", "per_month_limit")),
+        **dict.fromkeys(("segment_id", "group_size", "group_hours")),
+        "first_order_only": False,
+        "exclusion_group": "",
     }
     empty = Coupon.objects.get(coupon_id="c2")
     assert (empty.title, empty.discount_type, empty.ends_at, empty.stackable, empty.active) == (

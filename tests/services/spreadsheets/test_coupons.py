@@ -9,7 +9,7 @@ import pytest
 from import_export.results import Result
 from tablib import Dataset
 
-from recommender.models import Category, Coupon, CouponTarget, Product
+from recommender.models import Category, Coupon, CouponTarget, Product, Segment
 from recommender.services.spreadsheets import formats
 from recommender.services.spreadsheets.coupons import MAX_TARGETS, TOO_MANY, CouponResource
 from recommender.services.spreadsheets.formats import SpreadsheetRefused
@@ -65,7 +65,11 @@ def test_a_sheet_says_all_and_comes_back_unchanged() -> None:
             "code": "",
             "discount_type": "percent",
             "discount_value": "10.000",
-            **dict.fromkeys(("min_spend", "max_discount", "total_limit", "per_shopper_limit", "starts_at"), ""),
+            **dict.fromkeys(("min_spend", "max_discount", "buy_quantity", "get_quantity"), ""),
+            **dict.fromkeys(("total_limit", "per_shopper_limit", "per_day_limit", "per_week_limit"), ""),
+            **dict.fromkeys(("per_month_limit", "segment", "exclusion_group", "group_size", "group_hours"), ""),
+            "first_order_only": "false",
+            "starts_at": "",
             "ends_at": "2024-04-01 00:00:00+0000",
             "stackable": "false",
             "budget": "",
@@ -124,6 +128,8 @@ def test_a_change_is_told_from_what_to_what(coupon: Coupon) -> None:
         ("total_limit", "1.5", "Expected a whole number from 0 to 2147483647, not 1.5."),
         ("target_products", "p1\np9", "There is no p9."),
         ("target_categories", "Grocery", "There is no Grocery."),
+        ("segment", "Nobody", "There is no segment Nobody."),
+        ("get_quantity", "1", "Only “buy some, get some” uses this. Leave it empty."),
         ("title", "x" * 301, "Ensure this value has at most 300 characters (it has 301)."),
     ],
 )
@@ -142,6 +148,33 @@ def test_what_the_table_forbids_is_refused_by_row() -> None:
     assert "More than 100 percent cannot be taken off." in str(found[1])
     assert found[2] == {"coupon_id": ["This field cannot be blank."]}
     assert stored() == before
+
+
+def test_rules_come_in_and_go_out() -> None:
+    Segment.objects.create(name="Members")
+    rules = {
+        "discount_type": "buy_x_get_y",
+        "buy_quantity": "2",
+        "get_quantity": "1",
+        "per_day_limit": "1",
+        "per_week_limit": "2",
+        "per_month_limit": "3",
+        "first_order_only": "true",
+        "segment": "Members",
+        "exclusion_group": "spring",
+        "group_size": "5",
+        "group_hours": "48",
+    }
+    assert problems(load(("coupon_id", *rules), ("c2", *rules.values()))) == {}
+    (row,) = [row for row in export().dict if row["coupon_id"] == "c2"]
+    assert {name: row[name] for name in rules} == rules
+
+    load(("coupon_id", "segment", "group_size", "group_hours"), ("c2", "", "", ""))
+    assert Coupon.objects.values_list("segment", "group_size", "first_order_only").get(coupon_id="c2") == (
+        None,
+        None,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
