@@ -85,6 +85,13 @@ class CodeBatch(models.Model):
         return f"{self.coupon} × {self.count}"
 
     @property
+    def state(self) -> str:
+        """Of the work that makes the codes."""
+        if self.is_complete:
+            return Job.State.SUCCEEDED
+        return self.job.state if self.job is not None else Job.State.QUEUED
+
+    @property
     def is_complete(self) -> bool:
         return self.made == self.count
 

@@ -63,12 +63,14 @@ class LimitReached(Exception):
 
     Attributes:
         coupon: whose limit it is, or whose use its campaign's budget does not pay.
+        facts: those that :class:`RefusalCode` names beside the code.
     """
 
-    def __init__(self, coupon: Coupon, limit: str) -> None:
+    def __init__(self, coupon: Coupon, limit: str, facts: Mapping[str, Any] | None = None) -> None:
         super().__init__(f"{coupon.coupon_id}: {limit}")
         self.coupon = coupon
         self.limit = limit
+        self.facts = dict(facts or {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +196,9 @@ def take(counted: Counted, *, use: Use) -> None:
 
 def give_back(counted: Counted, *, use: Use) -> None:
     """Count a use, of which the counters are held, no longer."""
-    CouponCounter.objects.filter(coupon=use.coupon).update(uses=F("uses") - use.stock, spent=_money(F("spent") - use.amount))
+    CouponCounter.objects.filter(coupon=use.coupon).update(
+        uses=F("uses") - use.stock, spent=_money(F("spent") - use.amount)
+    )
     counter = counted.coupons[use.coupon.pk]
     counter.uses -= use.stock
     counter.spent -= use.amount
@@ -234,7 +238,10 @@ def _take_of_shopper(counted: Counted, use: Use) -> None:
         if limit is not None:
             free = free.filter(uses__lte=limit - use.shopper_uses)
         if not free.update(uses=F("uses") + use.shopper_uses, ceiling=limit):
-            raise LimitReached(use.coupon, SHOPPER_LIMITS[span])
+            facts = {"limit": limit}
+            if span != Span.EVER:
+                facts["again_at"] = next_start(Period(span), use.at, counted.zone)
+            raise LimitReached(use.coupon, SHOPPER_LIMITS[span], facts)
         row.uses += use.shopper_uses
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
-from recommender.models import Code, CodeBatch, Coupon, User
+from recommender.models import Code, CodeBatch, Coupon, Job, User
 from recommender.models.codes import ALPHABET, normalise_code
 from recommender.progress import Progress
 from recommender.services.checkout.refusals import UnknownThing
@@ -37,6 +37,12 @@ def add_batch(
     batch.full_clean(exclude=["created_by"])
     batch.save()
     return batch
+
+
+def attach_job(*, batch: CodeBatch, job: Job) -> None:
+    """Note which job makes the codes."""
+    batch.job = job
+    batch.save(update_fields=["job"])
 
 
 def find_batch(*, batch_id: int) -> CodeBatch:

@@ -104,7 +104,7 @@ def _add_member(
     try:
         counters.take(counted, use=use)
     except counters.LimitReached as reached:
-        raise CheckoutRefused(counters.REACHED[reached.limit]) from reached
+        raise CheckoutRefused(counters.REACHED[reached.limit], reached.facts) from reached
     GroupBuyMember.objects.create(group=group, shopper=shopper, joined_at=at, held_uses=1)
     waiting = GroupBuy.objects.filter(pk=group.pk, state=State.OPEN, closes_at__gt=at, joined__lt=F("size"))
     if not waiting.update(joined=F("joined") + 1):

@@ -60,7 +60,7 @@ def validate(*, shopper_id: str, basket: GivenBasket, asked: Sequence[Asked], at
 
     Raises:
         UnknownThing: no such shopper.
-        ValueError: it is no basket.
+        ValueError: it is no basket; callers check it before.
     """
     shopper = _find_shopper(shopper_id)
     candidates, unknown = find_candidates(asked, shopper=shopper, at=at)
@@ -177,7 +177,11 @@ def _hold(
         member=candidate.member,
         amount=applied.discount,
         shipping_amount=applied.shipping_discount,
-        lines={line_id: str(amount) for line_id, amount in applied.by_line.items()},
+        lines=[
+            {"line_id": line["line_id"], "discount": str(applied.by_line[line["line_id"]])}
+            for line in reservation.lines
+            if line["line_id"] in applied.by_line
+        ],
         counted_at=at,
         held_uses=1,
         held_amount=applied.discount,
@@ -214,4 +218,4 @@ def take_all(counted: counters.Counted, item: ReservationCoupon, *, shopper_id: 
     try:
         counters.take(counted, use=use)
     except counters.LimitReached as reached:
-        raise CheckoutRefused(counters.REACHED[reached.limit]) from reached
+        raise CheckoutRefused(counters.REACHED[reached.limit], reached.facts) from reached

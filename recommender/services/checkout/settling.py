@@ -198,8 +198,8 @@ def _reduce(item: ReservationCoupon, reservation: Reservation, counted: counters
     """Leave of a coupon's discount what it takes off what did not come back."""
     left = counters.NOTHING if _is_all_back(reservation) else item.shipping_amount
     lines = {line["line_id"]: line for line in reservation.lines}
-    for line_id, text in item.lines.items():
-        amount, line = Decimal(text), lines[line_id]
+    for discounted in item.lines:
+        amount, line = Decimal(discounted["discount"]), lines[discounted["line_id"]]
         share = amount * Decimal(line["returned"]) / Decimal(line["quantity"])
         left += amount - (share / unit).to_integral_value(ROUND_DOWN) * unit
     if left == item.held_amount:

@@ -87,7 +87,7 @@ def count_by_sql() -> dict[str, tuple[int, Decimal]]:
         rows = cursor.fetchall()
     counts = {}
     for coupon_id, uses, spent, counted_uses, counted_spent in rows:
-        spent, counted_spent = (round(Decimal(str(each)), 3) for each in (spent, counted_spent))
-        assert (counted_uses, counted_spent) == (uses, spent), coupon_id
-        counts[coupon_id] = (int(uses), spent)
+        money, counted_money = (round(Decimal(str(each)), 3) for each in (spent, counted_spent))
+        assert (counted_uses, counted_money) == (uses, money), coupon_id
+        counts[coupon_id] = (int(uses), money)
     return counts
