@@ -111,11 +111,15 @@ class Counted:
 
 
 def lock_counters(*, coupons: Collection[int], campaigns: Collection[int]) -> Counted:
-    """Hold the counters of coupons and campaigns, by primary key, until the transaction ends."""
+    """Hold the counters of coupons and campaigns, by primary key, until the transaction ends.
+
+    Whoever waits for them waits for all that the transaction does from here on: what can be looked up before should be.
+    """
+    counted = Counted(zone=Shop.current().zone, held=True, coupons={}, campaigns={})
     _make_missing(CouponCounter, "coupon_id", coupons, _count_coupons)
-    held = {row.coupon_id: row for row in _locked(CouponCounter, "coupon_id", coupons)}
-    counted = Counted(zone=Shop.current().zone, held=True, coupons=held, campaigns={})
-    lock_campaigns(counted, campaigns=campaigns)
+    _make_missing(CampaignCounter, "campaign_id", campaigns, _count_campaigns)
+    counted.coupons.update({row.coupon_id: row for row in _locked(CouponCounter, "coupon_id", coupons)})
+    counted.campaigns.update({row.campaign_id: row for row in _locked(CampaignCounter, "campaign_id", campaigns)})
     return counted
 
 
@@ -271,6 +275,8 @@ def _locked(model: type[models.Model], column: str, keys: Collection[int]) -> li
 
 def _make_missing(model: type[models.Model], column: str, keys: Collection[int], count: Any) -> None:
     """Make the rows that are missing, in the order of their keys. What somebody else makes meanwhile is waited for."""
+    if not keys:
+        return
     known = set(model._default_manager.filter(**{f"{column}__in": keys}).values_list(column, flat=True))
     missing = sorted(set(keys) - known)
     if missing:

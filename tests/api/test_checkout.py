@@ -119,9 +119,7 @@ def test_reversing_a_part_and_the_rest(write: Call, golden: Golden, reservation_
     assert early.status_code == 409
     golden(early, "reservation_not_confirmed")
     write(f"checkout/reservations/{reservation_id}/confirm", {"order_id": "o1"})
-    part = write(
-        f"checkout/reservations/{reservation_id}/reverse", {"lines": [{"line_id": "1", "quantity": "0.5"}]}
-    )
+    part = write(f"checkout/reservations/{reservation_id}/reverse", {"lines": [{"line_id": "1", "quantity": "0.5"}]})
     assert part.status_code == 200
     same(golden, part, "reservation_reversed_in_part")
     assert count_by_sql()["tea-spring"] == (1, Decimal("3.5"))

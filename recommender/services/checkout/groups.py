@@ -12,9 +12,10 @@ from django.db.models import F
 
 from recommender.models import Coupon, GroupBuy, GroupBuyMember, Shopper
 from recommender.rules.eligibility import GroupState, refusal
+from recommender.rules.offer import Targets
 from recommender.services import counters
 from recommender.services.checkout.holding import fail_groups
-from recommender.services.checkout.offers import Asked, Candidate, describe_offers, describe_situation, find_candidates
+from recommender.services.checkout.offers import Asked, Candidate, describe_offer, describe_situation, find_candidates
 from recommender.services.checkout.refusals import CheckoutRefused, UnknownThing
 from recommender.services.checkout.transactions import checkout_transaction
 
@@ -88,7 +89,7 @@ def _prepare(shopper_id: str, coupon_id: str, at: datetime) -> tuple[Candidate, 
         raise CheckoutRefused(unknown[0].code if unknown else "no_campaign")
     candidate = found[0]
     counted = counters.lock_counters(coupons=[candidate.coupon.pk], campaigns=[found[0].campaign.pk])
-    fail_groups(counted, at=at)
+    fail_groups(counted, coupons=[candidate.coupon.pk], at=at)
     candidate.coupon.refresh_from_db()
     return candidate, shopper, counted
 
@@ -117,7 +118,7 @@ def _add_member(
 
 def _check(candidate: Candidate, shopper: Shopper, counted: counters.Counted, at: datetime) -> None:
     """Whether the shopper might use the coupon if the group were full."""
-    offer = describe_offers([candidate], basket=None, counted=counted)[candidate.coupon.pk]
+    offer = describe_offer(candidate, targets=Targets(), counted=counted)  # what it is for tells itself at the basket
     now = describe_situation(candidate, shopper=shopper, counted=counted, at=at)
     full = replace(now, group=GroupState(members=offer.group_size or 0, closes_at=at))
     if why := refusal(offer, full):

@@ -95,14 +95,16 @@ def disregard_overdue(counted: counters.Counted, *, at: datetime) -> None:
 # Groups
 
 
-def fail_groups(counted: counters.Counted, *, at: datetime) -> None:
-    """End the groups whose time is over and that were not enough; the counters of their coupons are held."""
-    for member in _members_overdue(counted.coupons, at).select_related("group__coupon"):
+def fail_groups(counted: counters.Counted, *, coupons: Collection[int], at: datetime) -> None:
+    """End the groups for these coupons whose time is over and that were not enough; the counters are held."""
+    if not coupons:
+        return
+    for member in _members_overdue(coupons, at).select_related("group__coupon"):
         coupon = member.group.coupon
         use = counters.Use(coupon=coupon, shopper_id=member.shopper_id, campaign=None, at=at, shopper_uses=0)
         counters.give_back(counted, use=use)
         GroupBuyMember.objects.filter(pk=member.pk).update(held_uses=0)
-    GroupBuy.objects.overdue_at(at).filter(coupon__in=counted.coupons).update(state=GroupBuy.State.FAILED, ended_at=at)
+    GroupBuy.objects.overdue_at(at).filter(coupon__in=coupons).update(state=GroupBuy.State.FAILED, ended_at=at)
 
 
 def _members_overdue(coupons: Collection[int], at: datetime) -> QuerySet[GroupBuyMember]:
@@ -125,7 +127,7 @@ def release_overdue(*, at: datetime) -> int:
         with transaction.atomic():
             counted = counters.lock_counters(coupons=[coupon], campaigns=[])
             count += GroupBuy.objects.overdue_at(at).filter(coupon=coupon).count()
-            fail_groups(counted, at=at)
+            fail_groups(counted, coupons=[coupon], at=at)
     return count
 
 

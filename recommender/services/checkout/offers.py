@@ -1,6 +1,6 @@
 """The coupons that are asked for, with all that the rules need of them."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -159,26 +159,19 @@ def _best_place(members: Iterable[GroupBuyMember]) -> GroupBuyMember | None:
     return min(places, key=lambda member: (order.index(GroupBuy.State(member.group.state)), -member.pk), default=None)
 
 
-def describe_offers(
-    candidates: Sequence[Candidate], *, basket: Basket | None, counted: counters.Counted
-) -> dict[int, Offer]:
-    """The offers by the coupons' primary keys. Of what a coupon is for only what the basket has is looked up."""
-    targets = _find_targets([candidate.coupon.pk for candidate in candidates], basket)
-    return {
-        candidate.coupon.pk: _describe(candidate, targets[candidate.coupon.pk], counted) for candidate in candidates
-    }
-
-
-def _find_targets(coupons: Collection[int], basket: Basket | None) -> dict[int, Targets]:
+def find_targets(candidates: Iterable[Candidate], *, basket: Basket) -> dict[int, Targets]:
+    """What the coupons are for, by their primary keys: of it only what the basket has is looked up."""
+    coupons = [candidate.coupon.pk for candidate in candidates]
     has_targets = set(CouponTarget.objects.filter(coupon__in=coupons).values_list("coupon_id", flat=True).distinct())
     found: dict[int, tuple[set[str], set[str], set[str]]] = {pk: (set(), set(), set()) for pk in coupons}
-    lines = basket.lines if basket is not None else ()
     in_basket = (
-        Q(product__product_id__in={line.product_id for line in lines})
-        | Q(category__path__in={path for line in lines for path in line.category_ids})
-        | Q(brand__in={line.brand for line in lines if line.brand})
+        Q(product__product_id__in={line.product_id for line in basket.lines})
+        | Q(category__path__in={path for line in basket.lines for path in line.category_ids})
+        | Q(brand__in={line.brand for line in basket.lines if line.brand})
     )
-    rows = CouponTarget.objects.filter(in_basket, coupon__in=has_targets)
+    rows = (
+        CouponTarget.objects.filter(in_basket, coupon__in=has_targets) if has_targets else CouponTarget.objects.none()
+    )
     for coupon, product_id, path, brand in rows.values_list(
         "coupon_id", "product__product_id", "category__path", "brand"
     ):
@@ -192,7 +185,8 @@ def _find_targets(coupons: Collection[int], basket: Basket | None) -> dict[int, 
     return {pk: Targets(*map(frozenset, sets)) for pk, sets in found.items()}
 
 
-def _describe(candidate: Candidate, targets: Targets, counted: counters.Counted) -> Offer:
+def describe_offer(candidate: Candidate, *, targets: Targets, counted: counters.Counted) -> Offer:
+    """A candidate as the rules see it, with what is left of the budgets."""
     coupon, campaign = candidate.coupon, candidate.campaign
     return Offer(
         coupon_id=coupon.coupon_id,

@@ -1,12 +1,14 @@
 """What a basket gets, and how it is held for it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from recommender.models import Code, GroupBuyMember, Reservation, ReservationCoupon, Shop, Shopper
+from recommender.rules.basket import Basket
 from recommender.rules.eligibility import refusal
+from recommender.rules.offer import Targets
 from recommender.rules.pricing import Applied, price
 from recommender.rules.refusal import Refusal
 from recommender.services import counters
@@ -22,9 +24,10 @@ from recommender.services.checkout.holding import (
 from recommender.services.checkout.offers import (
     Asked,
     Candidate,
-    describe_offers,
+    describe_offer,
     describe_situation,
     find_candidates,
+    find_targets,
     refresh,
 )
 from recommender.services.checkout.refusals import CheckoutRefused, RefusedCoupon, UnknownThing
@@ -63,11 +66,13 @@ def validate(*, shopper_id: str, basket: GivenBasket, asked: Sequence[Asked], at
         ValueError: it is no basket; callers check it before.
     """
     shopper = _find_shopper(shopper_id)
+    described = describe_basket(basket, shop=Shop.current())
     candidates, unknown = find_candidates(asked, shopper=shopper, at=at)
+    targets = find_targets(candidates, basket=described)
     counted = counters.read_counters(**_keys(candidates))
     disregard_overdue(counted, at=at)
     refresh(candidates, shopper=shopper)
-    quote = _quote(shopper, basket, candidates, counted, at)
+    quote = _quote(shopper, candidates, described, targets=targets, counted=counted, at=at)
     return replace(quote, refused=unknown + quote.refused)
 
 
@@ -87,7 +92,9 @@ def reserve(
     """
     with checkout_transaction():
         shopper = _find_shopper(shopper_id)
+        described = describe_basket(basket, shop=Shop.current())
         candidates, unknown = find_candidates(asked, shopper=shopper, at=at)
+        targets = find_targets(candidates, basket=described)
         keys = _keys(candidates)
         overdue = lock_overdue(coupons=keys["coupons"], at=at)
         items = lock_items([reservation.pk for reservation in overdue])
@@ -96,9 +103,9 @@ def reserve(
             coupons=keys["coupons"] | held["coupons"], campaigns=keys["campaigns"] | held["campaigns"]
         )
         expire(counted, overdue, items, at=at)
-        fail_groups(counted, at=at)
+        fail_groups(counted, coupons=[each.coupon.pk for each in candidates if each.coupon.group_size], at=at)
         refresh(candidates, shopper=shopper)
-        quote = _quote(shopper, basket, candidates, counted, at)
+        quote = _quote(shopper, candidates, described, targets=targets, counted=counted, at=at)
         quote = replace(quote, refused=unknown + quote.refused)
         if not quote.given:
             raise CheckoutRefused("no_coupon_applies", coupons=quote.refused)
@@ -130,20 +137,21 @@ def _keys(candidates: Sequence[Candidate]) -> dict[str, set[int]]:
 
 def _quote(
     shopper: Shopper,
-    given_basket: GivenBasket,
     candidates: list[Candidate],
+    basket: Basket,
+    *,
+    targets: Mapping[int, Targets],
     counted: counters.Counted,
     at: datetime,
 ) -> Quote:
-    """What those who were found get; who was not found is not in it."""
-    basket = describe_basket(given_basket, shop=Shop.current())
-    offers = describe_offers(candidates, basket=basket, counted=counted)
+    """What those that were found give; what was not found is not in it."""
     by_coupon = {candidate.coupon.coupon_id: candidate for candidate in candidates}
     refused: list[RefusedCoupon] = []
     refusals: list[Refusal] = []
     usable = []
     for candidate in candidates:
-        name, offer = candidate.asked.name, offers[candidate.coupon.pk]
+        name = candidate.asked.name
+        offer = describe_offer(candidate, targets=targets[candidate.coupon.pk], counted=counted)
         if candidate.campaign is None:
             refused.append(RefusedCoupon(name, "no_campaign"))
         elif candidate.code is not None and candidate.code.uses:

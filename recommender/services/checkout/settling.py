@@ -165,7 +165,7 @@ def _take_anew(reservation: Reservation, items: list[ReservationCoupon], at: dat
         coupons=own["coupons"] | held["coupons"], campaigns=own["campaigns"] | held["campaigns"]
     )
     expire(counted, overdue, others, at=at)
-    fail_groups(counted, at=at)
+    fail_groups(counted, coupons=[item.coupon_id for item in items if item.coupon.group_size is not None], at=at)
     for item in items:
         item.coupon.refresh_from_db()
         item.counted_at, item.held_uses, item.held_amount = at, 1, item.amount
