@@ -148,6 +148,11 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "GroupState": "recommender.models.groups.GroupBuy.State",
+        "JobState": "recommender.models.jobs.Job.State",
+        "ReservationState": "recommender.models.checkout.Reservation.State",
+    },
 }
 
 # Background work. A message may come twice and a worker may die: the Job row, not the broker, remembers what is to do.

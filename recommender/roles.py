@@ -37,6 +37,8 @@ ROLES: Mapping[str, Collection[str]] = {
     "editor": (
         *LOOK,
         *(f"recommender.{verb}_{model}" for model in EDITED for verb in ("add", "change", "delete")),
+        "recommender.add_codebatch",
+        "recommender.export_codebatch",
         "recommender.start_job",
         "recommender.add_upload",
         "recommender.load_upload",

@@ -51,6 +51,7 @@ def run_job(job_id: int) -> None:
     - ``evaluate``: ``start`` (ISO 8601); ``end``, ``validation_start`` and ``algorithms``, all optional
     - ``recommend``: ``campaign`` (primary key); ``as_of``, ``algorithm`` and ``top``, all optional
     - ``publish``: ``run`` (primary key); ``live_seen`` (primary key of a publication, or 0), optional
+    - ``codes``: ``batch`` (primary key)
     """
     job = jobs.claim_job(job_id=job_id)
     if job is not None:
@@ -87,6 +88,16 @@ def sweep() -> None:
             # The shards first: a worker that is writing one is waited for, and one that would write later finds none.
             run.shards.all().delete()
             run.delete()
+
+
+@shared_task
+def release_overdue() -> None:
+    """Give back what reservations and groups hold whose time is over, and forget answers that are kept no longer."""
+    from recommender.services.checkout import holding, idempotency
+
+    now = timezone.now()
+    holding.release_overdue(at=now)
+    idempotency.forget_old_answers(at=now)
 
 
 @shared_task
@@ -204,6 +215,12 @@ def _publish(job: Job, progress: Progress) -> Mapping[str, Any]:
     return {"publication": publish(run=run, published_by=job.started_by, live_seen=live_seen).pk}
 
 
+def _make_codes(job: Job, progress: Progress) -> Mapping[str, Any]:
+    from recommender.services.checkout.codes import make_codes
+
+    return {"codes": make_codes(batch_id=job.arguments["batch"], progress=progress)}
+
+
 _MOMENTS = ("start", "end", "validation_start")
 _WORK: dict[Job.Kind, jobs.Work] = {
     Job.Kind.CHECK: _check,
@@ -213,6 +230,7 @@ _WORK: dict[Job.Kind, jobs.Work] = {
     Job.Kind.EVALUATE: _evaluate,
     Job.Kind.RECOMMEND: _recommend,
     Job.Kind.PUBLISH: _publish,
+    Job.Kind.CODES: _make_codes,
 }
 
 

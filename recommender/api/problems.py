@@ -33,9 +33,30 @@ class Problem(serializers.Serializer):
 
 
 class Conflict(APIException):
-    """The request is well formed, and what it asks for cannot be done as things are."""
+    """The request is well formed, and what it asks for cannot be done as things are.
+
+    Attributes:
+        errors: messages by what they are about, where it is more than one thing.
+    """
 
     status_code = status.HTTP_409_CONFLICT
+    errors: dict[str, list[str]] = {}
+
+
+class KeyUsedOtherwise(APIException):
+    """The ``Idempotency-Key`` stands for another request."""
+
+    status_code = status.HTTP_422_UNPROCESSABLE_ENTITY
+    default_code = "idempotency_key_reused"
+
+
+class TryAgain(APIException):
+    """Others held what was needed for too long; nothing was done. ``wait`` are the seconds of ``Retry-After``."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "busy"
+    default_detail = gettext_lazy("Others use the same coupons at this moment. Nothing was done: ask again.")
+    wait = 1
 
 
 class ContentTooLarge(APIException):
@@ -58,7 +79,7 @@ def problem_response(exception: Exception, context: dict[str, Any]) -> Response 
     response = exception_handler(exception, context)
     if response is None:
         return None
-    code, errors = getattr(exception, "default_code", "not_found"), {}
+    code, errors = getattr(exception, "default_code", "not_found"), getattr(exception, "errors", {})
     if isinstance(exception, ValidationError):
         detail, errors = _("The request is not valid; see the errors."), field_errors(exception)
     else:
@@ -77,8 +98,23 @@ def problem_response(exception: Exception, context: dict[str, Any]) -> Response 
 
 
 def field_errors(exception: ValidationError) -> dict[str, list[str]]:
-    """Messages by field. What is wrong with the whole is under ``non_field_errors``."""
-    detail = exception.detail
+    """Messages by field. What is wrong with the whole is under ``non_field_errors``; a field within a list of things
+    has the place of its thing in its name: ``lines.0.amount``."""
+    return _flat(exception.detail, "")
+
+
+def _flat(detail: Any, name: str) -> dict[str, list[str]]:
     if isinstance(detail, dict):
-        return {str(name): [str(message) for message in messages] for name, messages in detail.items()}
-    return {"non_field_errors": [str(message) for message in detail]}
+        found: dict[str, list[str]] = {}
+        for key, inner in detail.items():
+            if key == "non_field_errors":
+                found |= _flat(inner, name)
+            else:
+                found |= _flat(inner, f"{name}.{key}" if name else str(key))
+        return found
+    if any(isinstance(each, dict) for each in detail):
+        found = {}
+        for place, each in enumerate(detail):
+            found |= _flat(each, f"{name}.{place}" if name else str(place))
+        return found
+    return {name or "non_field_errors": [str(message) for message in detail]} if detail else {}

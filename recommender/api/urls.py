@@ -3,8 +3,18 @@
 from django.urls import path, re_path, register_converter
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
+from recommender.api.checkout import (
+    ConfirmView,
+    ReleaseView,
+    ReservationsView,
+    ReservationView,
+    ReverseView,
+    ValidateView,
+)
+from recommender.api.codes import CodeBatchesView, CodeBatchView, CodesFileView
 from recommender.api.coupons import ShopperCouponsView
 from recommender.api.events import EventsView
+from recommender.api.groups import GroupMembersView, GroupsView, GroupView
 from recommender.api.redemptions import RedemptionsView
 from recommender.api.shopper_tokens import ShopperTokensView
 from recommender.api.views import UnknownAddressView
@@ -30,6 +40,18 @@ urlpatterns = [
     path("shoppers/<identifier:shopper_id>/coupons", ShopperCouponsView.as_view(), name="shopper-coupons"),
     path("events", EventsView.as_view(), name="events"),
     path("redemptions", RedemptionsView.as_view(), name="redemptions"),
+    path("checkout/validate", ValidateView.as_view(), name="checkout-validate"),
+    path("checkout/reservations", ReservationsView.as_view(), name="reservations"),
+    path("checkout/reservations/<uuid:reservation_id>", ReservationView.as_view(), name="reservation"),
+    path("checkout/reservations/<uuid:reservation_id>/confirm", ConfirmView.as_view(), name="reservation-confirm"),
+    path("checkout/reservations/<uuid:reservation_id>/release", ReleaseView.as_view(), name="reservation-release"),
+    path("checkout/reservations/<uuid:reservation_id>/reverse", ReverseView.as_view(), name="reservation-reverse"),
+    path("code-batches", CodeBatchesView.as_view(), name="code-batches"),
+    path("code-batches/<int:batch_id>", CodeBatchView.as_view(), name="code-batch"),
+    path("code-batches/<int:batch_id>/codes", CodesFileView.as_view(), name="code-batch-codes"),
+    path("groups", GroupsView.as_view(), name="groups"),
+    path("groups/<uuid:group_id>", GroupView.as_view(), name="group"),
+    path("groups/<uuid:group_id>/members", GroupMembersView.as_view(), name="group-members"),
     path("schema", SpectacularAPIView.as_view(authentication_classes=[]), name="schema"),
     path("docs", SpectacularSwaggerView.as_view(url_name="api:schema", authentication_classes=[]), name="docs"),
     re_path("", UnknownAddressView.as_view()),

@@ -4,8 +4,12 @@ from recommender.models.access import ApiKey
 from recommender.models.answers import Answer
 from recommender.models.campaigns import Campaign, CampaignCoupon, CampaignSegment, CampaignShopper
 from recommender.models.catalogue import CATEGORY_SEPARATOR, Category, Product
+from recommender.models.checkout import IdempotencyRecord, Reservation, ReservationCoupon
+from recommender.models.codes import Code, CodeBatch
+from recommender.models.counters import CampaignCounter, CouponCounter, ShopperCounter
 from recommender.models.coupons import Coupon, CouponTarget
 from recommender.models.feedback import Event, Redemption
+from recommender.models.groups import GroupBuy, GroupBuyMember
 from recommender.models.jobs import Job
 from recommender.models.learning import BACKTEST_FIGURE, Evaluation, ModelVersion, Promotion, SearchTrial, Snapshot
 from recommender.models.orders import Order, OrderLine
@@ -22,14 +26,21 @@ __all__ = [
     "Answer",
     "ApiKey",
     "Campaign",
+    "CampaignCounter",
     "CampaignCoupon",
     "CampaignSegment",
     "CampaignShopper",
     "Category",
+    "Code",
+    "CodeBatch",
     "Coupon",
+    "CouponCounter",
     "CouponTarget",
     "Evaluation",
     "Event",
+    "GroupBuy",
+    "GroupBuyMember",
+    "IdempotencyRecord",
     "Job",
     "ModelVersion",
     "Order",
@@ -39,6 +50,8 @@ __all__ = [
     "Publication",
     "Recommendation",
     "Redemption",
+    "Reservation",
+    "ReservationCoupon",
     "Run",
     "RunComment",
     "RunCorrection",
@@ -49,6 +62,7 @@ __all__ = [
     "SegmentCondition",
     "Shop",
     "Shopper",
+    "ShopperCounter",
     "Snapshot",
     "Upload",
     "User",

@@ -36,6 +36,7 @@ class Job(models.Model):
         EVALUATE = "evaluate", _("backtest")
         RECOMMEND = "recommend", _("recommend")
         PUBLISH = "publish", _("publish")
+        CODES = "codes", _("make codes")
 
     class State(models.TextChoices):
         QUEUED = "queued", _("waiting")

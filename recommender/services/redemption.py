@@ -1,5 +1,6 @@
 """The use of a coupon, within its window and its limits."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 
@@ -8,6 +9,7 @@ from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from recommender.models import Campaign, Coupon, Order, Publication, Redemption, Shopper
+from recommender.services import counters
 
 
 class UnknownReference(LookupError):
@@ -39,7 +41,7 @@ def redeem_coupon(
 
     The same shopper, coupon, time and order (and campaign, where one is given) are the same use: the first is returned
     with ``False`` and nothing changes, even when the coupon is closed or used up by now. A new use must fall into the
-    coupon's window and into that of a campaign that holds it, and keep the coupon's limits, however many ask at once.
+    coupon's window and into that of a campaign that holds it, and keep limits and budgets, however many ask at once.
 
     Without ``campaign_id`` it is the only live campaign that holds the coupon; among several the only one whose
     publication, on show at that moment, offered it to this shopper; else the use is recorded without a campaign.
@@ -49,19 +51,21 @@ def redeem_coupon(
 
     Raises:
         UnknownReference: no such shopper, coupon, campaign or order.
-        RedemptionRefused: ``order_of_another_shopper``, ``coupon_not_open``, ``no_live_campaign``,
-            ``shopper_limit_reached`` or ``total_limit_reached``.
+        RedemptionRefused: ``order_of_another_shopper``, ``coupon_not_open``, ``no_live_campaign``, or the code of the
+            limit or budget that does not allow it.
     """
     with transaction.atomic():
-        # Whoever redeems this coupon waits here, so that the counts below still hold when the row is written. On
-        # SQLite the transaction itself, being IMMEDIATE, is the lock.
-        coupon = Coupon.objects.select_for_update(no_key=True).filter(coupon_id=coupon_id).first()
-        if coupon is None:
+        counters.lock_redemptions()
+        key = Coupon.objects.filter(coupon_id=coupon_id).values_list("pk", flat=True).first()
+        if key is None:
             raise UnknownReference("coupon_id", Coupon, coupon_id)
+        # Whoever uses this coupon waits here, and is then held to its limits as they are.
+        counted = counters.lock_counters(coupons=[key], campaigns=[])
+        coupon = Coupon.objects.get(pk=key)
         shopper = Shopper.objects.filter(shopper_id=shopper_id).first()
         if shopper is None:
             raise UnknownReference("shopper_id", Shopper, shopper_id)
-        order = _find_order(order_id, shopper)
+        order = find_order(order_id, shopper)
         campaign = _find_campaign(campaign_id)
 
         same = Redemption.objects.filter(shopper=shopper, coupon=coupon, redeemed_at=redeemed_at, order=order)
@@ -73,7 +77,18 @@ def redeem_coupon(
 
         _check_open(coupon, redeemed_at)
         campaign = _choose_campaign(campaign, coupon, shopper, redeemed_at)
-        _check_limits(coupon, shopper)
+        counters.lock_campaigns(counted, campaigns=[] if campaign is None else [campaign.pk])
+        use = counters.Use(
+            coupon=coupon,
+            shopper_id=shopper.pk,
+            campaign=campaign,
+            at=redeemed_at,
+            amount=discount_amount or counters.NOTHING,
+        )
+        try:
+            counters.take(counted, use=use)
+        except counters.LimitReached as reached:
+            raise _describe_limit(reached, campaign) from reached
         return (
             Redemption.objects.create(
                 shopper=shopper,
@@ -87,7 +102,28 @@ def redeem_coupon(
         )
 
 
-def _find_order(order_id: str | None, shopper: Shopper) -> Order | None:
+def _describe_limit(reached: counters.LimitReached, campaign: Campaign | None) -> RedemptionRefused:
+    """The refusal of a use that a limit or a budget does not allow."""
+    message = {
+        "per_shopper_limit": _("The shopper used coupon %(id)s as often as one shopper may."),
+        "per_day_limit": _("The shopper used coupon %(id)s as often as one shopper may in a day."),
+        "per_week_limit": _("The shopper used coupon %(id)s as often as one shopper may in a week."),
+        "per_month_limit": _("The shopper used coupon %(id)s as often as one shopper may in a month."),
+        "total_limit": _("Coupon %(id)s is used up."),
+        "budget": _("The budget of coupon %(id)s does not pay for this use."),
+        "campaign_budget": _("The budget of campaign %(campaign)s does not pay for this use."),
+    }[reached.limit]
+    facts = {"id": reached.coupon.coupon_id, "campaign": campaign.campaign_id if campaign else ""}
+    return RedemptionRefused(counters.REACHED[reached.limit], message % facts)
+
+
+def find_order(order_id: str | None, shopper: Shopper) -> Order | None:
+    """The shopper's order of that identifier; None where none is given.
+
+    Raises:
+        UnknownReference: there is no such order.
+        RedemptionRefused: ``order_of_another_shopper``.
+    """
     if order_id is None:
         return None
     order = Order.objects.filter(order_id=order_id).first()
@@ -128,26 +164,23 @@ def _choose_campaign(wanted: Campaign | None, coupon: Coupon, shopper: Shopper, 
             message % {"coupon": coupon.coupon_id, "campaign": wanted.campaign_id if wanted else ""},
         )
     if len(candidates) > 1:
-        offering = set(
-            Publication.objects.filter(
-                Q(ended_at__isnull=True) | Q(ended_at__gt=at),
-                published_at__lte=at,
-                campaign__in=candidates,
-                run__recommendations__shopper=shopper,
-                run__recommendations__coupon=coupon,
-                run__recommendations__excluded=False,
-            ).values_list("campaign_id", flat=True)
-        )
-        candidates = [candidate for candidate in candidates if candidate.pk in offering]
+        candidates = offering_campaigns(candidates, coupon, shopper, at)
     return candidates[0] if len(candidates) == 1 else None
 
 
-def _check_limits(coupon: Coupon, shopper: Shopper) -> None:
-    uses = Redemption.objects.filter(coupon=coupon)
-    if coupon.per_shopper_limit is not None and uses.filter(shopper=shopper).count() >= coupon.per_shopper_limit:
-        raise RedemptionRefused(
-            "shopper_limit_reached",
-            _("The shopper used coupon %(id)s as often as one shopper may.") % {"id": coupon.coupon_id},
-        )
-    if coupon.total_limit is not None and uses.count() >= coupon.total_limit:
-        raise RedemptionRefused("total_limit_reached", _("Coupon %(id)s is used up.") % {"id": coupon.coupon_id})
+def offering_campaigns(
+    candidates: Iterable[Campaign], coupon: Coupon, shopper: Shopper, at: datetime
+) -> list[Campaign]:
+    """Those of the campaigns whose publication, on show at a moment, offered the coupon to the shopper."""
+    candidates = list(candidates)
+    offering = set(
+        Publication.objects.filter(
+            Q(ended_at__isnull=True) | Q(ended_at__gt=at),
+            published_at__lte=at,
+            campaign__in=candidates,
+            run__recommendations__shopper=shopper,
+            run__recommendations__coupon=coupon,
+            run__recommendations__excluded=False,
+        ).values_list("campaign_id", flat=True)
+    )
+    return [candidate for candidate in candidates if candidate.pk in offering]

@@ -12,8 +12,9 @@ import polars as pl
 from django.db import connection, models
 
 from recommender.bulk import delete_rows, insert_frame, read_frame, staged_values, update_frame
-from recommender.models import CATEGORY_SEPARATOR, Category
+from recommender.models import CATEGORY_SEPARATOR, Category, Redemption
 from recommender.progress import Progress
+from recommender.services.counters import recount_many
 from recommender.services.ingest.kinds import TIME
 from recommender.services.ingest.staging import ATTRIBUTES, Staged
 from recommender.services.ingest.tables import CATEGORIES, LINE, TABLES, Table
@@ -71,10 +72,13 @@ class Merger:
             progress.report(f"Writing {plan.table.name}", done, len(self.plans))
             if not plan.removed.is_empty():
                 delete_rows(plan.table.model, plan.removed)
-            if not plan.new.is_empty():
-                insert_frame(plan.table.model, self._with_keys(plan.table, plan.new))
-            if not plan.changed.is_empty():
-                update_frame(plan.table.model, self._with_keys(plan.table, plan.changed))
+            new, changed = self._with_keys(plan.table, plan.new), self._with_keys(plan.table, plan.changed)
+            if not new.is_empty():
+                insert_frame(plan.table.model, new)
+            if not changed.is_empty():
+                update_frame(plan.table.model, changed)
+            if plan.table.model is Redemption:
+                _recount(new, changed)
             if plan.table.identifier:
                 self._take_keys(plan.table.name)
             plan.new, plan.changed = plan.new.clear(), plan.changed.clear()
@@ -145,6 +149,21 @@ class Merger:
             with_parents = level.join(parents, left_on="parent", right_on="identifier", how="left")
             insert_frame(Category, with_parents.select("path", pl.col("number").alias("parent_id")))
         self._take_keys(CATEGORIES)
+
+
+def _recount(new: pl.DataFrame, changed: pl.DataFrame) -> None:
+    """Count the uses that a load brings or changes; those who use the same coupons wait until it is committed."""
+    keys = {
+        name: set(new[name].drop_nulls()) if name in new.columns else set() for name in ("coupon_id", "campaign_id")
+    }
+    if not changed.is_empty():
+        with staged_values(Redemption, "id", changed["id"]) as ids:
+            for coupon, campaign in (
+                Redemption.objects.filter(pk__in=ids).values_list("coupon_id", "campaign_id").distinct()
+            ):
+                keys["coupon_id"].add(coupon)
+                keys["campaign_id"].add(campaign)
+    recount_many(coupons=keys["coupon_id"], campaigns=keys["campaign_id"] - {None})
 
 
 def with_ancestors(paths: pl.Series) -> pl.Series:

@@ -1,0 +1,84 @@
+"""Coupons that unlock when enough shoppers join in time."""
+
+import uuid
+from datetime import datetime
+
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+from recommender.models.coupons import Coupon
+from recommender.models.shoppers import Shopper
+
+
+class GroupBuyQuerySet(models.QuerySet["GroupBuy"]):
+    def overdue_at(self, moment: datetime) -> "GroupBuyQuerySet":
+        """Those that nobody can join any more and that were not enough."""
+        return self.filter(state=GroupBuy.State.OPEN, closes_at__lte=moment)
+
+
+class GroupBuy(models.Model):
+    """Shoppers who want a coupon together. ``open`` → ``unlocked`` when enough joined in time, else ``failed``."""
+
+    class State(models.TextChoices):
+        OPEN = "open", _("open")
+        UNLOCKED = "unlocked", _("unlocked")
+        FAILED = "failed", _("failed")
+
+    group_id = models.UUIDField(_("group id"), unique=True, default=uuid.uuid4, editable=False)
+    coupon = models.ForeignKey(Coupon, verbose_name=_("coupon"), on_delete=models.PROTECT, related_name="group_buys")
+    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.OPEN)
+    size = models.PositiveIntegerField(_("members needed"))
+    joined = models.PositiveIntegerField(_("members joined"), default=0)
+    opened_at = models.DateTimeField(_("opened"))
+    closes_at = models.DateTimeField(_("closes"))
+    ended_at = models.DateTimeField(_("ended"), null=True)
+
+    objects = GroupBuyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("group buy")
+        verbose_name_plural = _("group buys")
+        ordering = ["-pk"]
+        default_permissions = ("view",)
+        indexes = [models.Index(fields=["closes_at"], condition=Q(state="open"), name="group_buy_open_until")]
+        constraints = [
+            models.CheckConstraint(condition=Q(joined__lte=F("size")), name="group_buy_not_overfull"),
+            models.CheckConstraint(
+                condition=Q(state="unlocked", joined=F("size")) | ~Q(state="unlocked"),
+                name="group_buy_unlocked_is_full",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.group_id)
+
+    def state_at(self, moment: datetime) -> str:
+        """The state as it is to be told: one whose time is over has failed, swept or not."""
+        if self.state == self.State.OPEN and self.closes_at <= moment:
+            return self.State.FAILED
+        return self.state
+
+
+class GroupBuyMember(models.Model):
+    """A shopper of a group. ``held_uses`` is the use of the coupon that is kept for them until a basket takes it."""
+
+    group = models.ForeignKey(GroupBuy, verbose_name=_("group buy"), on_delete=models.PROTECT, related_name="members")
+    shopper = models.ForeignKey(
+        Shopper, verbose_name=_("shopper"), on_delete=models.PROTECT, related_name="group_memberships"
+    )
+    joined_at = models.DateTimeField(_("joined"))
+    held_uses = models.PositiveSmallIntegerField(_("uses held"))
+
+    class Meta:
+        verbose_name = _("member of a group")
+        verbose_name_plural = _("members of groups")
+        ordering = ["pk"]
+        default_permissions = ("view",)
+        constraints = [
+            models.UniqueConstraint(fields=["group", "shopper"], name="group_buy_member_once"),
+            models.CheckConstraint(condition=Q(held_uses__lte=1), name="group_buy_member_holds_one_use"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.shopper)

@@ -1,0 +1,71 @@
+"""A basket as it is given, and as the rules see it."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from decimal import Decimal
+
+from recommender.models import CATEGORY_SEPARATOR, Product, Shop
+from recommender.rules.basket import Basket, BasketLine
+from recommender.rules.currency import smallest_unit
+
+
+@dataclass(frozen=True, slots=True)
+class GivenLine:
+    """A line as the shop tells it. The product may be one that was not loaded yet: then it has no category or brand."""
+
+    line_id: str
+    product_id: str
+    quantity: Decimal
+    unit_price: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class GivenBasket:
+    """Lines, each of whose ``line_id`` stands once, and what sending them costs, in the shop's currency."""
+
+    lines: tuple[GivenLine, ...]
+    shipping: Decimal = Decimal(0)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what the basket holds."""
+        lines = [
+            [line.line_id, line.product_id, f"{line.quantity:.3f}", f"{line.unit_price:.3f}"] for line in self.lines
+        ]
+        text = json.dumps([lines, f"{self.shipping:.3f}"], ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def describe_basket(given: GivenBasket, *, shop: Shop) -> Basket:
+    """The basket with what the shop's catalogue knows of its products.
+
+    Raises:
+        ValueError: it is no basket; the message names the line and the field.
+    """
+    products = {
+        product.product_id: product
+        for product in Product.objects.filter(product_id__in={line.product_id for line in given.lines})
+        .select_related("category")
+        .only("product_id", "brand", "category__path")
+    }
+    lines = []
+    for line in given.lines:
+        product = products.get(line.product_id)
+        path = product.category.path if product is not None and product.category is not None else ""
+        lines.append(
+            BasketLine(
+                line_id=line.line_id,
+                product_id=line.product_id,
+                category_ids=_with_all_above(path),
+                brand=product.brand if product is not None else "",
+                quantity=line.quantity,
+                unit_price=line.unit_price,
+            )
+        )
+    return Basket(lines=tuple(lines), shipping=given.shipping, unit=smallest_unit(shop.currency))
+
+
+def _with_all_above(path: str) -> frozenset[str]:
+    levels = path.split(CATEGORY_SEPARATOR) if path else []
+    return frozenset(CATEGORY_SEPARATOR.join(levels[: depth + 1]) for depth in range(len(levels)))

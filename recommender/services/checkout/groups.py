@@ -1,0 +1,125 @@
+"""Coupons for groups: somebody begins one, others join, and when they are enough in time it unlocks for all of them.
+
+Each member's use is kept from the coupon's stock from the moment of joining, so that no more can join than there are
+uses. A group that was not enough in time gives them all back.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db.models import F
+
+from recommender.models import Coupon, GroupBuy, GroupBuyMember, Shopper
+from recommender.rules.eligibility import GroupState, refusal
+from recommender.rules.offer import Targets
+from recommender.services import counters
+from recommender.services.checkout.holding import fail_groups
+from recommender.services.checkout.offers import Asked, Candidate, describe_offer, describe_situation, find_candidates
+from recommender.services.checkout.refusals import CheckoutRefused, UnknownThing
+from recommender.services.checkout.transactions import checkout_transaction
+
+State = GroupBuy.State
+
+
+def find_group(*, group_id: UUID) -> GroupBuy:
+    """
+    Raises:
+        UnknownThing: there is no such group.
+    """
+    group = GroupBuy.objects.select_related("coupon").filter(group_id=group_id).first()
+    if group is None:
+        raise UnknownThing("group", str(group_id))
+    return group
+
+
+def start_group(*, shopper_id: str, coupon_id: str, at: datetime) -> GroupBuy:
+    """Begin a group for a coupon; whoever begins it is its first member.
+
+    Raises:
+        UnknownThing: no such shopper or coupon.
+        CheckoutRefused: ``not_for_groups``, ``already_in_a_group``, or why the shopper may not use the coupon.
+        Busy: others use the same coupon for too long.
+    """
+    with checkout_transaction():
+        candidate, shopper, counted = _prepare(shopper_id, coupon_id, at)
+        coupon = candidate.coupon
+        if coupon.group_size is None or coupon.group_hours is None:
+            raise CheckoutRefused("not_for_groups")
+        group = GroupBuy.objects.create(
+            coupon=coupon,
+            size=coupon.group_size,
+            opened_at=at,
+            closes_at=at + timedelta(hours=coupon.group_hours),
+        )
+        return _add_member(group, candidate, shopper, counted, at)
+
+
+def join_group(*, shopper_id: str, group_id: UUID, at: datetime) -> GroupBuy:
+    """Join a group. Who belongs to it already stays in it.
+
+    Raises:
+        UnknownThing: no such shopper or group.
+        CheckoutRefused: ``group_full``, ``group_closed``, ``already_in_a_group``, or why the shopper may not use the
+            coupon.
+        Busy: others use the same coupon for too long.
+    """
+    with checkout_transaction():
+        coupon_id = find_group(group_id=group_id).coupon.coupon_id
+        candidate, shopper, counted = _prepare(shopper_id, coupon_id, at)
+        group = find_group(group_id=group_id)  # as it is now that nobody else can change it
+        if GroupBuyMember.objects.filter(group=group, shopper=shopper).exists():
+            return group
+        if group.state == State.UNLOCKED:
+            raise CheckoutRefused("group_full")
+        if group.state == State.FAILED:
+            raise CheckoutRefused("group_closed")
+        return _add_member(group, candidate, shopper, counted, at)
+
+
+def _prepare(shopper_id: str, coupon_id: str, at: datetime) -> tuple[Candidate, Shopper, counters.Counted]:
+    """The coupon with its counter held, after groups whose time is over gave theirs back."""
+    shopper = Shopper.objects.filter(shopper_id=shopper_id).first()
+    if shopper is None:
+        raise UnknownThing("shopper", shopper_id)
+    if not Coupon.objects.filter(coupon_id=coupon_id).exists():
+        raise UnknownThing("coupon", coupon_id)
+    found, unknown = find_candidates([Asked(coupon_id=coupon_id)], shopper=shopper, at=at)
+    if not found or found[0].campaign is None:
+        raise CheckoutRefused(unknown[0].code if unknown else "no_campaign")
+    candidate = found[0]
+    counted = counters.lock_counters(coupons=[candidate.coupon.pk], campaigns=[found[0].campaign.pk])
+    fail_groups(counted, coupons=[candidate.coupon.pk], at=at)
+    candidate.coupon.refresh_from_db()
+    return candidate, shopper, counted
+
+
+def _add_member(
+    group: GroupBuy, candidate: Candidate, shopper: Shopper, counted: counters.Counted, at: datetime
+) -> GroupBuy:
+    others = GroupBuyMember.objects.filter(shopper=shopper, group__coupon=group.coupon, held_uses=1)
+    if others.exists():
+        raise CheckoutRefused("already_in_a_group")
+    _check(candidate, shopper, counted, at)
+    use = counters.Use(coupon=candidate.coupon, shopper_id=shopper.pk, campaign=None, at=at, shopper_uses=0)
+    try:
+        counters.take(counted, use=use)
+    except counters.LimitReached as reached:
+        raise CheckoutRefused(counters.REACHED[reached.limit], reached.facts) from reached
+    GroupBuyMember.objects.create(group=group, shopper=shopper, joined_at=at, held_uses=1)
+    waiting = GroupBuy.objects.filter(pk=group.pk, state=State.OPEN, closes_at__gt=at, joined__lt=F("size"))
+    if not waiting.update(joined=F("joined") + 1):
+        raise CheckoutRefused("group_closed")
+    full = GroupBuy.objects.filter(pk=group.pk, state=State.OPEN, joined=F("size"))
+    full.update(state=State.UNLOCKED, ended_at=at)
+    group.refresh_from_db()
+    return group
+
+
+def _check(candidate: Candidate, shopper: Shopper, counted: counters.Counted, at: datetime) -> None:
+    """Whether the shopper might use the coupon if the group were full."""
+    offer = describe_offer(candidate, targets=Targets(), counted=counted)  # what it is for tells itself at the basket
+    now = describe_situation(candidate, shopper=shopper, counted=counted, at=at)
+    full = replace(now, group=GroupState(members=offer.group_size or 0, closes_at=at))
+    if why := refusal(offer, full):
+        raise CheckoutRefused(why.code.value, why.facts)

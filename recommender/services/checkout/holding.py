@@ -1,0 +1,151 @@
+"""What reservations and groups hold in the counters, and how it comes back.
+
+A reservation whose time is over holds its uses only until somebody wants them: whoever reserves or validates takes
+them as free, whether the sweep has been there or not.
+"""
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import F, Q, QuerySet
+
+from recommender.models import Code, GroupBuy, GroupBuyMember, Reservation, ReservationCoupon
+from recommender.services import counters
+
+#: How many reservations whose time is over one that is made clears away; the sweep clears the rest.
+RECLAIMED_AT_MOST = 1_000
+SWEPT_AT_ONCE = 200
+
+
+def use_of(item: ReservationCoupon, *, shopper_id: int) -> counters.Use:
+    """What a coupon of a reservation holds. A use that a group kept goes back to the group's member."""
+    return counters.Use(
+        coupon=item.coupon,
+        shopper_id=shopper_id,
+        campaign=item.campaign,
+        at=item.counted_at,
+        stock=0 if item.member_id is not None else item.held_uses,
+        shopper_uses=item.held_uses,
+        amount=item.held_amount,
+    )
+
+
+def give_back(counted: counters.Counted, items: Iterable[ReservationCoupon], *, shopper_id: int) -> None:
+    """Give back all that coupons of a reservation hold; their counters are held."""
+    for item in items:
+        if not item.held_uses and not item.held_amount:
+            continue
+        counters.give_back(counted, use=use_of(item, shopper_id=shopper_id))
+        if item.held_uses:
+            _free_code_and_place(item)
+        item.held_uses, item.held_amount = 0, counters.NOTHING
+        item.save(update_fields=["held_uses", "held_amount"])
+
+
+def _free_code_and_place(item: ReservationCoupon) -> None:
+    """Let the code be used again, and keep the use for the member of the group who had it."""
+    if item.code_id is not None:
+        Code.objects.filter(pk=item.code_id).update(uses=F("uses") - 1)
+    if item.member_id is not None:
+        GroupBuyMember.objects.filter(pk=item.member_id).update(held_uses=F("held_uses") + 1)
+
+
+def lock_items(reservations: Collection[int]) -> dict[int, list[ReservationCoupon]]:
+    """The coupons of reservations that the caller holds, by reservation."""
+    items: dict[int, list[ReservationCoupon]] = {pk: [] for pk in reservations}
+    rows = ReservationCoupon.objects.filter(reservation__in=reservations)
+    for item in rows.select_related("coupon", "campaign").order_by("reservation", "position"):
+        items[item.reservation_id].append(item)
+    return items
+
+
+def lock_overdue(*, coupons: Collection[int], at: datetime) -> list[Reservation]:
+    """Hold reservations of these coupons whose time is over. Those that others hold are left to them."""
+    of_coupons = ReservationCoupon.objects.filter(coupon__in=coupons, held_uses__gt=0).values("reservation")
+    overdue = Reservation.objects.overdue_at(at).filter(pk__in=of_coupons).order_by("expires_at", "pk")
+    return list(overdue.select_for_update(skip_locked=True, of=("self",))[:RECLAIMED_AT_MOST])
+
+
+def expire(
+    counted: counters.Counted,
+    reservations: Iterable[Reservation],
+    items: dict[int, list[ReservationCoupon]],
+    *,
+    at: datetime,
+) -> None:
+    """End reservations whose time is over; they and their counters are held."""
+    for reservation in reservations:
+        give_back(counted, items[reservation.pk], shopper_id=reservation.shopper_id)
+        reservation.state, reservation.ended_at = Reservation.State.EXPIRED, at
+        reservation.save(update_fields=["state", "ended_at"])
+
+
+def disregard_overdue(counted: counters.Counted, *, at: datetime) -> None:
+    """Take as free, in figures that are only read, what is held by those whose time is over."""
+    overdue = ReservationCoupon.objects.filter(
+        coupon__in=counted.coupons, reservation__in=Reservation.objects.overdue_at(at), held_uses__gt=0
+    )
+    for item in overdue.select_related("coupon", "campaign", "reservation"):
+        counters.disregard(counted, use=use_of(item, shopper_id=item.reservation.shopper_id))
+    for member in _members_overdue(counted.coupons, at).select_related("group"):
+        counted.coupons[member.group.coupon_id].uses -= member.held_uses
+
+
+# Groups
+
+
+def fail_groups(counted: counters.Counted, *, coupons: Collection[int], at: datetime) -> None:
+    """End the groups for these coupons whose time is over and that were not enough; the counters are held."""
+    if not coupons:
+        return
+    for member in _members_overdue(coupons, at).select_related("group__coupon"):
+        coupon = member.group.coupon
+        use = counters.Use(coupon=coupon, shopper_id=member.shopper_id, campaign=None, at=at, shopper_uses=0)
+        counters.give_back(counted, use=use)
+        GroupBuyMember.objects.filter(pk=member.pk).update(held_uses=0)
+    GroupBuy.objects.overdue_at(at).filter(coupon__in=coupons).update(state=GroupBuy.State.FAILED, ended_at=at)
+
+
+def _members_overdue(coupons: Collection[int], at: datetime) -> QuerySet[GroupBuyMember]:
+    overdue = Q(group__state=GroupBuy.State.OPEN, group__closes_at__lte=at)
+    return GroupBuyMember.objects.filter(overdue, group__coupon__in=coupons, held_uses__gt=0)
+
+
+# The sweep
+
+
+def release_overdue(*, at: datetime) -> int:
+    """Give back what is held by reservations and groups whose time is over; how many those were."""
+    count = 0
+    while True:
+        done = _expire_some(at=at)
+        count += done
+        if done == 0:
+            break
+    for coupon in GroupBuy.objects.overdue_at(at).order_by("coupon").values_list("coupon_id", flat=True).distinct():
+        with transaction.atomic():
+            counted = counters.lock_counters(coupons=[coupon], campaigns=[])
+            count += GroupBuy.objects.overdue_at(at).filter(coupon=coupon).count()
+            fail_groups(counted, coupons=[coupon], at=at)
+    return count
+
+
+def _expire_some(*, at: datetime) -> int:
+    """A transaction for some reservations, so that nobody waits long for one of their coupons."""
+    with transaction.atomic():
+        overdue = Reservation.objects.overdue_at(at).order_by("expires_at", "pk")
+        reservations = list(overdue.select_for_update(skip_locked=True, of=("self",))[:SWEPT_AT_ONCE])
+        items = lock_items([reservation.pk for reservation in reservations])
+        counted = counters.lock_counters(**keys_of(item for own in items.values() for item in own))
+        expire(counted, reservations, items, at=at)
+    return len(reservations)
+
+
+def keys_of(items: Iterable[ReservationCoupon]) -> dict[str, set[int]]:
+    """Whose counters must be held for these coupons of reservations."""
+    items = list(items)
+    return {
+        "coupons": {item.coupon_id for item in items},
+        "campaigns": {item.campaign_id for item in items if item.campaign_id is not None},
+    }

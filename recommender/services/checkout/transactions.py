@@ -1,0 +1,55 @@
+"""The transaction of the checkout: whole or not at all, and never long waited for."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import OperationalError, connection, transaction
+
+#: How long a checkout waits for another that uses the same coupon, or on SQLite for any other write.
+PATIENCE = 5.0  # seconds
+#: PostgreSQL's codes for a lock that was not had in time, a deadlock that it broke, and a transaction to do again.
+_MAY_BE_REPEATED = {"55P03", "40P01", "40001"}
+
+
+class Busy(Exception):
+    """Others held what was needed for too long. Nothing was done, and the same can be asked again."""
+
+
+@contextmanager
+def checkout_transaction() -> Iterator[None]:
+    """A transaction that gives up rather than wait longer than ``PATIENCE``. One within another is a part of it.
+
+    Raises:
+        Busy: nothing was done.
+    """
+    outermost = not connection.in_atomic_block
+    try:
+        with _patience_on_sqlite(), transaction.atomic():
+            if connection.vendor == "postgresql":
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{int(PATIENCE * 1000)}ms"])
+            yield
+    except OperationalError as error:
+        if outermost and _may_be_repeated(error):
+            raise Busy from error
+        raise
+
+
+def _may_be_repeated(error: OperationalError) -> bool:
+    return "database is locked" in str(error) or getattr(error.__cause__, "pgcode", None) in _MAY_BE_REPEATED
+
+
+@contextmanager
+def _patience_on_sqlite() -> Iterator[None]:
+    """Wait less long than other writers do: whoever stands at a till asks again."""
+    if connection.vendor != "sqlite":
+        yield
+        return
+    with connection.cursor() as cursor:
+        usual = cursor.execute("PRAGMA busy_timeout").fetchone()[0]
+        cursor.execute(f"PRAGMA busy_timeout = {int(PATIENCE * 1000)}")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"PRAGMA busy_timeout = {int(usual)}")

@@ -1,0 +1,455 @@
+"""The only writer of the counters of uses and of money: every use of a coupon passes here.
+
+A transaction locks the counters of all its coupons and campaigns first, coupons before campaigns and each in the order
+of their keys, so that no two transactions wait for each other. Whoever holds a coupon's counter holds everything that
+counts for the coupon; still every use is taken by a conditional update, and constraints stand behind that.
+
+A counter that is not there yet is made by counting, so that history which was loaded before counts as well.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.db import connection, models, transaction
+from django.db.models import Count, F, Q, QuerySet, Sum, Value
+from django.db.models.expressions import CombinedExpression
+from django.db.models.functions import Coalesce, Round
+
+from recommender.models import (
+    Campaign,
+    CampaignCounter,
+    Coupon,
+    CouponCounter,
+    GroupBuyMember,
+    Redemption,
+    ReservationCoupon,
+    Shop,
+    ShopperCounter,
+)
+from recommender.rules.eligibility import Uses
+from recommender.rules.periods import Period, first_day, next_start
+from recommender.rules.refusal import RefusalCode
+
+Span = ShopperCounter.Period
+NOTHING = Decimal(0)
+_DECIMALS = 3  # of money, as the tables hold it
+RECOUNTED_AT_ONCE = 500
+#: Which column of a coupon limits a shopper's uses in which period.
+SHOPPER_LIMITS = {
+    Span.EVER: "per_shopper_limit",
+    Span.DAY: "per_day_limit",
+    Span.WEEK: "per_week_limit",
+    Span.MONTH: "per_month_limit",
+}
+#: The code by which it is told that a limit or a budget is in the way.
+REACHED = {
+    "per_shopper_limit": RefusalCode.SHOPPER_LIMIT.value,
+    "per_day_limit": RefusalCode.DAY_LIMIT.value,
+    "per_week_limit": RefusalCode.WEEK_LIMIT.value,
+    "per_month_limit": RefusalCode.MONTH_LIMIT.value,
+    "total_limit": RefusalCode.TOTAL_LIMIT.value,
+    "budget": RefusalCode.BUDGET.value,
+    "campaign_budget": RefusalCode.CAMPAIGN_BUDGET.value,
+}
+
+
+class LimitReached(Exception):
+    """A conditional update changed nothing. ``limit`` names the column that holds what was reached.
+
+    Attributes:
+        coupon: whose limit it is, or whose use its campaign's budget does not pay.
+        facts: those that :class:`RefusalCode` names beside the code.
+    """
+
+    def __init__(self, coupon: Coupon, limit: str, facts: Mapping[str, Any] | None = None) -> None:
+        super().__init__(f"{coupon.coupon_id}: {limit}")
+        self.coupon = coupon
+        self.limit = limit
+        self.facts = dict(facts or {})
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a shopper's use of a coupon counts.
+
+    Attributes:
+        stock: what it takes of the total limit: 0 where a group keeps the use already.
+        at: the moment in whose day, week and month it counts.
+        shopper_uses: what it takes of the shopper's limits: 0 where only money is given back.
+        amount: what it takes of the budgets.
+    """
+
+    coupon: Coupon
+    shopper_id: int
+    campaign: Campaign | None
+    at: datetime
+    stock: int = 1
+    shopper_uses: int = 1
+    amount: Decimal = NOTHING
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What counts, by primary key; kept up as uses are taken and given back.
+
+    Attributes:
+        held: whether the counters are locked, so that it is still true when something is written.
+        shoppers: the counters of a shopper by period, by coupon, shopper and day.
+    """
+
+    zone: ZoneInfo
+    held: bool
+    coupons: dict[int, CouponCounter]
+    campaigns: dict[int, CampaignCounter]
+    shoppers: dict[tuple[int, int, date], dict[Span, ShopperCounter]] = field(default_factory=dict)
+    disregarded: list[Use] = field(default_factory=list)
+
+
+def lock_counters(*, coupons: Collection[int], campaigns: Collection[int]) -> Counted:
+    """Hold the counters of coupons and campaigns, by primary key, until the transaction ends.
+
+    Whoever waits for them waits for all that the transaction does from here on: what can be looked up before should be.
+    """
+    counted = Counted(zone=Shop.current().zone, held=True, coupons={}, campaigns={})
+    _make_missing(CouponCounter, "coupon_id", coupons, _count_coupons)
+    _make_missing(CampaignCounter, "campaign_id", campaigns, _count_campaigns)
+    counted.coupons.update({row.coupon_id: row for row in _locked(CouponCounter, "coupon_id", coupons)})
+    counted.campaigns.update({row.campaign_id: row for row in _locked(CampaignCounter, "campaign_id", campaigns)})
+    return counted
+
+
+def lock_campaigns(counted: Counted, *, campaigns: Collection[int]) -> None:
+    """Hold the counters of campaigns too, where it is the coupons' counters that tell which ones: once only."""
+    _make_missing(CampaignCounter, "campaign_id", campaigns, _count_campaigns)
+    counted.campaigns.update({row.campaign_id: row for row in _locked(CampaignCounter, "campaign_id", campaigns)})
+
+
+def read_counters(*, coupons: Collection[int], campaigns: Collection[int]) -> Counted:
+    """What counts at this moment. Nothing is held and nothing written."""
+    of_coupons = {row.coupon_id: row for row in CouponCounter.objects.filter(coupon__in=coupons)}
+    missing = set(coupons) - of_coupons.keys()
+    counts = _count_coupons(missing) if missing else {}
+    of_coupons |= {key: CouponCounter(coupon_id=key, **counts[key]) for key in missing}
+    of_campaigns = {row.campaign_id: row for row in CampaignCounter.objects.filter(campaign__in=campaigns)}
+    missing = set(campaigns) - of_campaigns.keys()
+    counts = _count_campaigns(missing) if missing else {}
+    of_campaigns |= {key: CampaignCounter(campaign_id=key, **counts[key]) for key in missing}
+    return Counted(zone=Shop.current().zone, held=False, coupons=of_coupons, campaigns=of_campaigns)
+
+
+def lock_redemptions() -> None:
+    """Wait until nobody loads history, and keep loads waiting: a load holds this table before any counter.
+
+    To be called before :func:`lock_counters` by whoever writes redemptions.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            table = connection.ops.quote_name(Redemption._meta.db_table)
+            cursor.execute(f"LOCK TABLE {table} IN ROW EXCLUSIVE MODE")
+
+
+def uses_of(counted: Counted, *, coupon: Coupon, shopper_id: int, at: datetime) -> Uses:
+    """How often a coupon was used, by all, and by a shopper in the periods that its limits ask for."""
+    rows = _shopper_rows(counted, coupon, shopper_id, at)
+    by_span = {span: rows[span].uses if span in rows else 0 for span in SHOPPER_LIMITS}
+    for use in counted.disregarded:
+        if (use.coupon.pk, use.shopper_id) == (coupon.pk, shopper_id):
+            for span in rows:
+                if _starts_on(span, use.at, counted.zone) == _starts_on(span, at, counted.zone):
+                    by_span[span] -= use.shopper_uses
+    return Uses(
+        total=counted.coupons[coupon.pk].uses,
+        shopper=by_span[Span.EVER],
+        day=by_span[Span.DAY],
+        week=by_span[Span.WEEK],
+        month=by_span[Span.MONTH],
+    )
+
+
+def disregard(counted: Counted, *, use: Use) -> None:
+    """Take a use as free in figures that are only read."""
+    assert not counted.held
+    counted.coupons[use.coupon.pk].uses -= use.stock
+    counted.coupons[use.coupon.pk].spent -= use.amount
+    if use.campaign is not None and use.campaign.pk in counted.campaigns:
+        counted.campaigns[use.campaign.pk].spent -= use.amount
+    counted.disregarded.append(use)
+
+
+def take(counted: Counted, *, use: Use) -> None:
+    """Count a use, of which the counters are held.
+
+    Raises:
+        LimitReached: nothing of this use may be kept; the caller undoes what was written before.
+    """
+    _take_of_coupon(use)
+    counter = counted.coupons[use.coupon.pk]
+    counter.uses += use.stock
+    counter.spent += use.amount
+    if use.shopper_uses:
+        _take_of_shopper(counted, use)
+    if use.campaign is not None and use.amount:
+        _take_of_campaign(use)
+        counted.campaigns[use.campaign.pk].spent += use.amount
+
+
+def give_back(counted: Counted, *, use: Use) -> None:
+    """Count a use, of which the counters are held, no longer."""
+    CouponCounter.objects.filter(coupon=use.coupon).update(
+        uses=F("uses") - use.stock, spent=_money(F("spent") - use.amount)
+    )
+    counter = counted.coupons[use.coupon.pk]
+    counter.uses -= use.stock
+    counter.spent -= use.amount
+    if use.shopper_uses:
+        # Rows at 0 were counted by another clock: the shop's time zone was changed.
+        rows = ShopperCounter.objects.filter(
+            _any_span(use.at, counted.zone), coupon=use.coupon, shopper=use.shopper_id, uses__gte=use.shopper_uses
+        )
+        rows.update(uses=F("uses") - use.shopper_uses)
+        for key in [key for key in counted.shoppers if key[:2] == (use.coupon.pk, use.shopper_id)]:
+            del counted.shoppers[key]
+    if use.campaign is not None and use.amount:
+        CampaignCounter.objects.filter(campaign=use.campaign).update(spent=_money(F("spent") - use.amount))
+        counted.campaigns[use.campaign.pk].spent -= use.amount
+
+
+def _take_of_coupon(use: Use) -> None:
+    row = CouponCounter.objects.filter(coupon=use.coupon)
+    changes: dict[str, Any] = {"uses": F("uses") + use.stock, "spent": _money(F("spent") + use.amount)}
+    within_limit = within_budget = row
+    if use.stock:
+        changes["ceiling"] = use.coupon.total_limit
+        if use.coupon.total_limit is not None:
+            within_limit = row.filter(uses__lte=use.coupon.total_limit - use.stock)
+    if use.amount:
+        changes["spent_ceiling"] = use.coupon.budget
+        if use.coupon.budget is not None:
+            within_budget = row.filter(spent__lte=use.coupon.budget - use.amount)
+    if not (within_limit & within_budget).update(**changes):
+        raise LimitReached(use.coupon, "budget" if within_limit.exists() else "total_limit")
+
+
+def _take_of_shopper(counted: Counted, use: Use) -> None:
+    for span, row in _shopper_rows(counted, use.coupon, use.shopper_id, use.at).items():
+        limit = getattr(use.coupon, SHOPPER_LIMITS[span])
+        free = ShopperCounter.objects.filter(pk=row.pk)
+        if limit is not None:
+            free = free.filter(uses__lte=limit - use.shopper_uses)
+        if not free.update(uses=F("uses") + use.shopper_uses, ceiling=limit):
+            facts = {"limit": limit}
+            if span != Span.EVER:
+                facts["again_at"] = next_start(Period(span), use.at, counted.zone)
+            raise LimitReached(use.coupon, SHOPPER_LIMITS[span], facts)
+        row.uses += use.shopper_uses
+
+
+def _take_of_campaign(use: Use) -> None:
+    assert use.campaign is not None
+    row = CampaignCounter.objects.filter(campaign=use.campaign)
+    if use.campaign.budget is not None:
+        row = row.filter(spent__lte=use.campaign.budget - use.amount)
+    if not row.update(spent=_money(F("spent") + use.amount), spent_ceiling=use.campaign.budget):
+        raise LimitReached(use.coupon, "campaign_budget")
+
+
+def _money(amount: CombinedExpression) -> Round:
+    """An amount that the database reckons. SQLite does it in binary, which would leave crumbs in the last digits."""
+    return Round(amount, precision=_DECIMALS)
+
+
+# Rows that are there, and rows to be made
+
+
+def _locked(model: type[models.Model], column: str, keys: Collection[int]) -> list[Any]:
+    if not keys:
+        return []
+    rows = model._default_manager.filter(**{f"{column}__in": keys}).order_by(column)
+    return list(rows.select_for_update(no_key=True))
+
+
+def _make_missing(model: type[models.Model], column: str, keys: Collection[int], count: Any) -> None:
+    """Make the rows that are missing, in the order of their keys. What somebody else makes meanwhile is waited for."""
+    if not keys:
+        return
+    known = set(model._default_manager.filter(**{f"{column}__in": keys}).values_list(column, flat=True))
+    missing = sorted(set(keys) - known)
+    if missing:
+        counts = count(missing)
+        rows = [model(**{column: key, **counts[key]}) for key in missing]
+        model._default_manager.bulk_create(rows, ignore_conflicts=True)
+
+
+def _shopper_rows(counted: Counted, coupon: Coupon, shopper_id: int, at: datetime) -> dict[Span, ShopperCounter]:
+    """The shopper's counters of the periods that hold ``at``: those that limits ask for, and others that are there."""
+    key = (coupon.pk, shopper_id, first_day(Period.DAY, at, counted.zone))
+    if key not in counted.shoppers:
+        there = ShopperCounter.objects.filter(_any_span(at, counted.zone), coupon=coupon, shopper=shopper_id)
+        rows = {Span(row.period): row for row in there}
+        for span, limit in SHOPPER_LIMITS.items():
+            if span not in rows and getattr(coupon, limit) is not None:
+                rows[span] = ShopperCounter(
+                    coupon=coupon,
+                    shopper_id=shopper_id,
+                    period=span,
+                    starts_on=_starts_on(span, at, counted.zone),
+                    uses=_count_shopper(coupon, shopper_id, span, at, counted.zone),
+                )
+                if counted.held:
+                    rows[span].save(force_insert=True)
+        counted.shoppers[key] = rows
+    return counted.shoppers[key]
+
+
+def _starts_on(span: str, at: datetime, zone: ZoneInfo) -> date:
+    return date.min if span == Span.EVER else first_day(Period(span), at, zone)
+
+
+def _any_span(at: datetime, zone: ZoneInfo) -> Q:
+    match = Q()
+    for span in SHOPPER_LIMITS:
+        match |= Q(period=span, starts_on=_starts_on(span, at, zone))
+    return match
+
+
+# Counting
+
+
+def _recorded() -> QuerySet[Redemption]:
+    """Uses that did not pass through a basket here: history, and what was redeemed directly."""
+    return Redemption.objects.filter(reservation_coupon__isnull=True)
+
+
+def _count_coupons(coupons: Collection[int]) -> Mapping[int, dict[str, Any]]:
+    """Uses and money of each coupon as they stand in redemptions, baskets and groups."""
+    counts: dict[int, dict[str, Any]] = defaultdict(lambda: {"uses": 0, "spent": NOTHING})
+    _add(counts, _recorded().filter(coupon__in=coupons), "coupon", Count("pk"), Sum("discount_amount"))
+    held = ReservationCoupon.objects.filter(coupon__in=coupons)
+    _add(counts, held, "coupon", Sum("held_uses"), Sum("held_amount"))
+    kept = GroupBuyMember.objects.filter(group__coupon__in=coupons)
+    _add(counts, kept, "group__coupon", Sum("held_uses"), Value(NOTHING))
+    return counts
+
+
+def _count_campaigns(campaigns: Collection[int]) -> Mapping[int, dict[str, Any]]:
+    counts: dict[int, dict[str, Any]] = defaultdict(lambda: {"spent": NOTHING})
+    _add(counts, _recorded().filter(campaign__in=campaigns), "campaign", None, Sum("discount_amount"))
+    _add(counts, ReservationCoupon.objects.filter(campaign__in=campaigns), "campaign", None, Sum("held_amount"))
+    return counts
+
+
+def _add(counts: dict[int, dict[str, Any]], rows: QuerySet, by: str, uses: Any, spent: Any) -> None:
+    sums = {"counted_spent": spent} | ({"counted_uses": uses} if uses is not None else {})
+    for row in rows.order_by().values(by).annotate(**sums):
+        count = counts[row[by]]
+        count["spent"] += round(row["counted_spent"] or NOTHING, _DECIMALS)
+        if uses is not None:
+            count["uses"] += row["counted_uses"] or 0
+
+
+def _count_shopper(coupon: Coupon, shopper_id: int, span: Span, at: datetime, zone: ZoneInfo) -> int:
+    recorded = _recorded().filter(coupon=coupon, shopper=shopper_id)
+    held = ReservationCoupon.objects.filter(coupon=coupon, reservation__shopper=shopper_id)
+    if span != Span.EVER:
+        begin, end = _bounds(span, _starts_on(span, at, zone), zone)
+        recorded = recorded.filter(redeemed_at__gte=begin, redeemed_at__lt=end)
+        held = held.filter(counted_at__gte=begin, counted_at__lt=end)
+    uses: int = held.aggregate(uses=Coalesce(Sum("held_uses"), 0))["uses"]
+    return recorded.count() + uses
+
+
+def _bounds(span: Span, starts_on: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    begin = datetime.combine(starts_on, time.min, tzinfo=zone)
+    return begin, next_start(Period(span), begin, zone)
+
+
+# Checking
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A counter that is not what its rows come to. ``what`` names it; ``counter`` and ``rows`` are the two figures."""
+
+    what: str
+    counter: int | Decimal
+    rows: int | Decimal
+
+
+def recount(*, coupons: Collection[int], campaigns: Collection[int], mend: bool = True) -> list[Difference]:
+    """Compare the counters of coupons and campaigns, by primary key, with what their rows come to.
+
+    Counters that are missing are made. With ``mend`` those that differ are set right, all in one transaction, in which
+    nobody else uses these coupons.
+    """
+    wrong: list[_Wrong] = []
+    with transaction.atomic():
+        counted = lock_counters(coupons=coupons, campaigns=campaigns)
+        counts = _count_coupons(coupons)
+        names = dict(Coupon.objects.filter(pk__in=coupons).values_list("pk", "coupon_id"))
+        for key, counter in counted.coupons.items():
+            wrong += _find_wrong(f"coupon {names[key]}", counter, counts[key])
+        for row in ShopperCounter.objects.filter(coupon__in=coupons).select_related("coupon", "shopper").order_by("pk"):
+            at = datetime.combine(row.starts_on, time.min, tzinfo=counted.zone)
+            uses = _count_shopper(row.coupon, row.shopper_id, Span(row.period), at, counted.zone)
+            since = "" if row.period == Span.EVER else f", {row.period} of {row.starts_on}"
+            what = f"coupon {row.coupon.coupon_id}, shopper {row.shopper.shopper_id}{since}"
+            wrong += _find_wrong(what, row, {"uses": uses})
+        spent = _count_campaigns(campaigns)
+        ids = dict(Campaign.objects.filter(pk__in=campaigns).values_list("pk", "campaign_id"))
+        for key, of_campaign in counted.campaigns.items():
+            wrong += _find_wrong(f"campaign {ids[key]}", of_campaign, spent[key])
+        if mend:
+            for each in wrong:
+                each.mend()
+    return [each.difference for each in wrong]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wrong:
+    row: models.Model
+    column: str
+    difference: Difference
+
+    def mend(self) -> None:
+        # History may bring more than a limit allows: only the next use is held to it again.
+        ceiling = {"uses": "ceiling", "spent": "spent_ceiling"}[self.column]
+        rows = type(self.row)._default_manager.filter(pk=self.row.pk)
+        rows.update(**{self.column: self.difference.rows, ceiling: None})
+
+
+def _find_wrong(what: str, row: models.Model, counts: Mapping[str, Any]) -> list[_Wrong]:
+    return [
+        _Wrong(row, column, Difference(f"{what}: {column}", getattr(row, column), right))
+        for column, right in counts.items()
+        if getattr(row, column) != right
+    ]
+
+
+def recount_many(*, coupons: Collection[int], campaigns: Collection[int], mend: bool = True) -> list[Difference]:
+    """As :func:`recount`, some at a time: a list of parameters is not without end."""
+    differences: list[Difference] = []
+    for keys in _in_parts(coupons):
+        differences += recount(coupons=keys, campaigns=(), mend=mend)
+    for keys in _in_parts(campaigns):
+        differences += recount(coupons=(), campaigns=keys, mend=mend)
+    return differences
+
+
+def _in_parts(keys: Collection[int]) -> Iterator[list[int]]:
+    in_order = sorted(keys)
+    for start in range(0, len(in_order), RECOUNTED_AT_ONCE):
+        yield in_order[start : start + RECOUNTED_AT_ONCE]
+
+
+def recount_all(*, mend: bool) -> list[Difference]:
+    """Compare every counter. Nobody waits longer than for some of them."""
+    return recount_many(
+        coupons=list(CouponCounter.objects.values_list("coupon_id", flat=True)),
+        campaigns=list(CampaignCounter.objects.values_list("campaign_id", flat=True)),
+        mend=mend,
+    )
