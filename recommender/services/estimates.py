@@ -18,6 +18,7 @@ from django.db.models.functions import Cast
 from django.utils import timezone
 
 from recommender.models import Coupon, Run, RunCoupon
+from recommender.services.clashes import count_clashes
 from recommender.services.past_spend import PastUses
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def estimate_run(*, run: Run, coupon_keys: Collection[int] | None = None) -> Run
             "expected_redemptions": forecast.expected,
             "expected_low": forecast.low,
             "expected_high": forecast.high,
+            **count_clashes(run=run),
             "estimated_at": timezone.now(),
         }
         if coupon_keys is None:

@@ -53,6 +53,10 @@ class WrongState(ValueError):
         )
 
 
+class BeingCorrected(ValueError):
+    """A job corrects the run: nobody decides on lists that are about to change."""
+
+
 class OwnRun(ValueError):
     """Whoever made a run may not approve it, unless the shop's settings allow it."""
 
@@ -393,6 +397,7 @@ def approve_run(*, run: Run, reviewed_by: models.User | None = None) -> Run:
 
     Raises:
         WrongState: the run is not drafted.
+        BeingCorrected: a job corrects it.
         OwnRun: the reviewer made it.
     """
     if reviewed_by is not None and not run.may_be_approved_by(reviewed_by):
@@ -408,11 +413,27 @@ def reject_run(*, run: Run, reviewed_by: models.User | None = None) -> Run:
 
     Raises:
         WrongState: the run is neither.
+        BeingCorrected: a job corrects it.
     """
     return _review(run, [Run.State.DRAFTED, Run.State.APPROVED], Run.State.REJECTED, reviewed_by)
 
 
+def refuse_while_corrected(*, run: Run, by: models.Job | None = None) -> None:
+    """Do nothing with a run that no job corrects, or only the job ``by``.
+
+    Raises:
+        BeingCorrected: one does, or waits to.
+    """
+    job = run.find_correction_job()
+    if job is not None and job != by:
+        raise BeingCorrected(
+            _("Run %(run)s is being corrected: wait until job %(job)s has ended, or cancel it.")
+            % {"run": run.pk, "job": job.pk}
+        )
+
+
 def _review(run: Run, expected: Sequence[Run.State], state: Run.State, reviewed_by: models.User | None) -> Run:
+    refuse_while_corrected(run=run)
     changed = Run.objects.filter(pk=run.pk, state__in=expected).update(
         state=state, reviewed_by=reviewed_by, reviewed_at=timezone.now()
     )

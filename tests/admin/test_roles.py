@@ -57,6 +57,7 @@ PAGES = {
     models.Run: (ALL, NOBODY, NOBODY, NOBODY),
     models.RunComment: (ALL, NOBODY, NOBODY, NOBODY),
     models.RunCorrection: (ALL, NOBODY, NOBODY, NOBODY),
+    models.RunCorrectionShopper: (ALL, NOBODY, NOBODY, NOBODY),
     models.RunCoupon: (ALL, NOBODY, NOBODY, NOBODY),
     models.RunShard: (ALL, NOBODY, NOBODY, NOBODY),
     models.SearchTrial: (ALL, NOBODY, NOBODY, NOBODY),
@@ -114,6 +115,8 @@ LOOKING = {
     "modelversion.compare",
     "modelversion.compare_latest",
     "modelversion.explain_champion",
+    "recommendation.put_back",
+    "recommendation.take_out",
     "run.approve_chosen",
     "run.reject_chosen",
     "run.roll_back",
@@ -135,6 +138,7 @@ ADDRESSES = {
     "recommender_product_export": ALL,
     "recommender_product_import": EDITORS,
     "recommender_product_process_import": EDITORS,
+    "recommender_recommendation_correct": APPROVERS,
     "recommender_run_comment": ALL,
     "recommender_run_find_shopper": ALL,
     "recommender_run_review": APPROVERS,
@@ -148,6 +152,7 @@ ADDRESSES = {
 }
 #: Those of them that change something when a form is sent.
 WRITING = {
+    "recommender_recommendation_correct": {"reason": "sold out"},
     "recommender_run_comment": {"text": "fine"},
     "recommender_run_review": {},
     "recommender_run_undo_correction": {},
@@ -359,6 +364,8 @@ def _other_address(name: str) -> str:
     app_label, model_name, page = name.split("_", 2)
     if page == "review":
         return reverse(f"admin:{name}", args=["approve"], query={"run": Run.objects.get().pk})
+    if page == "correct":
+        return reverse(f"admin:{name}", args=["exclude"], query={"row": models.Recommendation.objects.get().pk})
     if page.endswith(("calendar", "list", "export", "import", "backtest_figure")) and page != "results_export":
         return reverse(f"admin:{name}")
     if name == "recommender_segment_preview":
@@ -368,7 +375,7 @@ def _other_address(name: str) -> str:
     if page == "shopper":
         keys.append(models.Shopper.objects.get().pk)
     if page == "undo_correction":
-        keys.append(models.RunCorrection.objects.get().pk)
+        keys.append(models.RunCorrection.objects.earliest("pk").pk)
     return reverse(f"admin:{name}", args=keys)
 
 
@@ -390,7 +397,8 @@ def _prepare(name: str, model: type[Model]) -> tuple[Model, dict[str, Any]]:
             Run.objects.update(state=Run.State.DRAFTED)
         case "run.correct":
             Run.objects.update(state=Run.State.DRAFTED)
-            answer = {"kind": "exclude", "coupon": "coupon-1", "reason": "sold out"}
+            coupon = models.Coupon.objects.get()
+            answer = {"kind": "exclude", "coupon": "coupon-1", "reason": "sold out", "seen": f"exclude:{coupon.pk}::"}
         case "upload.load":
             models.Upload.objects.update(state=models.Upload.State.CHECKED, report={"files": []})
         case "upload.cancel":
