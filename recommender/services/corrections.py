@@ -249,7 +249,11 @@ def _apply_exclusions(run: Run, correction: RunCorrection, progress: Progress) -
     for reached in _parts(correction, progress):
         lists = run.recommendations.offered().filter(shopper__in=reached.order_by().values("shopper"))
         had_a_list = _count_shoppers(lists)
-        reached.update(excluded=_excluded_by_corrections(correction))
+        if correction.undone_at is None:  # the latest of all
+            out = correction.kind == RunCorrection.Kind.EXCLUDE
+            reached.filter(excluded=not out).update(excluded=out)
+        else:
+            reached.update(excluded=_excluded_by_corrections())
         change += _count_shoppers(lists) - had_a_list
     Run.objects.filter(pk=run.pk).update(shopper_count=F("shopper_count") + change)
     progress.report(_("Estimating what the run would bring"))
@@ -260,9 +264,7 @@ def _apply_exclusions(run: Run, correction: RunCorrection, progress: Progress) -
     estimate_run(run=run, coupon_keys=coupon_keys)
 
 
-def _excluded_by_corrections(correction: RunCorrection) -> Value | Coalesce:
-    if correction.undone_at is None:  # the latest of all
-        return Value(correction.kind == RunCorrection.Kind.EXCLUDE)
+def _excluded_by_corrections() -> Coalesce:
     latest = (
         _reaching()
         .filter(kind__in=[RunCorrection.Kind.EXCLUDE, RunCorrection.Kind.INCLUDE])

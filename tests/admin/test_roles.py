@@ -145,8 +145,11 @@ ADDRESSES = {
     "recommender_run_sample": ALL,
     "recommender_run_shopper": ALL,
     "recommender_run_undo_correction": APPROVERS,
+    "recommender_segment_export": ALL,
+    "recommender_segment_import": EDITORS,
     "recommender_segment_preview": EDITORS,
     "recommender_segment_preview_of": EDITORS,
+    "recommender_segment_process_import": EDITORS,
     "recommender_upload_progress": ALL,
     "recommender_upload_put_aside": ALL,
 }
@@ -298,6 +301,57 @@ def test_other_addresses_that_write(name: str, clients: dict[str, Client]) -> No
         before = everything()
         assert clients[role].post(page, WRITING[name]).status_code == 302, role
         assert everything() != before, role
+
+
+GRANTING = {"is_superuser": "on", "user_permissions": ["1", "2"]}
+
+
+@pytest.mark.parametrize("role", [*ROLES, "no role"])
+def test_nobody_makes_themselves_or_others_superusers(role: str, clients: dict[str, Client]) -> None:
+    chief = models.User.objects.create_superuser("chief", password="secret of the chief")
+    other = models.User.objects.create(username="other")
+    own = models.User.objects.get(username=role)
+    administrators = Group.objects.get(name="administrator")
+    may = role in ADMINISTRATORS
+    before = everything()
+    posted = {"is_active": "on", "is_staff": "on", "date_joined_0": "2024-01-01", "date_joined_1": "10:00", **GRANTING}
+    for user in (own, other):
+        answer = clients[role].post(
+            address(models.User, "change", user.pk),
+            {**posted, "username": user.username, "groups": [administrators.pk] if may else []},
+        )
+        assert answer.status_code == (302 if may else 403)
+    added = {"username": "new", "usable_password": "true", "password1": "s3cret of new", "password2": "s3cret of new"}
+    answer = clients[role].post(address(models.User, "add"), {**added, **posted})
+    assert answer.status_code == (302 if may else 403)
+    assert list(models.User.objects.filter(is_superuser=True)) == [chief]
+    assert not models.User.user_permissions.through.objects.exists()
+
+    # A superuser's account is theirs: its password too would be a way in.
+    kept = list(models.User.objects.filter(pk=chief.pk).values())
+    taken = {"usable_password": "true", "password1": "s3cret of mine", "password2": "s3cret of mine"}
+    pages = {
+        address(models.User, "change", chief.pk): {**posted, "username": "mine"},
+        reverse("admin:auth_user_password_change", args=[chief.pk]): taken,
+        address(models.User, "delete", chief.pk): {"post": "yes"},
+    }
+    for page, data in pages.items():
+        assert clients[role].post(page, data).status_code == 403, page
+    assert list(models.User.objects.filter(pk=chief.pk).values()) == kept
+    assert (everything() != before) is may
+
+
+def test_a_superuser_makes_another_and_an_administrator_is_not_shown_how(clients: dict[str, Client]) -> None:
+    chief, other = models.User.objects.create_superuser("chief"), models.User.objects.create(username="other")
+    page = address(models.User, "change", other.pk)
+    fields = clients["administrator"].get(page).context["adminform"].form.fields
+    assert {"groups", "is_staff"} <= set(fields)
+    assert not set(GRANTING) & set(fields)
+    chiefs = Client()
+    chiefs.force_login(chief)
+    posted = {"username": "other", "is_active": "on", "date_joined_0": "2024-01-01", "date_joined_1": "10:00"}
+    assert chiefs.post(page, {**posted, "is_superuser": "on"}).status_code == 302
+    assert models.User.objects.get(username="other").is_superuser
 
 
 @pytest.mark.parametrize("role", ROLES)
