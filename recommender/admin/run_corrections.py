@@ -104,8 +104,7 @@ class CorrectionForm(ReasonForm, ReachForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
         if not self.errors and cleaned["seen"] != self.choice():
-            self.data = self.data.copy()
-            self.data["seen"] = self.choice()
+            self.data = self.data.dict() | {"seen": self.choice()}  # type: ignore[attr-defined]
             raise forms.ValidationError(_("Nothing was changed yet: look at what it reaches, and confirm."))
         return cleaned
 
@@ -234,13 +233,9 @@ def refuse_correction(run: Run) -> str | None:
 
 def refuse_meanwhile(run: Run) -> str | None:
     """Why nothing is decided on a run that a job corrects; None where none does."""
-    from recommender.services.runs import BeingCorrected, refuse_while_corrected
+    from recommender.services.correction_jobs import say_being_corrected
 
-    try:
-        refuse_while_corrected(run=run)
-    except BeingCorrected as error:
-        return str(error)
-    return None
+    return say_being_corrected(run=run) or None
 
 
 def _start(request: HttpRequest, run: Run, arguments: Mapping[str, Any]) -> Outcome:

@@ -41,10 +41,10 @@ def _find_exclusive(coupons: QuerySet[Coupon]) -> list[Group]:
         last_brand=Max("targets__brand"),
     ).values_list("count", "products", "first_product", "last_product", "categories", "first_brand", "last_brand", "pk")
     alike = _several((tuple(summed), key) for *summed, key in sums)
-    targets: dict[int, set[tuple[int | None, int | None, str]]] = defaultdict(set)
+    targets: dict[int, set[tuple[object, ...]]] = defaultdict(set)
     rows = CouponTarget.objects.filter(coupon__in=[key for group in alike for key in group])
-    for key, *target in rows.values_list("coupon", "product", "category", "brand"):
-        targets[key].add(tuple(target))
+    for key, product, category, brand in rows.values_list("coupon_id", "product_id", "category_id", "brand"):
+        targets[key].add((product, category, brand))
     return _several((frozenset(targets[key]), key) for group in alike for key in group)
 
 

@@ -36,8 +36,9 @@ from recommender.models import (
     User,
 )
 from recommender.progress import Progress
+from recommender.services.correction_jobs import refuse_while_corrected
 from recommender.services.estimates import estimate_run
-from recommender.services.runs import WrongState, refuse_while_corrected
+from recommender.services.runs import WrongState
 from recommender.services.segments import find_shoppers
 
 #: What a run can be corrected in. One that was approved has to be looked at again.
@@ -295,7 +296,7 @@ def _apply_pins(correction: RunCorrection, reached: QuerySet[Recommendation]) ->
     lists.filter(rank__gt=OUT_OF_THE_WAY).update(rank=F("rank") - OUT_OF_THE_WAY)
 
 
-def _count_in_front() -> QuerySet[Recommendation]:
+def _count_in_front() -> QuerySet:
     """How many stand before a recommendation, in a query of recommendations."""
     pin, computed = Coalesce(OuterRef("pin"), 0), Coalesce(OuterRef("computed_rank"), OuterRef("rank"))
     return (

@@ -24,6 +24,7 @@ from recommender.models import (
     RunCoupon,
     Shopper,
 )
+from recommender.services.correction_jobs import say_being_corrected
 from recommender.services.differences import Difference, compare_with_live
 
 MODEL_FRESH = timedelta(days=30)
@@ -115,11 +116,7 @@ def check_campaign(run: Run, moment: datetime) -> Finding:
 
 
 def check_corrected(run: Run, moment: datetime) -> Finding:
-    job = run.find_correction_job()
-    broken = ""
-    if job is not None:
-        broken = _("The run is being corrected: wait until job %(job)s has ended, or cancel it.") % {"job": job.pk}
-    return Finding(_("No correction under way"), broken, forbids=True)
+    return Finding(_("No correction under way"), say_being_corrected(run=run), forbids=True)
 
 
 def check_audience(run: Run, moment: datetime) -> Finding:

@@ -25,6 +25,7 @@ from recommender.ml.narration import Narrator
 from recommender.models import Recommendation, Run, RunShard
 from recommender.progress import Cancelled, Progress
 from recommender.services.assignment import is_for_everyone, record_assignment
+from recommender.services.correction_jobs import refuse_while_corrected
 from recommender.services.estimates import estimate_run
 from recommender.services.snapshot import open_snapshot, take_snapshot
 
@@ -51,10 +52,6 @@ class WrongState(ValueError):
                 "wanted": " / ".join(f"“{state.label}”" for state in wanted),
             }
         )
-
-
-class BeingCorrected(ValueError):
-    """A job corrects the run: nobody decides on lists that are about to change."""
 
 
 class OwnRun(ValueError):
@@ -416,20 +413,6 @@ def reject_run(*, run: Run, reviewed_by: models.User | None = None) -> Run:
         BeingCorrected: a job corrects it.
     """
     return _review(run, [Run.State.DRAFTED, Run.State.APPROVED], Run.State.REJECTED, reviewed_by)
-
-
-def refuse_while_corrected(*, run: Run, by: models.Job | None = None) -> None:
-    """Do nothing with a run that no job corrects, or only the job ``by``.
-
-    Raises:
-        BeingCorrected: one does, or waits to.
-    """
-    job = run.find_correction_job()
-    if job is not None and job != by:
-        raise BeingCorrected(
-            _("Run %(run)s is being corrected: wait until job %(job)s has ended, or cancel it.")
-            % {"run": run.pk, "job": job.pk}
-        )
 
 
 def _review(run: Run, expected: Sequence[Run.State], state: Run.State, reviewed_by: models.User | None) -> Run:

@@ -10,6 +10,7 @@ from recommender import models
 from recommender.models import Recommendation, Run, RunCorrection
 from recommender.progress import Cancelled, Progress
 from recommender.services import corrections
+from recommender.services.correction_jobs import BeingCorrected
 from recommender.services.corrections import (
     NothingToCorrect,
     correct_run,
@@ -18,7 +19,7 @@ from recommender.services.corrections import (
     undo_correction,
 )
 from recommender.services.estimates import estimate_run
-from recommender.services.runs import BeingCorrected, WrongState, approve_run, reject_run
+from recommender.services.runs import WrongState, approve_run, reject_run
 from recommender.services.serving import coupons_of
 from tests.services.small_shop import NOW, add_run, make_shop
 

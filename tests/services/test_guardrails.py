@@ -247,7 +247,7 @@ def test_a_coupon_on_lists_of_two_live_campaigns(run: Run) -> None:
 
 def test_what_is_being_corrected_does_not_go_live(run: Run) -> None:
     job = models.Job.objects.create(kind=models.Job.Kind.CORRECT, key=run.correction_job_key)
-    told = f"The run is being corrected: wait until job {job.pk} has ended, or cancel it."
+    told = f"Run {run.pk} is being corrected: wait until job {job.pk} has ended, or cancel it."
     assert broken(run) == [told]
     with pytest.raises(PublishingForbidden, match=told):
         publish(run=run, now=NOW)
