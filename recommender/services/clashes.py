@@ -5,20 +5,24 @@ from collections.abc import Iterable
 
 from django.db.models import Case, Count, IntegerField, Max, Min, QuerySet, Sum, Value, When
 
-from recommender.models import Coupon, CouponTarget, Run
+from recommender.models import Coupon, CouponTarget, Recommendation, Run
 
 Group = frozenset[int]
 
 
-def count_clashes(*, run: Run) -> dict[str, int]:
+def count_clashes(*, run: Run, shopper_key: int | None = None) -> dict[str, int]:
     """How many lists hold several coupons of one group, by the field of the run that keeps the number.
 
-    Only groups of which the run offers several coupons are looked for, and only their rows are read.
+    Only groups of which the run offers several coupons are looked for, and only their rows are read; of one shopper's
+    list if that is asked.
     """
+    lists = run.recommendations.offered()
+    if shopper_key is not None:
+        lists = lists.filter(shopper=shopper_key)
     offered = Coupon.objects.filter(run_coupons__run=run.pk, run_coupons__shopper_count__gt=0).order_by()
     return {
-        "same_offer_lists": _count_lists(run, _find_same_offers(offered)),
-        "exclusive_lists": _count_lists(run, _find_exclusive(offered.filter(stackable=False))),
+        "same_offer_lists": _count_lists(lists, _find_same_offers(offered)),
+        "exclusive_lists": _count_lists(lists, _find_exclusive(offered.filter(stackable=False))),
     }
 
 
@@ -56,7 +60,7 @@ def _several(rows: Iterable[tuple[object, int]]) -> list[Group]:
     return [frozenset(keys) for keys in groups.values() if len(keys) > 1]
 
 
-def _count_lists(run: Run, groups: list[Group]) -> int:
+def _count_lists(lists: QuerySet[Recommendation], groups: list[Group]) -> int:
     if not groups:
         return 0
     number = Case(
@@ -64,8 +68,7 @@ def _count_lists(run: Run, groups: list[Group]) -> int:
         output_field=IntegerField(),
     )
     several = (
-        run.recommendations.offered()
-        .filter(coupon__in=[key for group in groups for key in group])
+        lists.filter(coupon__in=[key for group in groups for key in group])
         .order_by()
         .annotate(group=number)
         .values("shopper", "group")

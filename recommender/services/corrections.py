@@ -1,7 +1,8 @@
 """Corrections: what staff change in a run's lists before it is published, and take back."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import transaction
 from django.db.models import (
@@ -19,7 +20,7 @@ from django.db.models import (
     Value,
     When,
 )
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -36,6 +37,7 @@ from recommender.models import (
     User,
 )
 from recommender.progress import Progress
+from recommender.services.clashes import count_clashes
 from recommender.services.correction_jobs import refuse_while_corrected
 from recommender.services.estimates import estimate_run
 from recommender.services.runs import WrongState
@@ -246,6 +248,7 @@ def _parts(correction: RunCorrection, progress: Progress) -> Iterator[QuerySet[R
 def _apply_exclusions(run: Run, correction: RunCorrection, progress: Progress) -> None:
     if run.estimated_at is None or run.exclusive_lists is None:  # drafted before this was kept
         estimate_run(run=run)
+    clashes = count_clashes(run=run, shopper_key=correction.shopper_id) if correction.shopper_id else {}
     change = 0
     for reached in _parts(correction, progress):
         lists = run.recommendations.offered().filter(shopper__in=reached.order_by().values("shopper"))
@@ -263,6 +266,16 @@ def _apply_exclusions(run: Run, correction: RunCorrection, progress: Progress) -
     else:
         coupon_keys = list(_reached(correction).order_by().values_list("coupon_id", flat=True).distinct())
     estimate_run(run=run, coupon_keys=coupon_keys)
+    _renew_clashes(run, correction, clashes)
+
+
+def _renew_clashes(run: Run, correction: RunCorrection, before: Mapping[str, int]) -> None:
+    """Count clashes anew; of one list by what it changes, as all lists would take seconds for it."""
+    now: dict[str, Any] = dict(count_clashes(run=run, shopper_key=correction.shopper_id))
+    if correction.shopper_id is not None:
+        # Where terms of coupons changed since the last count of all, more may go away than were counted.
+        now = {name: Greatest(F(name) + count - before[name], 0) for name, count in now.items()}
+    Run.objects.filter(pk=run.pk).update(**now)
 
 
 def _excluded_by_corrections() -> Coalesce:

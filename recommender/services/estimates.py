@@ -70,10 +70,10 @@ def estimate_run(*, run: Run, coupon_keys: Collection[int] | None = None) -> Run
             "expected_redemptions": forecast.expected,
             "expected_low": forecast.low,
             "expected_high": forecast.high,
-            **count_clashes(run=run),
             "estimated_at": timezone.now(),
         }
         if coupon_keys is None:
+            changed |= count_clashes(run=run)
             changed["shopper_count"] = run.recommendations.offered().values("shopper").distinct().count()
             changed["score_histogram"] = _count_scores(run)
         Run.objects.filter(pk=run.pk).update(**changed)

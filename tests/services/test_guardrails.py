@@ -23,7 +23,7 @@ from recommender.models import (
     Snapshot,
 )
 from recommender.services import guardrails
-from recommender.services.corrections import correct_run
+from recommender.services.corrections import correct_run, undo_correction
 from recommender.services.differences import compare_with_live
 from recommender.services.estimates import estimate_run
 from recommender.services.guardrails import PublishingForbidden, check_guardrails
@@ -192,6 +192,11 @@ def test_coupons_for_the_same_that_cannot_be_combined(run: Run) -> None:
     estimate_run(run=run)
     assert broken(run) == [EXCLUSIVE[1]]
     correct_run(run=run, kind=RunCorrection.Kind.EXCLUDE, coupon=other, shopper=Shopper.objects.get(shopper_id="s1"))
+    assert broken(run) == [EXCLUSIVE[0]]
+    whole = correct_run(run=run, kind=RunCorrection.Kind.EXCLUDE, shopper=Shopper.objects.get(shopper_id="s2"))
+    assert broken(run) == []
+    undo_correction(correction=whole)
+    run.refresh_from_db()
     assert broken(run) == [EXCLUSIVE[0]]
     Coupon.objects.filter(coupon_id="c1").update(stackable=True)
     estimate_run(run=run)
