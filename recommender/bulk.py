@@ -55,6 +55,22 @@ def insert_frame(model: type[models.Model], frame: pl.DataFrame) -> int:
     return frame.height
 
 
+def insert_selected(model: type[models.Model], attributes: Sequence[str], queryset: QuerySet) -> int:
+    """Insert what a ``values_list()`` selects, without bringing it here, and return the number of rows.
+
+    ``attributes`` of the model stand in the order of its columns. Those that are left out are as for
+    :func:`insert_frame`.
+    """
+    try:
+        sql, parameters = queryset.query.sql_with_params()
+    except EmptyResultSet:
+        return 0
+    names = ", ".join(map(_quoted, _columns(model, attributes)))
+    with connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO {_quoted(model._meta.db_table)} ({names}) {sql}", parameters)
+        return cursor.rowcount
+
+
 def update_frame(model: type[models.Model], frame: pl.DataFrame) -> int:
     """Set the columns of a frame in the rows that its ``id`` column names, and return the number of rows."""
     columns = _columns(model, frame.columns)

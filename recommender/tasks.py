@@ -14,13 +14,14 @@ from billiard import current_process
 from celery import current_app, shared_task
 from celery.signals import worker_process_init
 from django.db import transaction
+from django.db.models import Model
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
 from couponsite.processes import die_with_parent
 from recommender import jobs
-from recommender.models import Answer, Campaign, Job, Run, RunShard, Upload
+from recommender.models import Answer, Campaign, Coupon, Job, Run, RunCorrection, RunShard, Segment, Shopper, Upload
 from recommender.progress import Progress
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS", "LOKY_MAX_CPU_COUNT")
@@ -50,6 +51,8 @@ def run_job(job_id: int) -> None:
     - ``search``: ``seconds``; ``as_of`` and ``algorithms`` as for ``train``
     - ``evaluate``: ``start`` (ISO 8601); ``end``, ``validation_start`` and ``algorithms``, all optional
     - ``recommend``: ``campaign`` (primary key); ``as_of``, ``algorithm`` and ``top``, all optional
+    - ``correct``: ``run`` (primary key), ``kind`` and ``reason``, and of ``coupon``, ``shopper`` and ``segment``
+      (primary keys) some; or ``run`` and ``undo`` (primary key of a correction)
     - ``publish``: ``run`` (primary key); ``live_seen`` (primary key of a publication, or 0), optional
     - ``codes``: ``batch`` (primary key)
     """
@@ -205,6 +208,28 @@ def _finish(run: Run) -> Mapping[str, Any]:
     return {"run": run.pk, "recommendations": run.recommendation_count}
 
 
+def _correct(job: Job, progress: Progress) -> Mapping[str, Any]:
+    from recommender.services.corrections import correct_run, undo_correction
+
+    named = job.arguments
+    if "undo" in named:
+        correction = _find(RunCorrection, named["undo"], _("The correction is gone."))
+        undone = undo_correction(correction=correction, undone_by=job.started_by, job=job, progress=progress)
+        return {"undone": undone.pk}
+    made = correct_run(
+        run=_find(Run, named["run"], _("The run is gone.")),
+        kind=RunCorrection.Kind(named["kind"]),
+        coupon=_find(Coupon, named.get("coupon"), _("The coupon is gone.")),
+        shopper=_find(Shopper, named.get("shopper"), _("The shopper is gone.")),
+        segment=_find(Segment, named.get("segment"), _("The segment is gone.")),
+        reason=named["reason"],
+        made_by=job.started_by,
+        job=job,
+        progress=progress,
+    )
+    return {"correction": made.pk}
+
+
 def _publish(job: Job, progress: Progress) -> Mapping[str, Any]:
     from recommender.services.publishing import publish
 
@@ -229,6 +254,7 @@ _WORK: dict[Job.Kind, jobs.Work] = {
     Job.Kind.SEARCH: _search,
     Job.Kind.EVALUATE: _evaluate,
     Job.Kind.RECOMMEND: _recommend,
+    Job.Kind.CORRECT: _correct,
     Job.Kind.PUBLISH: _publish,
     Job.Kind.CODES: _make_codes,
 }
@@ -239,6 +265,14 @@ def _upload(job: Job) -> Upload:
     if upload is None:
         raise ValueError(_("The upload is gone."))
     return upload
+
+
+def _find(model: type[Model], key: int | None, gone: str) -> Any:
+    """The row with a key; None without one."""
+    row = model._default_manager.filter(pk=key).first()
+    if row is None and key is not None:
+        raise ValueError(gone)
+    return row
 
 
 def _as_of(job: Job) -> datetime | None:

@@ -6,10 +6,11 @@ from decimal import Decimal
 import polars as pl
 import pytest
 from django.db import IntegrityError, connection, transaction
+from django.db.models import BigIntegerField, CharField, Value
 
 from recommender import bulk
-from recommender.bulk import delete_rows, insert_frame, read_frame, staged_values, update_frame
-from recommender.models import Event, Order, OrderLine, Product, Shopper
+from recommender.bulk import delete_rows, insert_frame, insert_selected, read_frame, staged_values, update_frame
+from recommender.models import Campaign, CampaignShopper, Event, Order, OrderLine, Product, Shopper
 
 TIME = pl.Datetime("us", "UTC")
 MOMENTS = [
@@ -194,3 +195,17 @@ def test_rows_join_the_transaction_that_is_open() -> None:
         insert_frame(Product, products())
         raise KeyError
     assert Product.objects.count() == 0
+
+
+def test_rows_are_inserted_from_a_query() -> None:
+    for shopper_id, opted_out in (("s1", False), ("s2", True), ("s3", False)):
+        Shopper.objects.create(shopper_id=shopper_id, opted_out=opted_out)
+    campaign = Campaign.objects.create(campaign_id="c", starts_at=MOMENTS[0], ends_at=MOMENTS[2])
+    key = Value(campaign.pk, output_field=BigIntegerField())
+    group = Value("=% all", output_field=CharField())
+    chosen = Shopper.objects.filter(opted_out=False).order_by("pk").annotate(campaign=key, group=group)
+    columns = ["campaign_id", "group", "shopper_id"]
+    assert insert_selected(CampaignShopper, columns, chosen.values_list("campaign", "group", "pk")) == 2
+    rows = CampaignShopper.objects.order_by("pk").values_list("campaign", "group", "shopper__shopper_id", "origin")
+    assert list(rows) == [(campaign.pk, "=% all", "s1", "shop"), (campaign.pk, "=% all", "s3", "shop")]
+    assert insert_selected(CampaignShopper, columns, chosen.none().values_list("campaign", "group", "pk")) == 0

@@ -14,7 +14,7 @@ from unfold.enums import ActionVariant
 
 from recommender.admin.base import ReadOnlyMixin, TableAdmin, link_to
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
-from recommender.models import Job
+from recommender.models import Job, Run
 
 STATE_LABELS = {
     Job.State.QUEUED: "default",
@@ -77,7 +77,15 @@ class JobAdmin(ReadOnlyMixin, TableAdmin):
                 "job": job,
                 "state_variant": STATE_LABELS[Job.State(job.state)],
                 "progress_url": reverse("admin:recommender_job_progress", args=[job.pk]),
-                "made": [link_to(row) for row in (*job.runs.select_related("campaign"), *job.model_versions.all())],
+                "made": [
+                    link_to(row)
+                    for row in (
+                        *job.runs.select_related("campaign"),
+                        *job.model_versions.all(),
+                        *job.corrections.select_related("coupon", "shopper"),
+                    )
+                ],
+                "about": link_to(_find_corrected(job)),
             }
         return super().change_view(request, object_id, form_url, extra_context)
 
@@ -119,13 +127,21 @@ class JobAdmin(ReadOnlyMixin, TableAdmin):
 
 
 def may_cancel(request: HttpRequest, job: Job | None) -> bool:
-    """Whether a member of staff may cancel anybody's work, or started this job, or may publish what it would."""
+    """Whether a member of staff may cancel anybody's work, or started this job, or may do what it does."""
     if request.user.has_perm("recommender.cancel_job"):
         return True
     if job is None:
         return False
-    may_publish = request.user.has_perm("recommender.publish_run")
-    return job.started_by_id == request.user.pk or (job.kind == Job.Kind.PUBLISH and may_publish)
+    needed = {Job.Kind.PUBLISH: "recommender.publish_run", Job.Kind.CORRECT: "recommender.review_run"}
+    may_do_it = job.kind in needed and request.user.has_perm(needed[Job.Kind(job.kind)])
+    return job.started_by_id == request.user.pk or may_do_it
+
+
+def _find_corrected(job: Job) -> Run | None:
+    """The run that a job corrects."""
+    if job.kind != Job.Kind.CORRECT:
+        return None
+    return Run.objects.select_related("campaign").filter(pk=job.arguments.get("run")).first()
 
 
 def describe_progress(job: Job) -> dict[str, object]:

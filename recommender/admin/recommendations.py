@@ -1,18 +1,24 @@
 """The lists of the runs, shopper by shopper."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from django.contrib import admin, messages
-from django.db import transaction
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import URLPattern, re_path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from unfold.decorators import action, display
 
 from recommender.admin.base import IdentifierSearchMixin, ReadOnlyMixin, TableAdmin
+from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.figures import percent_of
+from recommender.admin.run_corrections import ReasonForm, refuse_correction
 from recommender.models import Recommendation, Run, RunCorrection
 from recommender.reasons import Reason, in_words, speaking_against, speaking_for, strength_in_words
 
@@ -74,38 +80,76 @@ class RecommendationAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
         return request.user.has_perm("recommender.review_run")
 
     @action(description=gettext_lazy("Take out of the lists"), permissions=["review"])
-    def take_out(self, request: HttpRequest, queryset: QuerySet[Recommendation]) -> None:
-        if changed := self._correct(request, queryset, RunCorrection.Kind.EXCLUDE):
-            text = ngettext(
-                "%(count)d recommendation is taken out.", "%(count)d recommendations are taken out.", changed
-            )
-            messages.success(request, text % {"count": changed})
+    def take_out(self, request: HttpRequest, queryset: QuerySet[Recommendation]) -> HttpResponse:
+        return _ask("exclude", queryset)
 
     @action(description=gettext_lazy("Put back into the lists"), permissions=["review"])
-    def put_back(self, request: HttpRequest, queryset: QuerySet[Recommendation]) -> None:
-        if changed := self._correct(request, queryset, RunCorrection.Kind.INCLUDE):
-            text = ngettext("%(count)d recommendation is put back.", "%(count)d recommendations are put back.", changed)
-            messages.success(request, text % {"count": changed})
+    def put_back(self, request: HttpRequest, queryset: QuerySet[Recommendation]) -> HttpResponse:
+        return _ask("include", queryset)
 
-    def _correct(self, request: HttpRequest, queryset: QuerySet[Recommendation], kind: RunCorrection.Kind) -> int:
-        """Correct all that were chosen, or none and say why. How many."""
-        from recommender.services.corrections import correct_run
+    def get_urls(self) -> list[URLPattern]:
+        page = re_path(
+            r"^correct/(?P<kind>exclude|include)/$",
+            self.admin_site.admin_view(self.correct_chosen),
+            name="recommender_recommendation_correct",
+        )
+        return [page, *super().get_urls()]
 
-        chosen = list(queryset.select_related("run__campaign", "run__model_version", "coupon", "shopper"))
-        try:
-            with transaction.atomic():
-                for row in chosen:
-                    correct_run(
-                        run=row.run,
-                        kind=kind,
-                        coupon=row.coupon,
-                        shopper=row.shopper,
-                        made_by=request.user,  # type: ignore[arg-type]
-                    )
-        except ValueError as error:
-            messages.error(request, str(error))
-            return 0
-        return len(chosen)
+    def correct_chosen(self, request: HttpRequest, kind: str) -> HttpResponse:
+        """Correct all that were chosen, with one reason, or none and say why."""
+        if not self.has_review_permission(request) or not self.has_view_permission(request):
+            raise PermissionDenied
+        keys = [key for key in request.GET.getlist("row") if key.isdecimal()]
+        chosen = list(
+            self.get_queryset(request)
+            .select_related("run__campaign", "run__model_version", "coupon", "shopper")
+            .filter(pk__in=keys)
+            .order_by("pk")
+        )
+
+        def act(data: Mapping[str, Any]) -> Outcome:
+            from recommender.services.corrections import correct_run
+
+            for row in chosen:
+                correct_run(
+                    run=row.run,
+                    kind=RunCorrection.Kind(kind),
+                    coupon=row.coupon,
+                    shopper=row.shopper,
+                    reason=data["reason"],
+                    made_by=request.user,  # type: ignore[arg-type]
+                )
+            return Outcome(_said(kind, len(chosen)))
+
+        excluding = kind == RunCorrection.Kind.EXCLUDE
+        refusals = [refuse_correction(run) for run in {row.run_id: row.run for row in chosen}.values()]
+        refusal = next((text for text in refusals if text is not None), None)
+        return confirm_and_do(
+            model_admin=self,
+            request=request,
+            refusal=refusal if chosen else _("Nothing was chosen."),
+            confirmation=Confirmation(
+                title=_("Take out of the lists") if excluding else _("Put back into the lists"),
+                text=_("Each is a correction of its run, which can be undone until that is published."),
+                button=_("Take out") if excluding else _("Put back"),
+                facts=[(_("Recommendation"), row) for row in chosen],
+            ),
+            act=act,
+            form_class=ReasonForm,
+        )
+
+
+def _ask(kind: str, queryset: QuerySet[Recommendation]) -> HttpResponse:
+    query = {"row": list(queryset.values_list("pk", flat=True))}
+    return redirect(reverse("admin:recommender_recommendation_correct", args=[kind], query=query))
+
+
+def _said(kind: str, count: int) -> str:
+    if kind == RunCorrection.Kind.EXCLUDE:
+        text = ngettext("%(count)d recommendation is taken out.", "%(count)d recommendations are taken out.", count)
+    else:
+        text = ngettext("%(count)d recommendation is put back.", "%(count)d recommendations are put back.", count)
+    return text % {"count": count}
 
 
 def list_reasons(reasons: list[Reason]) -> SafeString:

@@ -2,13 +2,15 @@
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy
 from unfold.decorators import display
 
-from recommender.admin.base import ReadOnlyMixin, TableAdmin
+from recommender.admin.base import IdentifierSearchMixin, ReadOnlyMixin, TableAdmin, changelist_url
 from recommender.admin.figures import count_of, uses_of
 from recommender.admin.run_review import basis_in_words
-from recommender.models import RunComment, RunCorrection, RunCoupon
+from recommender.models import RunComment, RunCorrection, RunCorrectionShopper, RunCoupon
 
 
 @admin.register(RunCoupon)
@@ -51,10 +53,46 @@ class RunCouponAdmin(ReadOnlyMixin, TableAdmin):
 
 @admin.register(RunCorrection)
 class RunCorrectionAdmin(ReadOnlyMixin, TableAdmin):
-    list_display = ("run", "kind", "coupon", "shopper", "reason", "made_by", "made_at", "undone_by", "undone_at")
+    list_display = (
+        "run",
+        "kind",
+        "coupon",
+        "shopper",
+        "segment_name",
+        "reason",
+        "made_by",
+        "made_at",
+        "undone_by",
+        "undone_at",
+    )
     list_select_related = ("run__campaign", "coupon", "shopper", "made_by", "undone_by")
     list_filter = ("kind", "made_at")
     search_fields = ("coupon__coupon_id__exact", "shopper__shopper_id__exact", "run__id__exact")
+    fields = (
+        *("run", "kind", "coupon", "shopper", "segment", "segment_name", "reached", "reason", "job"),
+        *("made_by", "made_at", "undone_by", "undone_at"),
+    )
+    readonly_fields = ("reached",)
+
+    @display(description=gettext_lazy("shoppers of the segment"))
+    def reached(self, correction: RunCorrection) -> SafeString | None:
+        """How many it reached, with the way to them."""
+        if not correction.segment_name:
+            return None
+        url = changelist_url(RunCorrectionShopper, {"correction__id__exact": correction.pk})
+        count = count_of(correction.correction_shoppers.count())
+        return format_html('<a class="text-link" href="{}">{}</a>', url, count)
+
+
+@admin.register(RunCorrectionShopper)
+class RunCorrectionShopperAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
+    list_display = ("shopper", "correction")
+    list_select_related = ("shopper", "correction__coupon")
+    search_fields = ("shopper__shopper_id",)
+    search_help_text = gettext_lazy("A whole shopper id.")
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        return lookup == "correction__id__exact" or super().lookup_allowed(lookup, value, request)
 
 
 @admin.register(RunComment)

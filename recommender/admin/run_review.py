@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from recommender.admin.base import change_url, changelist_url, link_to
 from recommender.admin.figures import count_of, money_of, percent_of, uses_of
-from recommender.models import Publication, Recommendation, Run, RunCorrection, RunCoupon, Shop
+from recommender.models import Job, Publication, Recommendation, Run, RunCorrection, RunCoupon, Shop
 
 if TYPE_CHECKING:
     from recommender.services.differences import CouponChange, Difference
@@ -42,10 +42,13 @@ def describe_review(request: HttpRequest, run: Run) -> dict[str, Any]:
     """What the template of a run's review needs."""
     currency = Shop.current().currency
     under_review = run.state in UNDER_REVIEW
-    checks = check_run(run, anew="check" in request.GET) if under_review else None
-    may_correct = under_review and request.user.has_perm("recommender.review_run")
+    job = run.find_correction_job() if under_review else None
+    checks = check_run(run, anew="check" in request.GET, job=job) if under_review else None
+    may_correct = under_review and job is None and request.user.has_perm("recommender.review_run")
     return {
         "run": run,
+        "correction_job": job,
+        "correction_job_url": change_url(job) if job is not None else None,
         "tiles": _describe_amounts(run, currency),
         "coupons": _describe_coupons(run, currency),
         "coupons_shown": COUPONS_SHOWN,
@@ -68,9 +71,9 @@ def describe_review(request: HttpRequest, run: Run) -> dict[str, Any]:
     }
 
 
-def check_run(run: Run, *, anew: bool = True) -> Checks:
+def check_run(run: Run, *, anew: bool = True, job: Job | None = None) -> Checks:
     """The guardrails and the difference from what is live: on large runs they take seconds, so a page may show what was
-    found a short while ago for the same lists."""
+    found a short while ago for the same lists, while the same job or none corrects them."""
     from recommender.services.differences import compare_with_live
     from recommender.services.guardrails import check_guardrails
 
@@ -81,7 +84,7 @@ def check_run(run: Run, *, anew: bool = True) -> Checks:
     if run.estimated_at is None:
         return check()
     live = Publication.objects.live().filter(campaign=run.campaign_id).values_list("pk", flat=True).first()
-    key = f"run-checks-{run.pk}-{run.estimated_at.timestamp()}-{live}-{get_language()}"
+    key = f"run-checks-{run.pk}-{run.estimated_at.timestamp()}-{live}-{job.pk if job else 0}-{get_language()}"
     if anew:
         cache.delete(key)
     return cast(Checks, cache.get_or_set(key, check, CHECKS_LAST))

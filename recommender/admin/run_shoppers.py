@@ -78,7 +78,7 @@ class RunShoppersMixin(TableAdmin):
 
     def shopper(self, request: HttpRequest, run_key: int, shopper_key: int) -> HttpResponse:
         """What is known of a shopper, the list and why, and why not the other coupons."""
-        from recommender.services.shopper_review import explain_absence, list_of, look_up_history
+        from recommender.services.shopper_review import explain_absence, find_pins, list_of, look_up_history
 
         run = self._get_run(request, run_key)
         shopper = Shopper.objects.filter(pk=shopper_key).first()
@@ -86,6 +86,8 @@ class RunShoppersMixin(TableAdmin):
             raise Http404(_("There is no such shopper."))
         currency = Shop.current().currency
         may_correct = refuse_correction(run) is None and request.user.has_perm("recommender.review_run")
+        listed = list(list_of(run=run, shopper=shopper))
+        pins = find_pins(listed=listed)
         context = {
             "title": _("Shopper %(shopper)s") % {"shopper": shopper},
             "shopper": shopper,
@@ -96,13 +98,13 @@ class RunShoppersMixin(TableAdmin):
                     "rank": place,
                     "link": link_to(row.coupon),
                     "chance": percent_of(row.score),
-                    "pinned": row.pin is not None,
+                    "pinned": _put_first(pins[row.pin]) if row.pin in pins else "",
                     "why": list_reasons(speaking_for(row.reasons)),
                     "why_not": list_reasons(speaking_against(row.reasons)),
                     "take_out_url": correct_url(run, RunCorrection.Kind.EXCLUDE, row.coupon.coupon_id, shopper),
                     "pin_url": correct_url(run, RunCorrection.Kind.PIN, row.coupon.coupon_id, shopper),
                 }
-                for place, row in enumerate(list_of(run=run, shopper=shopper), start=1)
+                for place, row in enumerate(listed, start=1)
             ],
             "others": [
                 {
@@ -180,14 +182,26 @@ def _describe_history(history: "History", currency: str) -> dict[str, Any]:
     }
 
 
+def _put_first(correction: RunCorrection) -> str:
+    if correction.segment_name:
+        return _("Put first for the segment “%(segment)s” by %(who)s: %(reason)s") % _tell(correction)
+    return _("Put first by %(who)s: %(reason)s") % _tell(correction)
+
+
 def _taken_out(other: "NotOffered") -> str:
     if other.correction is None:
         return _("Taken out by staff.")
-    facts = {
-        "who": other.correction.made_by or _("somebody whose account is gone"),
-        "reason": other.correction.reason or "–",
+    if other.correction.segment_name:
+        return _("Taken out with the segment “%(segment)s” by %(who)s: %(reason)s") % _tell(other.correction)
+    return _("Taken out by %(who)s: %(reason)s") % _tell(other.correction)
+
+
+def _tell(correction: RunCorrection) -> dict[str, object]:
+    return {
+        "segment": correction.segment_name,
+        "who": correction.made_by or _("somebody whose account is gone"),
+        "reason": correction.reason or "–",
     }
-    return _("Taken out by %(who)s: %(reason)s") % facts
 
 
 def _ranked_lower(other: "NotOffered") -> str:

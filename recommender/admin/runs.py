@@ -22,7 +22,7 @@ from recommender.admin.base import ReadOnlyMixin, TableAdmin, change_url, link_t
 from recommender.admin.bulk_review import BulkReviewMixin
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.figures import count_of, uses_of
-from recommender.admin.run_corrections import RunCorrectionsMixin
+from recommender.admin.run_corrections import RunCorrectionsMixin, refuse_meanwhile
 from recommender.admin.run_review import check_run, describe_difference, describe_review
 from recommender.admin.run_shoppers import RunShoppersMixin
 from recommender.models import Job, Publication, Run, RunShard, Shop
@@ -150,7 +150,7 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
         return super().change_view(request, object_id, form_url, extra_context)
 
     def list_possible_actions(self, obj: Run) -> Iterable[str]:
-        return ACTIONS.get(Run.State(obj.state), ())
+        return () if obj.find_correction_job() is not None else ACTIONS.get(Run.State(obj.state), ())
 
     def refuse_action(self, request: HttpRequest, obj: Run, name: str) -> str | None:
         if name != "approve" or obj.may_be_approved_by(request.user):  # type: ignore[arg-type]
@@ -355,9 +355,9 @@ def tabulate_runs(runs: Iterable[Run]) -> list[dict[str, object]]:
 
 
 def _refuse(run: Run, name: str) -> str | None:
-    """Why an action cannot be done with a run in its present state; None where it can."""
+    """Why an action cannot be done with a run as it is now; None where it can."""
     if name in ACTIONS.get(Run.State(run.state), ()):
-        return None
+        return refuse_meanwhile(run)
     return _("This cannot be done with run %(run)s: its state is “%(state)s”.") % {
         "run": run.pk,
         "state": run.get_state_display(),

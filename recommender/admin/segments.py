@@ -20,9 +20,10 @@ from unfold.decorators import display
 
 from recommender.admin.base import TableAdmin, change_url
 from recommender.admin.figures import count_of
+from recommender.admin.spreadsheets import SpreadsheetAdmin
 from recommender.models import CampaignSegment, Segment, SegmentCondition
+from recommender.services.spreadsheets.segments import MOST_CONDITIONS, SegmentResource
 
-MOST_CONDITIONS = 20
 #: Set by the script, which wants the answer without the page around it.
 FRAGMENT_HEADER = "X-Fragment"
 
@@ -41,7 +42,8 @@ class ConditionInline(StackedInline):
 
 
 @admin.register(Segment)
-class SegmentAdmin(TableAdmin):
+class SegmentAdmin(SpreadsheetAdmin):
+    resource_classes = (SegmentResource,)
     list_display = ("name", "conditions_in_words")
     list_filter = ("match",)
     search_fields = ("name",)
@@ -51,6 +53,11 @@ class SegmentAdmin(TableAdmin):
 
     class Media:
         js: ClassVar[list[str]] = ["recommender/segment_form.js"]
+
+    def has_import_permission(self, request: HttpRequest) -> bool:
+        """A sheet brings the conditions too, and takes some away."""
+        needed = [f"recommender.{verb}_segmentcondition" for verb in ("add", "change", "delete")]
+        return super().has_import_permission(request) and request.user.has_perms(needed)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Segment]:
         return super().get_queryset(request).prefetch_related("conditions__category")

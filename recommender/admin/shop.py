@@ -19,6 +19,9 @@ from recommender.models import Shop, User
 
 admin.site.unregister(Group)
 
+#: Fields of an account that would let it do more than its groups allow.
+GRANTING = ("is_superuser", "user_permissions")
+
 
 @admin.register(Shop)
 class ShopAdmin(HistoryMixin, ModelAdmin):
@@ -45,7 +48,11 @@ class ShopAdmin(HistoryMixin, ModelAdmin):
 
 @admin.register(User)
 class UserAdmin(HistoryMixin, DjangoUserAdmin, ModelAdmin):
-    """Whoever leaves is made inactive. With their row what they did would go, and who approved or published it."""
+    """Whoever leaves is made inactive. With their row what they did would go, and who approved or published it.
+
+    A superuser may do everything. Only another one makes one, gives out single permissions, or changes a superuser's
+    account: its password too would be a way in.
+    """
 
     form = UserChangeForm
     add_form = UserCreationForm
@@ -53,6 +60,21 @@ class UserAdmin(HistoryMixin, DjangoUserAdmin, ModelAdmin):
     show_full_result_count = False
     list_display = ("username", "first_name", "last_name", "email", "is_staff", "is_active", "last_login")
     filter_horizontal = ()  # Django's two boxes side by side are wider than a phone, and their help cannot be read out
+
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
+        """The form has no other fields than these, so that what is posted besides is not read."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if request.user.is_superuser:
+            return fieldsets
+        return [
+            (name, {**options, "fields": tuple(field for field in options["fields"] if field not in GRANTING)})
+            for name, options in fieldsets
+        ]
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        if obj is not None and obj.is_superuser and not request.user.is_superuser:
+            return False
+        return super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return False

@@ -13,7 +13,7 @@ from recommender.models.groups import GroupBuy, GroupBuyMember
 from recommender.models.jobs import Job
 from recommender.models.learning import BACKTEST_FIGURE, Evaluation, ModelVersion, Promotion, SearchTrial, Snapshot
 from recommender.models.orders import Order, OrderLine
-from recommender.models.review import RunComment, RunCorrection, RunCoupon
+from recommender.models.review import RunComment, RunCorrection, RunCorrectionShopper, RunCoupon
 from recommender.models.runs import Publication, Recommendation, Run, RunShard
 from recommender.models.segments import Segment, SegmentCondition
 from recommender.models.shop import Shop, User
@@ -55,6 +55,7 @@ __all__ = [
     "Run",
     "RunComment",
     "RunCorrection",
+    "RunCorrectionShopper",
     "RunCoupon",
     "RunShard",
     "SearchTrial",

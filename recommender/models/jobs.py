@@ -35,6 +35,7 @@ class Job(models.Model):
         SEARCH = "search", _("search for the model")
         EVALUATE = "evaluate", _("backtest")
         RECOMMEND = "recommend", _("recommend")
+        CORRECT = "correct", _("correct a run")
         PUBLISH = "publish", _("publish")
         CODES = "codes", _("make codes")
 

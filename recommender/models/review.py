@@ -7,7 +7,9 @@ from django.utils.translation import gettext_lazy as _
 
 from recommender.models.coupons import Coupon
 from recommender.models.fields import MoneyField
+from recommender.models.jobs import Job
 from recommender.models.runs import Run
+from recommender.models.segments import Segment
 from recommender.models.shoppers import Shopper
 
 
@@ -76,8 +78,10 @@ class RunCorrectionQuerySet(models.QuerySet["RunCorrection"]):
 class RunCorrection(models.Model):
     """A change that staff made to the lists of a run, which can be undone.
 
-    It reaches every list that holds its coupon, all of its shopper's list, or, with both, one coupon of one list. Where
-    several reach the same recommendation, the latest decides.
+    It reaches every list that holds its coupon, all of its shopper's list, or, with both, one coupon of one list. With
+    a segment it reaches the lists of those who belonged to it when it was made: they are kept as
+    :class:`RunCorrectionShopper`, and whatever becomes of the segment changes nothing. Where several reach the same
+    recommendation, the latest decides.
     """
 
     class Kind(models.TextChoices):
@@ -93,7 +97,16 @@ class RunCorrection(models.Model):
     shopper = models.ForeignKey(
         Shopper, verbose_name=_("shopper"), null=True, blank=True, on_delete=models.CASCADE, related_name="corrections"
     )
+    segment = models.ForeignKey(
+        Segment, verbose_name=_("segment"), null=True, blank=True, on_delete=models.SET_NULL, related_name="corrections"
+    )
+    segment_name = models.CharField(
+        _("segment as it was called"), max_length=100, blank=True, editable=False, help_text=_("Empty: not a segment.")
+    )
     reason = models.CharField(_("reason"), max_length=500, blank=True)
+    job = models.ForeignKey(
+        Job, verbose_name=_("job"), null=True, blank=True, on_delete=models.SET_NULL, related_name="corrections"
+    )
     made_at = models.DateTimeField(_("made"), auto_now_add=True)
     made_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -121,7 +134,11 @@ class RunCorrection(models.Model):
         ordering = ["-pk"]
         constraints = [
             models.CheckConstraint(
-                condition=Q(coupon__isnull=False) | Q(shopper__isnull=False), name="run_correction_reaches_something"
+                condition=Q(coupon__isnull=False) | Q(shopper__isnull=False) | ~Q(segment_name=""),
+                name="run_correction_reaches_something",
+            ),
+            models.CheckConstraint(
+                condition=Q(shopper__isnull=True) | Q(segment_name=""), name="run_correction_shopper_or_segment"
             ),
             models.CheckConstraint(
                 condition=~Q(kind="pin") | Q(coupon__isnull=False), name="run_correction_pins_a_coupon"
@@ -133,8 +150,31 @@ class RunCorrection(models.Model):
         ]
 
     def __str__(self) -> str:
-        reached = " · ".join(str(part) for part in (self.coupon, self.shopper) if part is not None)
+        segment = _("segment “%(segment)s”") % {"segment": self.segment_name} if self.segment_name else None
+        reached = " · ".join(str(part) for part in (self.coupon, self.shopper, segment) if part is not None)
         return f"{self.get_kind_display()}: {reached}"
+
+
+class RunCorrectionShopper(models.Model):
+    """A shopper with a list of the run who belonged to a correction's segment when it was made."""
+
+    correction = models.ForeignKey(
+        RunCorrection,
+        verbose_name=_("correction"),
+        on_delete=models.CASCADE,
+        related_name="correction_shoppers",
+        db_index=False,  # the unique constraint serves
+    )
+    shopper = models.ForeignKey(Shopper, verbose_name=_("shopper"), on_delete=models.CASCADE, related_name="+")
+
+    class Meta:
+        verbose_name = _("shopper of a correction")
+        verbose_name_plural = _("shoppers of corrections")
+        ordering = ["-pk"]
+        constraints = [models.UniqueConstraint(fields=["correction", "shopper"], name="run_correction_shopper_once")]
+
+    def __str__(self) -> str:
+        return str(self.shopper)
 
 
 class RunComment(models.Model):

@@ -57,6 +57,16 @@ class Run(models.Model):
         editable=False,
         help_text=_("From, to, and how many scores lie between, as it was drafted."),
     )
+    same_offer_lists = models.PositiveBigIntegerField(
+        _("lists with the same offer twice"), null=True, blank=True, editable=False, help_text=_("Empty: not counted.")
+    )
+    exclusive_lists = models.PositiveBigIntegerField(
+        _("lists with coupons that exclude each other"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("Several that cannot be combined and are for exactly the same. Empty: not counted."),
+    )
     estimated_at = models.DateTimeField(_("estimated"), null=True, blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     created_by = models.ForeignKey(
@@ -91,6 +101,15 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return f"{self.campaign} · {self.pk}"
+
+    @property
+    def correction_job_key(self) -> str:
+        """Of the job that corrects the run: two never do at once."""
+        return f"correct:{self.pk}"
+
+    def find_correction_job(self) -> Job | None:
+        """The job that corrects the run, or waits to; None if nothing is under way."""
+        return Job.objects.unfinished().filter(key=self.correction_job_key).first()
 
     def may_be_approved_by(self, user: User) -> bool:
         """Whether somebody else made the run, or the shop lets people approve their own."""

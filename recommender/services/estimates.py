@@ -18,6 +18,7 @@ from django.db.models.functions import Cast
 from django.utils import timezone
 
 from recommender.models import Coupon, Run, RunCoupon
+from recommender.services.clashes import count_clashes
 from recommender.services.past_spend import PastUses
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def estimate_run(*, run: Run, coupon_keys: Collection[int] | None = None) -> Run
             "estimated_at": timezone.now(),
         }
         if coupon_keys is None:
+            changed |= count_clashes(run=run)
             changed["shopper_count"] = run.recommendations.offered().values("shopper").distinct().count()
             changed["score_histogram"] = _count_scores(run)
         Run.objects.filter(pk=run.pk).update(**changed)

@@ -14,7 +14,19 @@ from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from recommender.models import CampaignShopper, Coupon, Order, Recommendation, Redemption, Run, Segment, Shopper
+from recommender.models import (
+    CampaignShopper,
+    Coupon,
+    Order,
+    Publication,
+    Recommendation,
+    Redemption,
+    Run,
+    RunCoupon,
+    Segment,
+    Shopper,
+)
+from recommender.services.correction_jobs import say_being_corrected
 from recommender.services.differences import Difference, compare_with_live
 from recommender.services.segments import find_shoppers
 
@@ -106,6 +118,10 @@ def check_campaign(run: Run, moment: datetime) -> Finding:
     return Finding(_("The campaign is not over"), broken if over else "", forbids=True)
 
 
+def check_corrected(run: Run, moment: datetime) -> Finding:
+    return Finding(_("No correction under way"), say_being_corrected(run=run), forbids=True)
+
+
 def check_audience(run: Run, moment: datetime) -> Finding:
     """Who is held out was not decided anew since: the run may have lists for shoppers who are by now."""
     assigned_at = run.campaign.assigned_at
@@ -173,20 +189,43 @@ def check_campaign_budget(run: Run, moment: datetime) -> Finding:
     return Finding(rule, _("Discounts given and expected come to %(total)s, the budget is %(budget)s.") % facts)
 
 
-def check_clashes(run: Run, moment: datetime) -> Finding:
-    """No list holds the same offer twice. Only offers that the run has in several guises are looked for."""
-    twins = _offered(run).exclude(offer_id="").order_by().values("offer_id").annotate(n=Count("pk")).filter(n__gt=1)
-    clashing = (
-        run.recommendations.offered()
-        .filter(coupon__offer_id__in=twins.values("offer_id"))
-        .order_by()
-        .values("shopper", "coupon__offer_id")
-        .annotate(n=Count("pk"))
-        .filter(n__gt=1)
+def check_same_offer(run: Run, moment: datetime) -> Finding:
+    """No list holds the same offer twice, by the count that is kept with the estimates."""
+    count = run.same_offer_lists
+    broken = ngettext(
+        "%(count)s list holds the same offer twice.", "%(count)s lists hold the same offer twice.", count or 0
     )
-    count = clashing.values("shopper").distinct().count() if twins.exists() else 0
-    broken = ngettext("%(count)s list holds the same offer twice.", "%(count)s lists hold the same offer twice.", count)
-    return Finding(_("No two coupons of the same offer on a list"), _counted(broken, count))
+    rule = _("No two coupons of the same offer on a list")
+    return Finding(rule, _not_counted() if count is None else _counted(broken, count))
+
+
+def check_exclusive(run: Run, moment: datetime) -> Finding:
+    """No list holds coupons of which a shopper must choose, by the count that is kept with the estimates."""
+    count = run.exclusive_lists
+    broken = ngettext(
+        "%(count)s list holds several coupons for exactly the same that cannot be combined: the shopper must choose.",
+        "%(count)s lists hold several coupons for exactly the same that cannot be combined: the shopper must choose.",
+        count or 0,
+    )
+    rule = _("No two coupons for the same on a list that cannot be combined")
+    return Finding(rule, _not_counted() if count is None else _counted(broken, count))
+
+
+def check_other_campaigns(run: Run, moment: datetime) -> Finding:
+    """No coupon is also on live lists of a campaign with another window, where it would hold longer or shorter."""
+    window = Q(run__campaign__starts_at=run.campaign.starts_at, run__campaign__ends_at=run.campaign.ends_at)
+    elsewhere = (
+        RunCoupon.objects.filter(
+            run__in=Publication.objects.live().values("run"), run__campaign__ends_at__gt=moment, shopper_count__gt=0
+        )
+        .exclude(run__campaign=run.campaign_id)
+        .exclude(window)
+    )
+    shared = _offered(run).filter(pk__in=elsewhere.values("coupon"))
+    return Finding(
+        _("No coupon on lists of another live campaign with another window"),
+        _named(_("Also on live lists of a campaign with another window: %(coupons)s."), shared),
+    )
 
 
 def check_model_age(run: Run, moment: datetime) -> Finding:
@@ -217,14 +256,22 @@ def check_share_kept(difference: Difference) -> Finding:
     return Finding(_("Not nearly every live list changes"), broken)
 
 
-FORBIDDING: tuple[Rule, ...] = (check_opted_out, check_held_out, check_campaign, check_audience)
+FORBIDDING: tuple[Rule, ...] = (
+    check_opted_out,
+    check_held_out,
+    check_campaign,
+    check_audience,
+    check_corrected,
+)
 ASKING: tuple[Rule, ...] = (
     check_coupons_hold,
     check_shoppers_of_coupons,
     check_total_limits,
     check_coupon_budgets,
     check_campaign_budget,
-    check_clashes,
+    check_same_offer,
+    check_exclusive,
+    check_other_campaigns,
     check_model_age,
     check_snapshot_age,
 )
@@ -256,6 +303,10 @@ def _sum_redemptions(expression: Aggregate) -> Coalesce:
     redemptions = Redemption.objects.filter(coupon=OuterRef("pk")).order_by().values("coupon")
     summed = redemptions.annotate(sum=expression).values("sum")
     return Coalesce(Subquery(summed, output_field=FloatField()), 0.0, output_field=FloatField())
+
+
+def _not_counted() -> str:
+    return _("Not counted: the run was estimated before this was checked.")
 
 
 def _counted(text: str, count: int) -> str:

@@ -25,6 +25,7 @@ from recommender.ml.narration import Narrator
 from recommender.models import Recommendation, Run, RunShard
 from recommender.progress import Cancelled, Progress
 from recommender.services.assignment import is_for_everyone, record_assignment
+from recommender.services.correction_jobs import refuse_while_corrected
 from recommender.services.estimates import estimate_run
 from recommender.services.snapshot import open_snapshot, take_snapshot
 
@@ -393,6 +394,7 @@ def approve_run(*, run: Run, reviewed_by: models.User | None = None) -> Run:
 
     Raises:
         WrongState: the run is not drafted.
+        BeingCorrected: a job corrects it.
         OwnRun: the reviewer made it.
     """
     if reviewed_by is not None and not run.may_be_approved_by(reviewed_by):
@@ -408,11 +410,13 @@ def reject_run(*, run: Run, reviewed_by: models.User | None = None) -> Run:
 
     Raises:
         WrongState: the run is neither.
+        BeingCorrected: a job corrects it.
     """
     return _review(run, [Run.State.DRAFTED, Run.State.APPROVED], Run.State.REJECTED, reviewed_by)
 
 
 def _review(run: Run, expected: Sequence[Run.State], state: Run.State, reviewed_by: models.User | None) -> Run:
+    refuse_while_corrected(run=run)
     changed = Run.objects.filter(pk=run.pk, state__in=expected).update(
         state=state, reviewed_by=reviewed_by, reviewed_at=timezone.now()
     )

@@ -133,6 +133,12 @@ def list_of(*, run: Run, shopper: Shopper) -> QuerySet[Recommendation]:
     return run.recommendations.offered().filter(shopper=shopper).select_related("coupon").order_by("rank")
 
 
+def find_pins(*, listed: Sequence[Recommendation]) -> dict[int, RunCorrection]:
+    """The corrections that put coupons of a list first, by their numbers, as the list names them."""
+    numbers = [recommendation.pin for recommendation in listed if recommendation.pin is not None]
+    return RunCorrection.objects.select_related("made_by").in_bulk(numbers) if numbers else {}
+
+
 def explain_absence(*, run: Run, shopper: Shopper, moment: datetime) -> list[NotOffered]:
     """Of every other coupon of the campaign, why this shopper is not offered it, as of a moment."""
     listed = list(run.recommendations.filter(shopper=shopper).select_related("coupon").order_by("rank"))
@@ -221,7 +227,9 @@ class _Absence:
         return list(
             self._run.corrections.standing()
             .filter(
-                Q(shopper=self._shopper) | Q(shopper__isnull=True, coupon__in=self._taken_out),
+                Q(shopper=self._shopper)
+                | Q(correction_shoppers__shopper=self._shopper)
+                | Q(shopper__isnull=True, segment_name="", coupon__in=self._taken_out),
                 kind=RunCorrection.Kind.EXCLUDE,
             )
             .select_related("made_by")

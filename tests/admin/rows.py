@@ -80,6 +80,10 @@ def add_rows(number: int) -> None:
     models.RunCorrection.objects.create(
         run=run, kind=models.RunCorrection.Kind.PIN, coupon=coupon, shopper=shopper, reason="new", made_by=user
     )
+    of_segment = models.RunCorrection.objects.create(
+        run=run, kind=models.RunCorrection.Kind.PIN, coupon=coupon, segment=segment, segment_name=segment.name
+    )
+    models.RunCorrectionShopper.objects.create(correction=of_segment, shopper=shopper)
     models.RunComment.objects.create(run=run, text=f"comment {number}", written_by=user)
     before = models.Publication.objects.create(
         campaign=campaign, run=run, published_at=moment, ended_at=moment, published_by=user

@@ -11,8 +11,10 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from recommender import models
+from recommender import models, tasks
+from recommender.admin import run_corrections
 from recommender.models import Publication, Recommendation, Run, RunComment, RunCorrection, Shopper, User
+from recommender.services import corrections
 from recommender.services.corrections import correct_run
 from recommender.services.estimates import estimate_run
 from tests.services.small_shop import NOW, add_run, make_shop
@@ -44,6 +46,23 @@ def add(run: Run, shopper_id: str, coupon_id: str, rank: int) -> None:
 
 def address(name: str, *arguments: object) -> str:
     return reverse(f"admin:recommender_run_{name}", args=arguments)
+
+
+def coupon(coupon_id: str) -> models.Coupon:
+    return models.Coupon.objects.get(coupon_id=coupon_id)
+
+
+def facts_of(page: Any) -> dict[str, object]:
+    return dict(page.context["confirmation"].facts)
+
+
+def correct(client: Client, run: Run, follow: bool = False, **data: object) -> Any:
+    """Fill the form in, look at what it reaches, and confirm."""
+    page = client.post(address("correct", run.pk), data)
+    assert "look at what it reaches" in str(page.context["form"].errors)
+    return client.post(
+        address("correct", run.pk), {**data, "seen": page.context["form"]["seen"].value()}, follow=follow
+    )
 
 
 def messages_of(answer: Any) -> list[str]:
@@ -103,7 +122,7 @@ def test_the_page_takes_as_many_queries_for_a_large_run(
         add(run, f"more-{number}", f"c{number % 3 + 1}", 1)
     estimate_run(run=run)
     assert count_queries() == few
-    with django_assert_max_num_queries(28):
+    with django_assert_max_num_queries(29):
         admin_client.get(address("change", run.pk), {"check": ""})
 
 
@@ -127,10 +146,22 @@ def test_a_run_is_corrected_and_the_correction_undone(
 ) -> None:
     client = client_with("view_run", "review_run")
     page = client.get(address("correct", run.pk), {"kind": "exclude", "coupon": "c2"})
-    assert page.context["form"].initial == {"kind": "exclude", "coupon": "c2", "shopper": ""}
+    seen = f"exclude:{coupon('c2').pk}::"
+    assert page.context["form"].initial == {
+        "kind": "exclude",
+        "coupon": "c2",
+        "segment": "",
+        "shopper": "",
+        "seen": seen,
+    }
+    assert facts_of(page) == {
+        "Run": run,
+        "Lists that it reaches": "2 of 2",
+        "Recommendations that it reaches": "2",
+    }
     assert not RunCorrection.objects.exists(), "asking changes nothing"
 
-    client.post(address("correct", run.pk), {"kind": "exclude", "coupon": "c2", "reason": "too dear"})
+    client.post(address("correct", run.pk), {"kind": "exclude", "coupon": "c2", "reason": "too dear", "seen": seen})
     correction = RunCorrection.objects.get()
     assert (correction.coupon.coupon_id, correction.reason) == ("c2", "too dear")
     assert correction.made_by is not None
@@ -149,9 +180,12 @@ def test_a_run_is_corrected_and_the_correction_undone(
     [
         ({"kind": "exclude", "coupon": "nonsense", "reason": "r"}, "There is no coupon nonsense."),
         ({"kind": "exclude", "shopper": "nonsense", "reason": "r"}, "There is no shopper nonsense."),
-        ({"kind": "exclude", "reason": "r"}, "Name a coupon, a shopper or both."),
+        ({"kind": "exclude", "reason": "r"}, "Name a coupon, a segment or a shopper."),
         ({"kind": "pin", "shopper": "s1", "reason": "r"}, "Name the coupon that is to be put first."),
         ({"kind": "exclude", "coupon": "c1"}, "This field is required."),
+        ({"kind": "exclude", "segment": "0", "reason": "r"}, "Select a valid choice."),
+        ({"kind": "exclude", "coupon": "c1", "reason": "r"}, "Nothing was changed yet: look at what it reaches"),
+        ({"kind": "pin", "coupon": "c1", "reason": "r", "seen": "exclude:1::"}, "Nothing was changed yet"),
     ],
 )
 def test_a_correction_that_says_too_little_is_asked_for_more(
@@ -160,6 +194,174 @@ def test_a_correction_that_says_too_little_is_asked_for_more(
     before = everything()
     answer = admin_client.post(address("correct", run.pk), data)
     assert told in str(answer.context["form"].errors)
+    assert everything() == before
+
+
+@pytest.fixture
+def segment(run: Run) -> models.Segment:
+    """Of s1 and s4; only s1 has a list."""
+    segment = models.Segment.objects.create(name="buyers")
+    segment.conditions.create(kind="attribute", comparison="is", attribute="buyer", value="yes")
+    Shopper.objects.filter(shopper_id__in=["s1", "s4"]).update(attributes={"buyer": "yes"})
+    return segment
+
+
+def test_a_segment_is_corrected_after_a_look_at_whom_it_reaches(
+    run: Run, segment: models.Segment, admin_client: Client
+) -> None:
+    data = {"kind": "exclude", "segment": segment.pk, "reason": "on strike"}
+    before = everything()
+    page = admin_client.post(address("correct", run.pk), data)
+    assert everything() == before
+    assert facts_of(page) == {
+        "Run": run,
+        "Lists that it reaches": "1 of 2",
+        "Recommendations that it reaches": "2",
+    }
+    correct(admin_client, run, **data)
+    assert list(run.recommendations.offered().values_list("shopper__shopper_id", flat=True)) == ["s2"]
+
+    looked = admin_client.get(address("shopper", run.pk, Shopper.objects.get(shopper_id="s1").pk))
+    told = [other["why"] for other in looked.context["others"][:2]]
+    assert told == ["Taken out with the segment “buyers” by admin: on strike"] * 2
+    shown = admin_client.get(
+        reverse("admin:recommender_runcorrection_change", args=[RunCorrection.objects.get().pk])
+    ).content.decode()
+    assert f"correction__id__exact={RunCorrection.objects.get().pk}" in shown
+
+    twice = {**data, "shopper": "s2", "seen": f"exclude::{segment.pk}:"}
+    answer = admin_client.post(address("correct", run.pk), twice)
+    assert "Name a shopper or a segment, not both." in str(answer.context["form"].errors)
+
+
+def test_why_a_coupon_stands_first(run: Run, segment: models.Segment, admin_client: Client) -> None:
+    correct(admin_client, run, kind="pin", coupon="c2", segment=segment.pk, reason="fresh")
+    page = address("shopper", run.pk, Shopper.objects.get(shopper_id="s1").pk)
+    assert [offer["pinned"] for offer in admin_client.get(page).context["offers"]] == [
+        "Put first for the segment “buyers” by admin: fresh",
+        "",
+    ]
+    correct(admin_client, run, kind="pin", coupon="c1", shopper="s1", reason="for her")
+    assert [offer["pinned"] for offer in admin_client.get(page).context["offers"]] == [
+        "Put first by admin: for her",
+        "Put first for the segment “buyers” by admin: fresh",
+    ]
+
+
+def test_a_large_correction_is_a_jobs_work(
+    run: Run, admin_client: Client, monkeypatch: pytest.MonkeyPatch, broker: Any
+) -> None:
+    monkeypatch.setattr(corrections, "LARGE", 5)
+    before = everything()
+    page = admin_client.get(address("correct", run.pk), {"kind": "exclude", "coupon": "c2"})
+    assert facts_of(page)["How"] == "By a job, because it is large. Until it has ended the run cannot be approved."
+    data = {"kind": "exclude", "coupon": "c2", "reason": "too dear"}
+    first = correct(admin_client, run, **data)
+    job = models.Job.objects.get()
+    assert first["Location"] == reverse("admin:recommender_job_change", args=[job.pk])
+    assert job.arguments == {"run": run.pk, "kind": "exclude", "reason": "too dear", "coupon": coupon("c2").pk}
+    assert everything() == before, "the job does it"
+
+    told = f"Run {run.pk} is being corrected: wait until job {job.pk} has ended, or cancel it."
+    for name in ("correct", "approve", "reject"):
+        answer = admin_client.post(address(name, run.pk), {**data, "seen": ""}, follow=True)
+        assert messages_of(answer)[-1] == told
+    Run.objects.update(state=Run.State.APPROVED)
+    assert messages_of(admin_client.post(address("publish", run.pk), ACCEPTED, follow=True)) == [told]
+    Run.objects.update(state=Run.State.DRAFTED)
+    review = admin_client.get(address("change", run.pk))
+    assert review.context["correction_job"] == job
+    assert (review.context["may_correct"], review.context["actions_detail"]) == (False, [])
+    assert (everything(), models.Job.objects.count()) == (before, 1)
+
+    tasks.run_job(job.pk)
+    job.refresh_from_db()
+    correction = RunCorrection.objects.get()
+    assert (job.state, job.result) == ("succeeded", {"correction": correction.pk})
+    assert (correction.reason, correction.job, correction.made_by) == ("too dear", job, job.started_by)
+    run.refresh_from_db()
+    assert (run.shopper_count, run.recommendation_count) == (1, 1)
+
+    admin_client.post(address("undo_correction", run.pk, correction.pk))
+    undoing = models.Job.objects.exclude(pk=job.pk).get()
+    assert undoing.arguments == {"run": run.pk, "undo": correction.pk}
+    tasks.run_job(undoing.pk)
+    run.refresh_from_db()
+    assert (run.shopper_count, run.recommendation_count) == (2, 3)
+    assert RunCorrection.objects.get().undone_by == undoing.started_by
+
+
+def test_the_same_large_correction_from_two_pages_is_done_once(
+    run: Run, admin_client: Client, monkeypatch: pytest.MonkeyPatch, broker: Any
+) -> None:
+    """Both pages were looked at before either was answered."""
+    monkeypatch.setattr(corrections, "LARGE", 5)
+    monkeypatch.setattr(run_corrections, "refuse_correction", lambda run: None)
+    data = {"kind": "exclude", "coupon": "c2", "reason": "too dear", "seen": f"exclude:{coupon('c2').pk}::"}
+    first, second = (admin_client.post(address("correct", run.pk), data) for _page in range(2))
+    assert first["Location"] == second["Location"]
+    other = admin_client.post(address("correct", run.pk), {**data, "reason": "another"}, follow=True)
+    assert messages_of(other)[-1].startswith(f"Run {run.pk} is being corrected")
+    assert models.Job.objects.count() == 1
+
+
+def test_a_large_correction_that_is_cancelled_changes_nothing(
+    run: Run, admin_client: Client, client_with: Callable[..., Client], monkeypatch: pytest.MonkeyPatch, broker: Any
+) -> None:
+    monkeypatch.setattr(corrections, "LARGE", 5)
+    before = everything()
+    correct(admin_client, run, kind="pin", coupon="c2", reason="fresh")
+    job = models.Job.objects.get()
+    cancel = reverse("admin:recommender_job_cancel", args=[job.pk])
+    assert client_with("view_job").post(cancel).status_code == 403
+    client_with("view_job", "review_run").post(cancel)
+    tasks.run_job(job.pk)
+    job.refresh_from_db()
+    assert (job.state, everything()) == ("cancelled", before)
+    assert admin_client.get(address("change", run.pk)).context["correction_job"] is None
+
+
+def test_what_a_job_was_to_correct_may_be_gone(run: Run) -> None:
+    job = models.Job.objects.create(
+        kind=models.Job.Kind.CORRECT,
+        key=run.correction_job_key,
+        arguments={"run": run.pk, "kind": "exclude", "segment": 0, "reason": "r"},
+    )
+    before = everything()
+    tasks.run_job(job.pk)
+    job.refresh_from_db()
+    assert (job.state, job.error, everything()) == ("failed", "The segment is gone.", before)
+
+
+def test_chosen_recommendations_are_corrected_with_a_reason(run: Run, admin_client: Client, admin_user: User) -> None:
+    before = everything()
+    rows = list(run.recommendations.filter(shopper__shopper_id="s1").order_by("pk"))
+    listed = reverse("admin:recommender_recommendation_changelist")
+    chosen = {"action": "take_out", "_selected_action": [row.pk for row in rows]}
+    page = admin_client.post(listed, chosen, follow=True)
+    assert [value for _name, value in page.context["confirmation"].facts] == rows
+    address_of_page = page.redirect_chain[-1][0]
+    refused = admin_client.post(address_of_page, {"reason": ""})
+    assert refused.context["form"].errors == {"reason": ["This field is required."]}
+    assert everything() == before
+
+    answer = admin_client.post(address_of_page, {"reason": "sold out"}, follow=True)
+    assert messages_of(answer) == ["2 recommendations are taken out."]
+    assert (
+        list(RunCorrection.objects.values_list("kind", "reason", "made_by"))
+        == [("exclude", "sold out", admin_user.pk)] * 2
+    )
+    assert list(run.recommendations.offered().values_list("shopper__shopper_id", flat=True)) == ["s2"]
+
+    page = admin_client.post(listed, {**chosen, "action": "put_back"}, follow=True)
+    answer = admin_client.post(page.redirect_chain[-1][0], {"reason": "back in stock"}, follow=True)
+    assert messages_of(answer) == ["2 recommendations are put back."]
+    assert run.recommendations.offered().count() == 3
+
+    Run.objects.update(state=Run.State.PUBLISHED)
+    before = everything()
+    answer = admin_client.post(address_of_page, {"reason": "too late"}, follow=True)
+    assert messages_of(answer) == [f"Run {run.pk} cannot be corrected: its state is “live”."]
     assert everything() == before
 
 

@@ -57,6 +57,7 @@ PAGES = {
     models.Run: (ALL, NOBODY, NOBODY, NOBODY),
     models.RunComment: (ALL, NOBODY, NOBODY, NOBODY),
     models.RunCorrection: (ALL, NOBODY, NOBODY, NOBODY),
+    models.RunCorrectionShopper: (ALL, NOBODY, NOBODY, NOBODY),
     models.RunCoupon: (ALL, NOBODY, NOBODY, NOBODY),
     models.RunShard: (ALL, NOBODY, NOBODY, NOBODY),
     models.SearchTrial: (ALL, NOBODY, NOBODY, NOBODY),
@@ -114,6 +115,8 @@ LOOKING = {
     "modelversion.compare",
     "modelversion.compare_latest",
     "modelversion.explain_champion",
+    "recommendation.put_back",
+    "recommendation.take_out",
     "run.approve_chosen",
     "run.reject_chosen",
     "run.roll_back",
@@ -135,19 +138,24 @@ ADDRESSES = {
     "recommender_product_export": ALL,
     "recommender_product_import": EDITORS,
     "recommender_product_process_import": EDITORS,
+    "recommender_recommendation_correct": APPROVERS,
     "recommender_run_comment": ALL,
     "recommender_run_find_shopper": ALL,
     "recommender_run_review": APPROVERS,
     "recommender_run_sample": ALL,
     "recommender_run_shopper": ALL,
     "recommender_run_undo_correction": APPROVERS,
+    "recommender_segment_export": ALL,
+    "recommender_segment_import": EDITORS,
     "recommender_segment_preview": EDITORS,
     "recommender_segment_preview_of": EDITORS,
+    "recommender_segment_process_import": EDITORS,
     "recommender_upload_progress": ALL,
     "recommender_upload_put_aside": ALL,
 }
 #: Those of them that change something when a form is sent.
 WRITING = {
+    "recommender_recommendation_correct": {"reason": "sold out"},
     "recommender_run_comment": {"text": "fine"},
     "recommender_run_review": {},
     "recommender_run_undo_correction": {},
@@ -295,6 +303,57 @@ def test_other_addresses_that_write(name: str, clients: dict[str, Client]) -> No
         assert everything() != before, role
 
 
+GRANTING = {"is_superuser": "on", "user_permissions": ["1", "2"]}
+
+
+@pytest.mark.parametrize("role", [*ROLES, "no role"])
+def test_nobody_makes_themselves_or_others_superusers(role: str, clients: dict[str, Client]) -> None:
+    chief = models.User.objects.create_superuser("chief", password="secret of the chief")
+    other = models.User.objects.create(username="other")
+    own = models.User.objects.get(username=role)
+    administrators = Group.objects.get(name="administrator")
+    may = role in ADMINISTRATORS
+    before = everything()
+    posted = {"is_active": "on", "is_staff": "on", "date_joined_0": "2024-01-01", "date_joined_1": "10:00", **GRANTING}
+    for user in (own, other):
+        answer = clients[role].post(
+            address(models.User, "change", user.pk),
+            {**posted, "username": user.username, "groups": [administrators.pk] if may else []},
+        )
+        assert answer.status_code == (302 if may else 403)
+    added = {"username": "new", "usable_password": "true", "password1": "s3cret of new", "password2": "s3cret of new"}
+    answer = clients[role].post(address(models.User, "add"), {**added, **posted})
+    assert answer.status_code == (302 if may else 403)
+    assert list(models.User.objects.filter(is_superuser=True)) == [chief]
+    assert not models.User.user_permissions.through.objects.exists()
+
+    # A superuser's account is theirs: its password too would be a way in.
+    kept = list(models.User.objects.filter(pk=chief.pk).values())
+    taken = {"usable_password": "true", "password1": "s3cret of mine", "password2": "s3cret of mine"}
+    pages = {
+        address(models.User, "change", chief.pk): {**posted, "username": "mine"},
+        reverse("admin:auth_user_password_change", args=[chief.pk]): taken,
+        address(models.User, "delete", chief.pk): {"post": "yes"},
+    }
+    for page, data in pages.items():
+        assert clients[role].post(page, data).status_code == 403, page
+    assert list(models.User.objects.filter(pk=chief.pk).values()) == kept
+    assert (everything() != before) is may
+
+
+def test_a_superuser_makes_another_and_an_administrator_is_not_shown_how(clients: dict[str, Client]) -> None:
+    chief, other = models.User.objects.create_superuser("chief"), models.User.objects.create(username="other")
+    page = address(models.User, "change", other.pk)
+    fields = clients["administrator"].get(page).context["adminform"].form.fields
+    assert {"groups", "is_staff"} <= set(fields)
+    assert not set(GRANTING) & set(fields)
+    chiefs = Client()
+    chiefs.force_login(chief)
+    posted = {"username": "other", "is_active": "on", "date_joined_0": "2024-01-01", "date_joined_1": "10:00"}
+    assert chiefs.post(page, {**posted, "is_superuser": "on"}).status_code == 302
+    assert models.User.objects.get(username="other").is_superuser
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_own_work_can_be_called_off_by_whoever_started_it(role: str, clients: dict[str, Client]) -> None:
     user = models.User.objects.get(username=role)
@@ -359,6 +418,8 @@ def _other_address(name: str) -> str:
     app_label, model_name, page = name.split("_", 2)
     if page == "review":
         return reverse(f"admin:{name}", args=["approve"], query={"run": Run.objects.get().pk})
+    if page == "correct":
+        return reverse(f"admin:{name}", args=["exclude"], query={"row": models.Recommendation.objects.get().pk})
     if page.endswith(("calendar", "list", "export", "import", "backtest_figure")) and page != "results_export":
         return reverse(f"admin:{name}")
     if name == "recommender_segment_preview":
@@ -368,7 +429,7 @@ def _other_address(name: str) -> str:
     if page == "shopper":
         keys.append(models.Shopper.objects.get().pk)
     if page == "undo_correction":
-        keys.append(models.RunCorrection.objects.get().pk)
+        keys.append(models.RunCorrection.objects.earliest("pk").pk)
     return reverse(f"admin:{name}", args=keys)
 
 
@@ -390,7 +451,8 @@ def _prepare(name: str, model: type[Model]) -> tuple[Model, dict[str, Any]]:
             Run.objects.update(state=Run.State.DRAFTED)
         case "run.correct":
             Run.objects.update(state=Run.State.DRAFTED)
-            answer = {"kind": "exclude", "coupon": "coupon-1", "reason": "sold out"}
+            coupon = models.Coupon.objects.get()
+            answer = {"kind": "exclude", "coupon": "coupon-1", "reason": "sold out", "seen": f"exclude:{coupon.pk}::"}
         case "upload.load":
             models.Upload.objects.update(state=models.Upload.State.CHECKED, report={"files": []})
         case "upload.cancel":

@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 
 from recommender.admin.history import Change, Step, describe_entry
-from recommender.models import Coupon, Product
+from recommender.models import Coupon, Product, Segment
 from recommender.services.spreadsheets import formats
 
 IMPORT = "admin:recommender_coupon_import"
@@ -160,6 +160,28 @@ def test_a_list_too_long_to_export_says_so(admin_client: Client, monkeypatch: py
     assert told(answer) == ["1 rows are more than the 0 of a spreadsheet. For more, use “Bring data in”."]
 
 
-def test_the_pages_of_products_are_there(admin_client: Client) -> None:
+@pytest.mark.parametrize("table", ["product", "segment"])
+def test_the_pages_of_other_tables_are_there(table: str, admin_client: Client) -> None:
     for name in ("import", "export"):
-        assert admin_client.get(reverse(f"admin:recommender_product_{name}")).status_code == 200
+        assert admin_client.get(reverse(f"admin:recommender_{table}_{name}")).status_code == 200
+
+
+def test_a_sheet_of_segments_is_previewed_and_imported(admin_client: Client) -> None:
+    sheet = SimpleUploadedFile("segments.csv", b"name,orders\nBuyers,at least 3 in 30 days\nNew,sometimes\n")
+    wrong = admin_client.post(reverse("admin:recommender_segment_import"), {"import_file": sheet, "format": CSV})
+    shown = wrong.content.decode()
+    assert "one a line, not sometimes." in shown
+    assert not Segment.objects.filter(name="Buyers").exists()
+
+    sheet = SimpleUploadedFile("segments.csv", b"name,orders\nBuyers,at least 3 in 30 days\n")
+    page = admin_client.post(reverse("admin:recommender_segment_import"), {"import_file": sheet, "format": CSV})
+    assert not Segment.objects.filter(name="Buyers").exists()
+    process = reverse("admin:recommender_segment_process_import")
+    admin_client.post(process, page.context["confirm_form"].initial)  # type: ignore[attr-defined]
+    condition = Segment.objects.get(name="Buyers").conditions.get()
+    assert (condition.kind, condition.amount, condition.days) == ("orders", 3, 30)
+
+
+def test_who_may_not_change_conditions_imports_no_segments(client_with: Callable[..., Client]) -> None:
+    client = client_with("view_segment", "add_segment", "change_segment", "add_segmentcondition")
+    assert client.get(reverse("admin:recommender_segment_import")).status_code == 403

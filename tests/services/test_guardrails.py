@@ -3,13 +3,27 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from recommender import models
-from recommender.models import Campaign, CampaignShopper, Coupon, Publication, Recommendation, Run, Shopper, Snapshot
+from recommender.models import (
+    Campaign,
+    CampaignShopper,
+    Coupon,
+    Publication,
+    Recommendation,
+    Run,
+    RunCorrection,
+    Shopper,
+    Snapshot,
+)
 from recommender.services import guardrails
+from recommender.services.corrections import correct_run, undo_correction
 from recommender.services.differences import compare_with_live
 from recommender.services.estimates import estimate_run
 from recommender.services.guardrails import PublishingForbidden, check_guardrails
@@ -48,8 +62,8 @@ def broken(run: Run, moment: datetime = NOW) -> list[str]:
 
 def test_a_run_that_keeps_every_rule(run: Run) -> None:
     findings = check_guardrails(run=run, moment=NOW)
-    assert [finding.broken for finding in findings] == [""] * 13
-    assert [finding.forbids for finding in findings] == [True] * 4 + [False] * 9
+    assert [finding.broken for finding in findings] == [""] * 16
+    assert [finding.forbids for finding in findings] == [True] * 5 + [False] * 11
 
 
 def opt_out(run: Run) -> None:
@@ -93,7 +107,7 @@ def test_the_command_is_bound_by_them_too(run: Run) -> None:
 
 def test_only_the_first_of_many_coupons_are_named(run: Run) -> None:
     for number in range(5):
-        coupon = Coupon.objects.create(coupon_id=f"closed-{number}", active=False)
+        coupon = Coupon.objects.create(coupon_id=f"closed-{number}", active=False, stackable=True)
         Recommendation.objects.create(
             run=run, shopper=Shopper.objects.get(shopper_id="s1"), coupon=coupon, rank=3 + number, score=0.1
         )
@@ -175,8 +189,98 @@ def redeem(coupon_id: str, discount: Decimal | None = None, campaign: Campaign |
 def test_the_same_offer_twice_on_a_list(run: Run) -> None:
     add(run, "s1", "c4", 3)
     add(run, "s5", "c4", 1)
+    Coupon.objects.update(stackable=True)
     estimate_run(run=run)
     assert broken(run) == ["1 list holds the same offer twice."]
+    correct_run(run=run, kind=RunCorrection.Kind.EXCLUDE, coupon=Coupon.objects.get(coupon_id="c4"))
+    assert broken(run) == []
+
+
+EXCLUSIVE = (
+    "1 list holds several coupons for exactly the same that cannot be combined: the shopper must choose.",
+    "2 lists hold several coupons for exactly the same that cannot be combined: the shopper must choose.",
+)
+
+
+def test_coupons_for_the_same_that_cannot_be_combined(run: Run) -> None:
+    other = Coupon.objects.create(coupon_id="c5", title="for p1 and p2")
+    for product_id in ("p2", "p1"):
+        models.CouponTarget.objects.create(coupon=other, product=models.Product.objects.get(product_id=product_id))
+    add(run, "s1", "c5", 3)
+    add(run, "s2", "c5", 3)
+    estimate_run(run=run)
+    assert broken(run) == [], "it is for more than c1"
+    other.targets.filter(product__product_id="p2").delete()
+    estimate_run(run=run)
+    assert broken(run) == [EXCLUSIVE[1]]
+    correct_run(run=run, kind=RunCorrection.Kind.EXCLUDE, coupon=other, shopper=Shopper.objects.get(shopper_id="s1"))
+    assert broken(run) == [EXCLUSIVE[0]]
+    whole = correct_run(run=run, kind=RunCorrection.Kind.EXCLUDE, shopper=Shopper.objects.get(shopper_id="s2"))
+    assert broken(run) == []
+    undo_correction(correction=whole)
+    run.refresh_from_db()
+    assert broken(run) == [EXCLUSIVE[0]]
+    Coupon.objects.filter(coupon_id="c1").update(stackable=True)
+    estimate_run(run=run)
+    assert broken(run) == []
+
+
+@pytest.mark.parametrize("target", [None, {"brand": "Polar"}, "category"])
+def test_the_same_is_also_a_brand_a_category_or_the_whole_shop(run: Run, target: Any) -> None:
+    if target == "category":
+        target = {"category": models.Category.objects.create(path="Food")}
+    for number in range(2):
+        coupon = Coupon.objects.create(coupon_id=f"same-{number}")
+        if target:
+            models.CouponTarget.objects.create(coupon=coupon, **target)
+        add(run, "s1", coupon.coupon_id, 3 + number)
+    # Sums alone would take these two for the same.
+    products = [models.Product.objects.create(product_id=f"q{number}") for number in range(5)]
+    for coupon_id, positions in (("sum-1", (0, 1, 4)), ("sum-2", (0, 2, 3, 4))):
+        coupon = Coupon.objects.create(coupon_id=coupon_id)
+        for position in positions:
+            models.CouponTarget.objects.create(coupon=coupon, product=products[position])
+        add(run, "s2", coupon_id, 3 if coupon_id == "sum-1" else 4)
+    estimate_run(run=run)
+    assert broken(run) == [EXCLUSIVE[0]]
+
+
+def test_what_was_never_counted_says_so(run: Run) -> None:
+    Run.objects.update(same_offer_lists=None, exclusive_lists=None)
+    run.refresh_from_db()
+    assert broken(run) == ["Not counted: the run was estimated before this was checked."] * 2
+
+
+def test_counted_clashes_cost_the_page_no_look_at_the_lists(run: Run) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        guardrails.check_same_offer(run, NOW)
+        guardrails.check_exclusive(run, NOW)
+    assert len(queries) == 0
+
+
+def test_a_coupon_on_lists_of_two_live_campaigns(run: Run) -> None:
+    other = Campaign.objects.create(campaign_id="other", starts_at=START, ends_at=START + timedelta(days=30))
+    live = add_run(other, state=Run.State.PUBLISHED)
+    add(live, "s5", "c3", 1)
+    estimate_run(run=live)
+    publication = Publication.objects.create(campaign=other, run=live, published_at=NOW)
+    assert broken(run) == [], "its window is the same"
+    Campaign.objects.filter(pk=other.pk).update(ends_at=START + timedelta(days=20))
+    assert broken(run) == ["Also on live lists of a campaign with another window: c3."]
+    assert broken(run, START + timedelta(days=20)) == ["The data ended 19 days ago."], "it is over then"
+    Publication.objects.filter(pk=publication.pk).update(ended_at=NOW)
+    assert broken(run) == []
+
+
+def test_what_is_being_corrected_does_not_go_live(run: Run) -> None:
+    job = models.Job.objects.create(kind=models.Job.Kind.CORRECT, key=run.correction_job_key)
+    told = f"Run {run.pk} is being corrected: wait until job {job.pk} has ended, or cancel it."
+    assert broken(run) == [told]
+    with pytest.raises(PublishingForbidden, match=told):
+        publish(run=run, now=NOW)
+    assert not Publication.objects.exists()
+    models.Job.objects.update(state="cancelled", finished_at=NOW)
+    publish(run=run, now=NOW)
 
 
 def test_old_models_and_data(run: Run) -> None:
