@@ -7,9 +7,17 @@ from recommender.models.catalogue import CATEGORY_SEPARATOR, Category, Product
 from recommender.models.coupons import Coupon, CouponTarget
 from recommender.models.feedback import Event, Redemption
 from recommender.models.jobs import Job
-from recommender.models.learning import BACKTEST_FIGURE, Evaluation, ModelVersion, Promotion, SearchTrial, Snapshot
+from recommender.models.learning import (
+    BACKTEST_FIGURE,
+    Evaluation,
+    LearnedInputs,
+    ModelVersion,
+    Promotion,
+    SearchTrial,
+    Snapshot,
+)
 from recommender.models.orders import Order, OrderLine
-from recommender.models.review import RunComment, RunCorrection, RunCoupon
+from recommender.models.review import RunComment, RunCorrection, RunCoupon, RunInput
 from recommender.models.runs import Publication, Recommendation, Run, RunShard
 from recommender.models.segments import Segment, SegmentCondition
 from recommender.models.shop import Shop, User
@@ -31,6 +39,7 @@ __all__ = [
     "Evaluation",
     "Event",
     "Job",
+    "LearnedInputs",
     "ModelVersion",
     "Order",
     "OrderLine",
@@ -43,6 +52,7 @@ __all__ = [
     "RunComment",
     "RunCorrection",
     "RunCoupon",
+    "RunInput",
     "RunShard",
     "SearchTrial",
     "Segment",

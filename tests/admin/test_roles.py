@@ -58,6 +58,7 @@ PAGES = {
     models.RunComment: (ALL, NOBODY, NOBODY, NOBODY),
     models.RunCorrection: (ALL, NOBODY, NOBODY, NOBODY),
     models.RunCoupon: (ALL, NOBODY, NOBODY, NOBODY),
+    models.RunInput: (ALL, NOBODY, NOBODY, NOBODY),
     models.RunShard: (ALL, NOBODY, NOBODY, NOBODY),
     models.SearchTrial: (ALL, NOBODY, NOBODY, NOBODY),
     models.Segment: (ALL, EDITORS, EDITORS, EDITORS),
