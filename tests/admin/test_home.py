@@ -32,7 +32,7 @@ def test_it_counts_what_there_is(admin_client: Client) -> None:
     Job.objects.filter(key="train-1").update(state=Job.State.FAILED, finished_at=timezone.now())
     Shop.current()
     Shop.objects.update(champion=ModelVersion.objects.last())
-    champion = str(Shop.current().champion)
+    champion, run = str(Shop.current().champion), Run.objects.get(key="1")
     assert tiles(admin_client) == {
         "Live now": ("3 campaigns", "1,500 lists on show"),
         "Waiting for review": ("1 run", "0 approved and not published"),
@@ -40,7 +40,7 @@ def test_it_counts_what_there_is(admin_client: Client) -> None:
         "Last order": (f"{timesince(START + timedelta(days=3), depth=1)} ago", "Stale: bring in newer data."),
         "Champion": (champion, "ROC-AUC 0.800, trained 0\xa0minutes ago"),
         "Uses of published runs": ("not known yet", "No campaign with a published run is over yet."),
-        "Inputs since training": ("as learned", "Run campaign-1 · 1: none of 1 inputs moved a lot."),
+        "Inputs since training": ("as learned", f"Run {run}: none of 1 inputs moved a lot."),
         "Latest snapshot": ("0\xa0minutes ago", "3 rows"),
     }
 
