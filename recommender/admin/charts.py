@@ -14,7 +14,7 @@ class Column:
 
     Attributes:
         shown: the value as text.
-        url: where the rows behind it are.
+        url: where the rows behind it are; empty where there is no list of them.
         before: the value that it is compared with, and ``before_shown`` as text.
     """
 

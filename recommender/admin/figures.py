@@ -2,8 +2,9 @@
 
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from math import floor, log10
 
-from django.utils.formats import number_format
+from django.utils.formats import get_format, number_format
 
 from recommender.models import Shop
 
@@ -14,6 +15,16 @@ def count_of(number: int) -> str:
 
 def decimal_of(number: float, decimals: int = 1) -> str:
     return number_format(round(number, decimals), decimals, force_grouping=True)
+
+
+def significant_of(number: float, digits: int = 3) -> str:
+    """To so many significant digits, however large or small; what is as good as 0 is 0."""
+    if abs(number) < 1e-9:
+        return "0"
+    decimals = max(0, digits - 1 - floor(log10(abs(number))))
+    shown = number_format(round(number, decimals), decimals, force_grouping=True)
+    separator = get_format("DECIMAL_SEPARATOR")
+    return shown.rstrip("0").rstrip(separator) if separator in shown else shown
 
 
 def uses_of(uses: float) -> str:

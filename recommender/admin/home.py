@@ -19,11 +19,14 @@ from recommender.admin.base import change_url, changelist_url, link_to
 from recommender.admin.calibration import VERDICTS, sum_up
 from recommender.admin.charts import Column, ColumnChart, column_chart
 from recommender.admin.figures import count_of, in_currency, within_day
+from recommender.admin.input_drift import note_on
+from recommender.admin.input_drift import sum_up as sum_up_inputs
 from recommender.admin.jobs import STATE_LABELS as JOB_LABELS
 from recommender.admin.runs import tabulate_runs
 from recommender.models import Job, ModelVersion, Order, Publication, Redemption, Run, Shop, Snapshot
 from recommender.services.activity import Activity, Day, measure_activity
 from recommender.services.drift import measure_calibration
+from recommender.services.input_drift import measure_inputs
 
 SHOWN = 6
 RECENT = timedelta(days=1)
@@ -83,6 +86,8 @@ def describe_shop(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
         tiles.append(_describe_data())
     if request.user.has_perm("recommender.view_modelversion"):
         tiles += [_describe_champion(shop), _describe_calibration(shop)]
+        if shop.champion is not None and request.user.has_perm("recommender.view_runinput"):
+            tiles.append(_describe_inputs(shop.champion))
     if request.user.has_perm("recommender.view_snapshot"):
         tiles.append(_describe_snapshot())
     return {
@@ -174,6 +179,17 @@ def _describe_calibration(shop: Shop) -> Tile:
         if shop.champion_id
         else changelist_url(ModelVersion),
         warns=drift.warns,
+    )
+
+
+def _describe_inputs(champion: ModelVersion) -> Tile:
+    drift = measure_inputs(version=champion)
+    return Tile(
+        name=_("Inputs since training"),
+        figure=sum_up_inputs(drift),
+        note=note_on(drift),
+        url=f"{change_url(champion)}#inputs",
+        warns=bool(drift.moved),
     )
 
 

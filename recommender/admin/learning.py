@@ -29,8 +29,10 @@ from recommender.admin.comparison import compare_versions
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.curves import draw_curves, name_first_groups, weigh_groups
 from recommender.admin.figures import count_of, decimal_of, percent_of
+from recommender.admin.input_drift import describe_inputs
 from recommender.models import BACKTEST_FIGURE, Evaluation, Job, ModelVersion, Promotion, Shop, Snapshot
 from recommender.services.drift import measure_calibration
+from recommender.services.input_drift import measure_inputs
 
 PROMOTIONS_SHOWN = 50
 
@@ -154,6 +156,7 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
                 "importance": weigh_groups(version),
                 "curves": draw_curves([version]),
                 "calibration": tabulate_calibration(measure_calibration(version=version)),
+                "inputs": describe_inputs(measure_inputs(version=version)),
             }
         return super().change_view(request, object_id, form_url, extra_context)
 
@@ -349,6 +352,7 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
             "compare_url": reverse("admin:recommender_modelversion_compare", args=[champion.pk]),
             "importance": weigh_groups(champion),
             "calibration": tabulate_calibration(calibration),
+            "inputs": describe_inputs(measure_inputs(version=champion)),
         }
         return TemplateResponse(request, "admin/recommender/champion.html", context)
 

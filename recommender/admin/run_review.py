@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 
 from recommender.admin.base import change_url, changelist_url, link_to
 from recommender.admin.figures import count_of, money_of, percent_of, uses_of
+from recommender.admin.input_drift import describe_run_inputs
 from recommender.models import Job, Publication, Recommendation, Run, RunCorrection, RunCoupon, Shop
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def describe_review(request: HttpRequest, run: Run) -> dict[str, Any]:
     under_review = run.state in UNDER_REVIEW
     job = run.find_correction_job() if under_review else None
     checks = check_run(run, anew="check" in request.GET, job=job) if under_review else None
+    may_see_inputs = request.user.has_perms(["recommender.view_runinput", "recommender.view_modelversion"])
     may_correct = under_review and job is None and request.user.has_perm("recommender.review_run")
     return {
         "run": run,
@@ -56,6 +58,7 @@ def describe_review(request: HttpRequest, run: Run) -> dict[str, Any]:
         "lists_url": changelist_url(Recommendation, {"run": run.pk}),
         "campaign_url": change_url(run.campaign),
         "scores": _describe_scores(run),
+        "inputs": describe_run_inputs(run) if may_see_inputs else None,
         "checks": checks,
         **(_describe_checks(checks) if checks else {}),
         "corrections": _describe_corrections(run),

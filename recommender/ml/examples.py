@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from math import ceil
 
 import numpy as np
 import polars as pl
@@ -23,6 +24,24 @@ class Examples:
     inputs: pl.DataFrame
     labels: np.ndarray
     campaigns: np.ndarray
+
+
+#: Pairs of a campaign that are described as a run scores them, where those offered are fewer than those scored.
+MOST_SCORED = 100_000
+
+
+@dataclass(frozen=True)
+class ScoredPairs:
+    """Inputs of pairs of a campaign, offered or not; each stands for ``weight`` of them. ``shoppers`` are in all."""
+
+    inputs: pl.DataFrame
+    shoppers: int
+    weight: float = 1.0
+
+    @property
+    def size(self) -> float:
+        """How many pairs they stand for."""
+        return self.weight * self.inputs.height
 
 
 class Casebook:
@@ -88,6 +107,24 @@ class Casebook:
             history = self.snapshot.before(self.decided_at(campaign))
             self._described[key] = inputs.prepare(history, pairs[c.COUPON].unique()).describe(pairs)
         return self._described[key]
+
+    def scored(self, inputs: Inputs, campaign: int) -> ScoredPairs:
+        """The campaign's pairs as a run scores them: every one of its shoppers with every one of its coupons.
+
+        What a published run offered are the best of these, and so not like them. Then its shoppers, or as many of them
+        evenly as come to :data:`MOST_SCORED` pairs, are described with all coupons of the campaign.
+        """
+        shoppers = self.pairs(campaign)[c.SHOPPER].unique().sort()
+        if self._first_offers(campaign).is_empty():
+            return ScoredPairs(self.described(inputs, campaign), len(shoppers))
+        of_campaign = self.snapshot.scan("campaign_coupons").filter(pl.col(c.CAMPAIGN) == campaign).select(c.COUPON)
+        offered = self.pairs(campaign).lazy().select(c.COUPON)  # the campaign may have lost a coupon since
+        coupons = pl.concat([of_campaign, offered]).unique().sort(c.COUPON).collect()
+        drawn = shoppers.gather_every(ceil(len(shoppers) * coupons.height / MOST_SCORED))
+        pairs = drawn.to_frame().join(coupons, how="cross")
+        history = self.snapshot.before(self.decided_at(campaign))
+        described = inputs.prepare(history, coupons[c.COUPON]).describe(pairs)
+        return ScoredPairs(described, len(shoppers), len(shoppers) / len(drawn))
 
     def labels(self, campaign: int, before: datetime) -> np.ndarray:
         """For each of the campaign's pairs, whether the coupon was used from the decision on, strictly before a moment.

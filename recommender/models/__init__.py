@@ -11,9 +11,17 @@ from recommender.models.coupons import Coupon, CouponTarget
 from recommender.models.feedback import Event, Redemption
 from recommender.models.groups import GroupBuy, GroupBuyMember
 from recommender.models.jobs import Job
-from recommender.models.learning import BACKTEST_FIGURE, Evaluation, ModelVersion, Promotion, SearchTrial, Snapshot
+from recommender.models.learning import (
+    BACKTEST_FIGURE,
+    Evaluation,
+    LearnedInputs,
+    ModelVersion,
+    Promotion,
+    SearchTrial,
+    Snapshot,
+)
 from recommender.models.orders import Order, OrderLine
-from recommender.models.review import RunComment, RunCorrection, RunCorrectionShopper, RunCoupon
+from recommender.models.review import RunComment, RunCorrection, RunCorrectionShopper, RunCoupon, RunInput
 from recommender.models.runs import Publication, Recommendation, Run, RunShard
 from recommender.models.segments import Segment, SegmentCondition
 from recommender.models.shop import Shop, User
@@ -42,6 +50,7 @@ __all__ = [
     "GroupBuyMember",
     "IdempotencyRecord",
     "Job",
+    "LearnedInputs",
     "ModelVersion",
     "Order",
     "OrderLine",
@@ -57,6 +66,7 @@ __all__ = [
     "RunCorrection",
     "RunCorrectionShopper",
     "RunCoupon",
+    "RunInput",
     "RunShard",
     "SearchTrial",
     "Segment",

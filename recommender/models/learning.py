@@ -122,6 +122,34 @@ class ModelVersion(models.Model):
         return _name(self.algorithm, self.configuration)
 
 
+class LearnedInputs(models.Model):
+    """What the inputs of a model version were like in the campaigns that it learned from, or in those of one kind.
+
+    Each of ``inputs`` is a name, edges, counts by bin and the index that is usual, as
+    ``recommender.ml.input_drift.LearnedInput`` has them. Only runs read it, so it is kept away from what pages list.
+    """
+
+    model_version = models.ForeignKey(
+        ModelVersion, verbose_name=_("model version"), on_delete=models.CASCADE, related_name="learned_inputs"
+    )
+    kind = models.CharField(
+        _("kind"), max_length=64, blank=True, help_text=_("Of campaigns; empty where it is of all of them.")
+    )
+    campaign_count = models.PositiveIntegerField(_("campaigns"))
+    inputs = models.JSONField(_("inputs"), default=list)
+
+    class Meta:
+        verbose_name = _("learned inputs")
+        verbose_name_plural = _("learned inputs")
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["model_version", "kind"], name="learned_inputs_kind_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model_version} · {self.kind}" if self.kind else str(self.model_version)
+
+
 class Evaluation(models.Model):
     """One figure of a model version, with its 95 % bootstrap interval over shoppers where it has one."""
 

@@ -69,6 +69,65 @@ class RunCoupon(models.Model):
         return f"{self.run_id} · {self.coupon}"
 
 
+class RunInputQuerySet(models.QuerySet["RunInput"]):
+    def moved(self) -> "RunInputQuerySet":
+        """Those whose verdict is :attr:`RunInput.Verdict.MOVED`."""
+        return self.filter(Q(index__gt=F("usual")), Q(index__gt=RunInput.LARGE))
+
+
+class RunInput(models.Model):
+    """How an input of the model was distributed over all pairs that a run scored, and over those it learned from.
+
+    ``index`` is the population stability index between the two (``recommender.ml.input_drift``), ``usual`` the largest
+    of a campaign learned from against the others. Edges are ascending; counts are of values up to and with each edge,
+    above the last, and not a number.
+    """
+
+    #: By convention a distribution is steady below the one and has moved a lot above the other (Siddiqi 2006).
+    SMALL, LARGE = 0.1, 0.25
+
+    class Verdict(models.TextChoices):
+        STEADY = "steady", _("steady")
+        SHIFTED = "shifted", _("shifted")
+        USUAL = "usual", _("moved as campaigns differ")
+        MOVED = "moved", _("moved a lot")
+
+    run = models.ForeignKey(
+        Run,
+        verbose_name=_("run"),
+        on_delete=models.CASCADE,
+        related_name="inputs",
+        db_index=False,  # the unique constraint serves
+    )
+    name = models.CharField(_("input"), max_length=100)
+    index = models.FloatField(_("stability index"))
+    usual = models.FloatField(
+        _("usual among campaigns"), help_text=_("The largest index of a campaign learned from against the others.")
+    )
+    edges = models.JSONField(_("edges"), default=list)
+    learned_counts = models.JSONField(_("offers learned from"), default=list)
+    counts = models.JSONField(_("offers scored"), default=list)
+
+    objects = RunInputQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("input of a run")
+        verbose_name_plural = _("inputs of runs")
+        ordering = ["-pk"]
+        constraints = [models.UniqueConstraint(fields=["run", "name"], name="run_input_once")]
+
+    def __str__(self) -> str:
+        return f"{self.run_id} · {self.name}"
+
+    @property
+    def verdict(self) -> "RunInput.Verdict":
+        if self.index < self.SMALL:
+            return self.Verdict.STEADY
+        if self.index <= self.LARGE:
+            return self.Verdict.SHIFTED
+        return self.Verdict.MOVED if self.index > self.usual else self.Verdict.USUAL
+
+
 class RunCorrectionQuerySet(models.QuerySet["RunCorrection"]):
     def standing(self) -> "RunCorrectionQuerySet":
         """Those that were not undone."""

@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from recommender.models.campaigns import Campaign
 from recommender.models.coupons import Coupon
 from recommender.models.jobs import Job
-from recommender.models.learning import ModelVersion, Snapshot
+from recommender.models.learning import LearnedInputs, ModelVersion, Snapshot
 from recommender.models.shop import Shop, User
 from recommender.models.shoppers import Shopper
 
@@ -66,6 +66,16 @@ class Run(models.Model):
         blank=True,
         editable=False,
         help_text=_("Several that cannot be combined and are for exactly the same. Empty: not counted."),
+    )
+    learned_inputs = models.ForeignKey(
+        LearnedInputs,
+        verbose_name=_("learned inputs"),
+        null=True,
+        blank=True,
+        editable=False,
+        on_delete=models.SET_NULL,
+        related_name="runs",
+        help_text=_("What its inputs are compared with; empty where that was not recorded at training."),
     )
     estimated_at = models.DateTimeField(_("estimated"), null=True, blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
@@ -131,6 +141,12 @@ class RunShard(models.Model):
     claimed_at = models.DateTimeField(_("claimed"), null=True, blank=True)
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
     error = models.TextField(_("error"), blank=True)
+    input_counts = models.JSONField(
+        _("inputs counted"),
+        default=list,
+        editable=False,
+        help_text=_("By input and bin of the learned inputs, its pairs; empty where there are none."),
+    )
 
     class Meta:
         verbose_name = _("shard")

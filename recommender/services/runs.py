@@ -21,12 +21,14 @@ from recommender import models
 from recommender.bulk import insert_frame
 from recommender.ml import columns as c
 from recommender.ml.contract import Algorithm, DescribedHistory
+from recommender.ml.input_drift import LearnedInput, add_counts, count_inputs
 from recommender.ml.narration import Narrator
 from recommender.models import Recommendation, Run, RunShard
 from recommender.progress import Cancelled, Progress
 from recommender.services.assignment import is_for_everyone, record_assignment
 from recommender.services.correction_jobs import refuse_while_corrected
 from recommender.services.estimates import estimate_run
+from recommender.services.input_drift import choose_reference, learned_inputs_of, record_inputs
 from recommender.services.snapshot import open_snapshot, take_snapshot
 
 MOST_COUPONS = 1_000  # on a shopper's list
@@ -128,6 +130,7 @@ def plan_run(
                 "top": top,
                 "coupon_ids": coupon_ids,
                 "shopper_count": len(shopper_ids),
+                "learned_inputs": choose_reference(version=version, campaign=campaign),
                 "created_by": created_by,
                 "job": job,
             },
@@ -251,12 +254,14 @@ def score_shard(*, shard_id: int, progress: Progress = Progress()) -> None:
         return
     try:
         recommendations = []
-        for block in _score_blocks(shard, progress):
+        input_counts: list[list[int]] = []
+        for block, counts in _score_blocks(shard, progress):
             recommendations.append(block)
+            input_counts = add_counts(input_counts, counts) if input_counts else counts
             if not ours.update(claimed_at=timezone.now()):
                 return
         with transaction.atomic():
-            if ours.update(state=RunShard.State.SCORED, claim=None, claimed_at=None):
+            if ours.update(state=RunShard.State.SCORED, claim=None, claimed_at=None, input_counts=input_counts):
                 for block in recommendations:
                     insert_frame(Recommendation, block)
     except BaseException as error:
@@ -275,7 +280,7 @@ def finish_run(*, run: Run) -> Run:
             # Whoever scores the last shard at the same time waits, and finds it done.
             computing = Run.objects.select_for_update().filter(pk=run.pk, state=Run.State.COMPUTING).first()
             if computing is not None:
-                estimate_run(run=computing)
+                record_inputs(run=estimate_run(run=computing))
                 Run.objects.filter(pk=run.pk).update(state=Run.State.DRAFTED)
     run.refresh_from_db()
     return run
@@ -294,9 +299,11 @@ class _Scorer:
     narrator: Narrator
     shoppers: pl.DataFrame  # shopper, shopper_id
     coupons: pl.DataFrame  # coupon, coupon_id, offer
+    learned: list[LearnedInput]  # what the inputs are compared with
 
-    def recommend(self, shoppers: pl.DataFrame, top: int) -> pl.DataFrame:
-        """The lists of some shoppers: shopper_id, coupon_id, rank, score and reasons (JSON)."""
+    def recommend(self, shoppers: pl.DataFrame, top: int) -> tuple[pl.DataFrame, list[list[int]]]:
+        """The lists of some shoppers (shopper_id, coupon_id, rank, score and reasons in JSON), and the inputs of all
+        pairs counted."""
         pairs = shoppers.join(self.coupons, how="cross").with_row_index("pair")
         inputs = self.history.describe(pairs.select(c.SHOPPER, c.COUPON))
         # Equal scores are ordered by chance, a new one for each pair: by their identifiers the same coupon would
@@ -312,13 +319,14 @@ class _Scorer:
         )
         explained = self.narrator.tell(lists, self.algorithm.explain(inputs[lists["pair"]]))
         reasons = [json.dumps(of_pair, cls=DjangoJSONEncoder) for of_pair in explained]
-        return lists.select(c.SHOPPER_ID, c.COUPON_ID, c.RANK, c.SCORE, pl.Series("reasons", reasons, dtype=pl.String))
+        lists = lists.select(c.SHOPPER_ID, c.COUPON_ID, c.RANK, c.SCORE, pl.Series("reasons", reasons, dtype=pl.String))
+        return lists, count_inputs(inputs, self.learned)
 
 
 @lru_cache(maxsize=1)
 def _prepare_scorer(key: str) -> _Scorer:
     """Prepare a run, which its key names, once in a process."""
-    run = Run.objects.select_related("model_version", "snapshot").get(key=key)
+    run = Run.objects.select_related("model_version", "snapshot", "learned_inputs").get(key=key)
     algorithm = _load_algorithm(run.model_version)
     snapshot = open_snapshot(snapshot=run.snapshot)
     # The same offer in another guise stands once on a list; a coupon without an offer stands for itself.
@@ -340,6 +348,7 @@ def _prepare_scorer(key: str) -> _Scorer:
         narrator=Narrator(history, coupons[c.COUPON]),
         shoppers=snapshot.scan("shoppers").select(c.SHOPPER, c.SHOPPER_ID).collect(),
         coupons=coupons,
+        learned=learned_inputs_of(run),
     )
 
 
@@ -349,8 +358,8 @@ def _load_algorithm(version: models.ModelVersion) -> Algorithm:
     return artifact.load(settings.DATA_DIR / version.artifact, version.artifact_digest)
 
 
-def _score_blocks(shard: RunShard, progress: Progress) -> Iterator[pl.DataFrame]:
-    """The rows of a shard's recommendations, some shoppers at a time."""
+def _score_blocks(shard: RunShard, progress: Progress) -> Iterator[tuple[pl.DataFrame, list[list[int]]]]:
+    """The rows of a shard's recommendations and the inputs behind them counted, some shoppers at a time."""
     scorer = _prepare_scorer(shard.run.key)
     # Whoever opted out or was held out since the run was planned gets nothing.
     held_out = models.CampaignShopper.objects.filter(
@@ -363,8 +372,8 @@ def _score_blocks(shard: RunShard, progress: Progress) -> Iterator[pl.DataFrame]
     done = shard.number * SHARD_SHOPPERS
     for block in shoppers.sort(c.SHOPPER).iter_slices(max(1, BLOCK_PAIRS // scorer.coupons.height)):
         progress.report(_("Scoring shoppers"), done, shard.run.shopper_count)
-        lists = scorer.recommend(block.select(c.SHOPPER, c.SHOPPER_ID), shard.run.top)
-        yield (
+        lists, counts = scorer.recommend(block.select(c.SHOPPER, c.SHOPPER_ID), shard.run.top)
+        rows = (
             lists.join(shoppers.select(c.SHOPPER_ID, shopper_key="key"), on=c.SHOPPER_ID, maintain_order="left")
             .join(coupons.select(c.COUPON_ID, coupon_key="key"), on=c.COUPON_ID, maintain_order="left")
             .select(
@@ -377,6 +386,7 @@ def _score_blocks(shard: RunShard, progress: Progress) -> Iterator[pl.DataFrame]
                 pl.lit(False).alias("excluded"),
             )
         )
+        yield rows, counts
         done += block.height
 
 

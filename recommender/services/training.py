@@ -28,6 +28,7 @@ from recommender.ml.examples import Casebook
 from recommender.ml.forecast import Outcome, past_outcomes
 from recommender.ml.history import History
 from recommender.ml.importance import measure_importance
+from recommender.ml.input_drift import LearnedInputs, measure_learned
 from recommender.ml.memory import PeakMemory
 from recommender.ml.redemption_timing import ObservedUses
 from recommender.ml.selection import RESAMPLES, Selection, select_champion
@@ -243,6 +244,11 @@ def keep_versions(
     outcomes = {name: past_outcomes(observed, scores.filter(pl.col(c.ALGORITHM) == name), data.moment) for name in fits}
     fitted = {name: fit.model for name, fit in fits.items()}
     importance = measure_importance(fitted, casebook, scores[c.CAMPAIGN].unique(), seed=SEED)
+    progress.report("Counting what the inputs were like")
+    learned = {
+        inputs.name: measure_learned(inputs, casebook, data.moment, seed=SEED)
+        for inputs in {candidate.inputs.name: candidate.inputs for candidate in candidates}.values()
+    }
     curves: Mapping[str, Curves] = {}
     if selection.comparison is None:
         figure = ""
@@ -268,6 +274,7 @@ def keep_versions(
                 cost=costs.get(name),
                 curves=curves.get(name),
                 importance=importance.get(name, {}),
+                learned=learned[candidate.inputs.name],
                 figure=figure,
                 drawing=drawings[name],
                 job=job,
@@ -331,6 +338,7 @@ def _save_version(
     cost: Cost | None,
     curves: Curves | None,
     importance: Mapping[str, float],
+    learned: Mapping[str, LearnedInputs],
     figure: str,
     drawing: str,
     job: models.Job | None,
@@ -362,6 +370,10 @@ def _save_version(
             "job": job,
         },
     )
+    for kind, of_kind in learned.items():
+        version.learned_inputs.update_or_create(
+            kind=kind, defaults={"campaign_count": of_kind.campaigns, "inputs": of_kind.inputs}
+        )
     version.evaluations.all().delete()
     if selection.comparison is not None:
         models.Evaluation.objects.bulk_create(

@@ -77,6 +77,9 @@ def add_rows(number: int) -> None:
         run=run, shopper=shopper, coupon=coupon, rank=1, score=0.5, reasons=[{"kind": "never_bought"}]
     )
     models.RunCoupon.objects.create(run=run, coupon=coupon, shopper_count=1, expected_uses=0.5, revenue_per_use=2)
+    models.RunInput.objects.create(
+        run=run, name="spend", index=0.1, usual=0.2, edges=[1.5], learned_counts=[3, 1, 0], counts=[2, 2, 0]
+    )
     models.RunCorrection.objects.create(
         run=run, kind=models.RunCorrection.Kind.PIN, coupon=coupon, shopper=shopper, reason="new", made_by=user
     )

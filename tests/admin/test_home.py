@@ -12,7 +12,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.timesince import timesince
 
-from recommender.models import Job, ModelVersion, Order, Publication, Run, Shop, Snapshot
+from recommender.admin.base import change_url
+from recommender.models import Job, ModelVersion, Order, Publication, Run, RunInput, Shop, Snapshot
 from recommender.services.training import promote
 from tests.admin.rows import START, add_rows, add_version
 
@@ -31,7 +32,7 @@ def test_it_counts_what_there_is(admin_client: Client) -> None:
     Job.objects.filter(key="train-1").update(state=Job.State.FAILED, finished_at=timezone.now())
     Shop.current()
     Shop.objects.update(champion=ModelVersion.objects.last())
-    champion = str(Shop.current().champion)
+    champion, run = str(Shop.current().champion), Run.objects.get(key="1")
     assert tiles(admin_client) == {
         "Live now": ("3 campaigns", "1,500 lists on show"),
         "Waiting for review": ("1 run", "0 approved and not published"),
@@ -39,6 +40,7 @@ def test_it_counts_what_there_is(admin_client: Client) -> None:
         "Last order": (f"{timesince(START + timedelta(days=3), depth=1)} ago", "Stale: bring in newer data."),
         "Champion": (champion, "ROC-AUC 0.800, trained 0\xa0minutes ago"),
         "Uses of published runs": ("not known yet", "No campaign with a published run is over yet."),
+        "Inputs since training": ("as learned", f"Run {run}: none of 1 inputs moved a lot."),
         "Latest snapshot": ("0\xa0minutes ago", "3 rows"),
     }
 
@@ -81,6 +83,30 @@ def test_uses_that_no_forecast_allows_for_warn(admin_client: Client) -> None:
     Run.objects.update(expected_redemptions=10, expected_low=8, expected_high=12)
     assert warning_tiles(admin_client) == ["Uses of published runs"]
     assert tiles(admin_client)["Uses of published runs"] == ("fewer than expected", "1 use, 8 – 12 expected")
+
+
+def test_inputs_of_the_champion_that_moved_a_lot_warn(admin_client: Client) -> None:
+    add_rows(1)
+    add_rows(2)
+    Order.objects.update(ordered_at=timezone.now())
+    promote(model_version=ModelVersion.objects.get(key="1"), reason="the first")
+    RunInput.objects.filter(run__key="2").update(index=9)
+    assert warning_tiles(admin_client) == [], "it is of another version"
+    RunInput.objects.filter(run__key="1").update(index=0.3, usual=0.3)
+    assert warning_tiles(admin_client) == [], "campaigns lie as far from each other"
+    RunInput.objects.filter(run__key="1").update(index=0.31)
+    assert warning_tiles(admin_client) == ["Inputs since training"]
+    assert tiles(admin_client)["Inputs since training"] == ("1 input moved a lot", "Money spent, faded by age")
+    tile = next(each for each in admin_client.get(reverse(HOME)).context["tiles"] if each.warns)
+    assert tile.url == f"{change_url(ModelVersion.objects.get(key='1'))}#inputs"
+
+
+def test_a_champion_of_which_nothing_was_recorded_is_said_nothing_of(admin_client: Client) -> None:
+    version = add_version(1)
+    promote(model_version=version, reason="the first")
+    assert tiles(admin_client)["Inputs since training"][0] == "not recorded at training"
+    version.learned_inputs.create(campaign_count=3)
+    assert tiles(admin_client)["Inputs since training"][0] == "not known yet"
 
 
 def test_each_day_stands_beside_the_same_day_of_the_period_before(admin_client: Client) -> None:

@@ -10,12 +10,14 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from recommender.admin import feature_groups, metrics
+from recommender.admin import feature_groups, input_drift, input_labels, metrics
+from recommender.ml.algorithms import ALGORITHMS
 from recommender.ml.evaluation.metrics import METRICS
+from recommender.ml.feature_names import NAMES
 from recommender.ml.features import GROUPS
-from recommender.models import Evaluation, ModelVersion, Promotion, Shop
+from recommender.models import Evaluation, ModelVersion, Promotion, Run, RunInput, Shop
 from recommender.services.training import promote
-from tests.admin.rows import add_version
+from tests.admin.rows import add_rows, add_version
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -203,6 +205,93 @@ def test_a_comparison_tells_what_each_model_costs(admin_client: Client, version:
     ModelVersion.objects.update(score_seconds=None, peak_memory=None)
     *_others, costs = admin_client.get(action("compare", version)).context["comparison"]
     assert [(cell.value, cell.is_best) for cell in costs.rows[0][1]] == [("0.1", True), ("–", False), ("–", False)]
+
+
+def test_the_admin_names_the_inputs_of_all_algorithms_as_the_model_layer_does() -> None:
+    inputs = {name for algorithm in ALGORITHMS.values() for name in algorithm.inputs.columns}
+    assert set(input_labels.LABELS) == inputs
+    assert {name: str(input_labels.LABELS[name]) for name in NAMES} == NAMES
+
+
+class TestInputs:
+    @pytest.fixture
+    def run(self, db: None) -> Run:
+        add_rows(1)
+        run = Run.objects.get()
+        learned = run.model_version.learned_inputs.create(kind="mail", campaign_count=4)
+        Run.objects.update(learned_inputs=learned, state=Run.State.DRAFTED)
+        RunInput.objects.create(
+            run=run,
+            name="times",
+            index=0.3,
+            usual=0.2,
+            edges=[-1e-45, 0.0, 1234.5],
+            learned_counts=[0, 75, 20, 5, 0],
+            counts=[0, 2, 1, 1, 0],
+        )
+        RunInput.objects.create(
+            run=run, name="clicks", index=5, usual=6, edges=[], learned_counts=[1, 0], counts=[1, 0]
+        )
+        return run
+
+    def test_those_that_moved_are_drawn_first_with_their_shares_then_and_now(
+        self, admin_client: Client, run: Run
+    ) -> None:
+        page = admin_client.get(action("change", run.model_version))
+        card = page.context["inputs"]
+        assert (card.verdict, card.variant) == ("1 input moved a lot", "danger")
+        assert [(each.title, each.index, each.usual, str(each.verdict)) for each in card.drawn] == [
+            ("Times its products were bought", "0.30", "0.20", "moved a lot"),
+            ("Coupons clicked", "5.00", "6.00", "moved as campaigns differ"),
+            ("Money spent, faded by age", "0.10", "0.20", "shifted"),
+        ]
+        columns = [drawn.column for drawn in card.drawn[0].chart.columns]
+        assert [(column.label, column.shown, column.before_shown) for column in columns] == [
+            ("0", "50.0 %", "75.0 %"),
+            ("0 – 1,234", "25.0 %", "20.0 %"),
+            ("above 1,234", "25.0 %", "5.0 %"),
+        ]
+        assert "with the 4 campaigns of kind “mail”" in card.explanation
+        assert "train anew" in card.explanation
+        shown = page.content.decode()
+        assert '<a href=""' not in shown
+        assert 'id="inputs"' in shown
+        assert admin_client.get(card.list_url).context["cl"].result_count == 3
+        assert admin_client.get(card.list_url, {"moved": "1"}).status_code == 200
+
+    def test_the_champions_page_shows_them_too(self, admin_client: Client, run: Run) -> None:
+        promote(model_version=run.model_version, reason="the first")
+        champion = admin_client.get(reverse("admin:recommender_modelversion_explain_champion"))
+        assert champion.context["inputs"].verdict == "1 input moved a lot"
+
+    def test_a_run_leads_to_them(self, admin_client: Client, client_with: Callable[..., Client], run: Run) -> None:
+        address = reverse("admin:recommender_run_change", args=[run.pk])
+        page = admin_client.get(address)
+        card = page.context["inputs"]
+        assert (card.verdict, card.note) == ("1 input moved a lot", "Times its products were bought")
+        assert card.version_url == f"{action('change', run.model_version)}#inputs"
+        assert card.version_url in page.content.decode()
+        assert client_with("view_run").get(address).context["inputs"] is None
+
+    def test_what_was_not_recorded_is_not_claimed(self, admin_client: Client, version: ModelVersion) -> None:
+        card = admin_client.get(action("change", version)).context["inputs"]
+        assert (card.verdict, card.variant, card.drawn) == ("not recorded at training", "default", [])
+        assert "was not recorded when this version was trained" in card.explanation
+        version.learned_inputs.create(campaign_count=3)
+        card = admin_client.get(action("change", version)).context["inputs"]
+        assert (card.verdict, card.drawn) == ("not known yet", [])
+
+    @pytest.mark.parametrize(
+        ("edges", "bins"),
+        [
+            ([], ["all", "not a number"]),
+            ([1.0, 2.0], ["up to 1", "1 – 2", "above 2", "not a number"]),
+            ([4.9999995, 5.0], ["below 5", "5", "above 5", "not a number"]),
+            ([0.00012345, 0.5], ["up to 0.000123", "0.000123 – 0.5", "above 0.5", "not a number"]),
+        ],
+    )
+    def test_bins_are_told_in_words(self, edges: list[float], bins: list[str]) -> None:
+        assert input_drift._bins(edges) == bins
 
 
 def test_the_admin_names_the_groups_of_features_of_the_model_layer() -> None:

@@ -59,6 +59,7 @@ PAGES = {
     models.RunCorrection: (ALL, NOBODY, NOBODY, NOBODY),
     models.RunCorrectionShopper: (ALL, NOBODY, NOBODY, NOBODY),
     models.RunCoupon: (ALL, NOBODY, NOBODY, NOBODY),
+    models.RunInput: (ALL, NOBODY, NOBODY, NOBODY),
     models.RunShard: (ALL, NOBODY, NOBODY, NOBODY),
     models.SearchTrial: (ALL, NOBODY, NOBODY, NOBODY),
     models.Segment: (ALL, EDITORS, EDITORS, EDITORS),
