@@ -1,5 +1,6 @@
 """Whole smallest units of money shared out over lines, so that the shares sum exactly."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -30,31 +31,71 @@ class Claim:
     places: tuple[int, ...]
 
 
+def most_laid(claims: Sequence[Claim], room: Sequence[int]) -> int:
+    """How much ``lay`` lays in all."""
+    return sum(sum(shares.values()) for shares in _Kinds(claims, room).lay())
+
+
 def lay(claims: Sequence[Claim], room: Sequence[int]) -> list[dict[int, int]]:
     """Lay amounts on places of limited room so that as much as possible of them is laid.
 
     Each claim in turn is laid in proportion to the room that its places still have. Where one comes short that way,
-    what others laid is shifted to places which it cannot use: augmenting paths of a maximum flow, so that no other
-    order or share would lay more.
+    what others laid is shifted to places which it cannot use, so that no other order or share would lay more. It is
+    shared out over kinds of places first, which the same claims may be laid on, then over the places of a kind.
 
     Returns:
         What is laid of each claim, by place; nothing stands there as 0.
     """
+    kinds = _Kinds(claims, room)
     left = list(room)
     laid: list[dict[int, int]] = []
-    for claim in claims:
-        weights = [left[place] for place in claim.places]
-        shares = apportion(min(claim.amount, sum(weights)), weights)
-        laid.append({place: share for place, share in zip(claim.places, shares, strict=True) if share})
-        for place, share in laid[-1].items():
-            left[place] -= share
-    for short, claim in enumerate(claims):
-        while missing := claim.amount - sum(laid[short].values()):
-            path = _find_path(short, claims, laid, left)
-            if not path:
-                break
-            _shift(path, missing, laid, left)
+    for by_kind in kinds.lay():
+        laid.append({})
+        for kind, total in by_kind.items():
+            places = kinds.places[kind]
+            for place, share in zip(places, apportion(total, [left[place] for place in places]), strict=True):
+                if share:
+                    laid[-1][place] = share
+                    left[place] -= share
     return laid
+
+
+class _Kinds:
+    """Places told apart only by the claims that may be laid on them: hundreds of lines are a few kinds."""
+
+    def __init__(self, claims: Sequence[Claim], room: Sequence[int]) -> None:
+        claimed: dict[int, int] = defaultdict(int)
+        for number, claim in enumerate(claims):
+            for place in claim.places:
+                if room[place]:
+                    claimed[place] |= 1 << number
+        by_claims: dict[int, list[int]] = defaultdict(list)
+        for place in sorted(claimed):
+            by_claims[claimed[place]].append(place)
+        self.places = list(by_claims.values())
+        self._room = [sum(room[place] for place in places) for places in self.places]
+        self._claims = [
+            Claim(claim.amount, tuple(kind for kind, bits in enumerate(by_claims) if bits >> number & 1))
+            for number, claim in enumerate(claims)
+        ]
+
+    def lay(self) -> list[dict[int, int]]:
+        """What is laid of each claim, by kind: a maximum flow, by augmenting paths from where proportions come to."""
+        left = list(self._room)
+        laid: list[dict[int, int]] = []
+        for claim in self._claims:
+            weights = [left[kind] for kind in claim.places]
+            shares = apportion(min(claim.amount, sum(weights)), weights)
+            laid.append({kind: share for kind, share in zip(claim.places, shares, strict=True) if share})
+            for kind, share in laid[-1].items():
+                left[kind] -= share
+        for short, claim in enumerate(self._claims):
+            while missing := claim.amount - sum(laid[short].values()):
+                path = _find_path(short, self._claims, laid, left)
+                if not path:
+                    break
+                _shift(path, missing, laid, left)
+        return laid
 
 
 #: Claims, each with the place on which it is to lay more. All but the first give up the place of the one before.

@@ -16,7 +16,7 @@ from itertools import pairwise
 
 from recommender.rules.basket import Basket
 from recommender.rules.discount import Discount, discount_alone
-from recommender.rules.distribution import Claim, lay
+from recommender.rules.distribution import Claim, lay, most_laid
 from recommender.rules.offer import DiscountType, Offer
 from recommender.rules.refusal import Refusal, RefusalCode
 
@@ -101,9 +101,17 @@ def _choose(discounts: Coupons, basket: Basket) -> Coupons:
     if not discounts or (_may_be_used(discounts, basket) and _total(discounts, basket) == _sum(discounts)):
         return discounts  # each takes off all that it could: no fewer do
     allowed = _list_allowed(discounts, basket)
-    greatest = max(_total(allowed[mask], basket) for mask in _maximal(allowed))
-    enough = [coupons for coupons in allowed.values() if _sum(coupons) >= greatest]
-    return next(coupons for coupons in sorted(enough, key=_preference) if _total(coupons, basket) == greatest)
+    totals = {mask: _total(allowed[mask], basket) for mask in _maximal(allowed)}
+    greatest = max(totals.values())
+    best = latest = {mask for mask, total in totals.items() if total == greatest}
+    # What a set takes off, those with more coupons take off as well: the fewest are found by leaving out one by one.
+    while latest := {mask for mask in _leave_one_out(latest) - best if _total(allowed[mask], basket) == greatest}:
+        best |= latest
+    return min((allowed[mask] for mask in best), key=_preference)
+
+
+def _leave_one_out(masks: Iterable[int]) -> set[int]:
+    return {mask & ~(1 << place) for mask in masks for place in range(mask.bit_length()) if mask >> place & 1} - {0}
 
 
 def _sum(coupons: Coupons) -> int:
@@ -185,13 +193,21 @@ def _in_order(discounts: Sequence[Discount], basket: Basket) -> Coupons:
 
 
 def _total(coupons: Coupons, basket: Basket) -> int:
-    return sum(each.total for each in _combine(coupons, basket))
+    settled, amounts, left = _settle(coupons, basket)
+    return _sum(settled) + most_laid([Claim(each.total, each.places) for each in amounts], left)
 
 
-def _combine(coupons: Coupons, basket: Basket) -> list[Discount]:
+def _combine(coupons: Coupons, basket: Basket) -> Coupons:
     """What each takes off when they are used together; they come in their order."""
+    settled, amounts, left = _settle(coupons, basket)
+    laid = lay([Claim(each.total, each.places) for each in amounts], left)
+    return settled + tuple(Discount(each.offer, each.places, taken) for each, taken in zip(amounts, laid, strict=True))
+
+
+def _settle(coupons: Coupons, basket: Basket) -> tuple[Coupons, Coupons, list[int]]:
+    """What those take off that take something of each line, the amounts, and what of each line is left for them."""
     left, shipping_left = list(basket.amounts), basket.shipping_units
-    combined, amounts = [], []
+    settled, amounts = [], []
     for each in coupons:
         if each.offer.discount_type is DiscountType.AMOUNT:
             amounts.append(each)
@@ -201,6 +217,5 @@ def _combine(coupons: Coupons, basket: Basket) -> list[Discount]:
             left[place] -= units
         shipping = min(each.shipping, shipping_left)
         shipping_left -= shipping
-        combined.append(Discount(each.offer, each.places, taken, shipping))
-    laid = lay([Claim(each.total, each.places) for each in amounts], left)
-    return combined + [Discount(each.offer, each.places, taken) for each, taken in zip(amounts, laid, strict=True)]
+        settled.append(Discount(each.offer, each.places, taken, shipping))
+    return tuple(settled), tuple(amounts), left

@@ -75,16 +75,17 @@ def offers(draw: st.DrawFn, coupon_id: str, unit: Decimal, most: int) -> Offer:
         discount_value=draw(value),
         buy_quantity=draw(quantities),
         get_quantity=draw(quantities),
-        max_discount=draw(st.none() | st.none() | money),
-        min_spend=draw(st.none() | st.none() | money),
+        max_discount=draw(st.none() | st.none() | st.none() | money),
+        min_spend=draw(st.none() | st.none() | st.none() | money),
         targets=draw(
             st.just(Targets())
+            | st.just(Targets())
             | st.builds(Targets, some_of(("p1", "p2", "p3")), some_of(("food", "ice", "tools")), some_of(("polar",)))
         ),
         stackable=draw(st.sampled_from([True, True, True, False])),
         exclusion_group=draw(st.sampled_from(["", "", "", "one"])),
         ends_at=draw(st.none() | st.sampled_from([datetime(2024, 5, day, tzinfo=UTC) for day in (1, 2)])),
-        budget_left=draw(st.none() | st.none() | money),
+        budget_left=draw(st.none() | st.none() | st.none() | money),
         campaign_budget_left={"spring": most * unit, "autumn": None}.get(campaign_id),
     )
 
@@ -95,6 +96,6 @@ def checkouts(
 ) -> tuple[Basket, list[Offer]]:
     """A basket and coupons for it, in any order."""
     basket = draw(baskets(most_lines=most_lines, most=most))
-    count = draw(st.integers(0, most_coupons))
+    count = draw(st.integers(0, most_coupons) | st.just(most_coupons))
     drawn = [draw(offers(f"c{number}", basket.unit, most)) for number in range(count)]
     return basket, draw(st.permutations(drawn))

@@ -167,6 +167,17 @@ def test_percents_are_of_the_price_before_any_coupon() -> None:
     }
 
 
+def test_coupons_together_take_no_more_than_a_line_or_the_shipping_costs() -> None:
+    made = basket(line("a", "10.00"), line("b", "10.00"), shipping="4.90")
+    whole, on_b = percent("whole", "60", stackable=True), percent("x", "70", stackable=True, targets=products("b"))
+    assert applied(made, whole, on_b) == {"whole": {"a": "6.00", "b": "6.00"}, "x": {"b": "4.00"}}
+    got = buy_get("got", 1, 1, stackable=True)
+    assert applied(made, whole, got) == {"got": {"b": "10.00"}, "whole": {"a": "6.00"}}
+    parts = [free_shipping(name, max_discount="3", stackable=True) for name in ("f", "g", "h")]
+    assert applied(made, *parts) == {"f": {"": "3.00"}, "g": {"": "1.90"}}
+    assert refused(made, *parts) == {"h": ("nothing_left_to_take_off", {"others": ["f", "g"]})}
+
+
 def test_each_kind_in_its_turn() -> None:
     """Three for two, then 10 % of the prices, then an amount, then the shipping."""
     made = basket(line("a", "6.00", "2"), line("b", "3.00"), shipping="2.50")
@@ -217,6 +228,17 @@ def test_a_coupon_that_adds_nothing_is_kept_for_another_time() -> None:
     asked = [percent("all", "100", stackable=True), amount("more", "5", stackable=True)]
     assert applied(made, *asked) == {"all": {"a": "10.00"}}
     assert refused(made, *asked) == {"more": ("nothing_left_to_take_off", {"others": ["all"]})}
+
+
+def test_of_sets_that_save_the_same_the_one_of_fewest_coupons() -> None:
+    made = basket(line("a", "10.00"))
+    small = [amount(f"s{number}", "2", stackable=True) for number in range(6)]
+    assert list(applied(made, *small)) == ["s0", "s1", "s2", "s3", "s4"]
+    assert list(applied(made, *small, amount("half", "6", stackable=True))) == ["half", "s0", "s1"]
+    group = {"stackable": True, "exclusion_group": "g"}
+    pair = [amount("x", "7", **group), amount("y", "6", **group)]
+    assert list(applied(made, *small[:5], *pair)) == ["s0", "s1", "x"]
+    assert list(applied(made, *small, amount("z", "10"))) == ["z"]
 
 
 def test_of_equals_the_one_that_ends_sooner_then_the_first_by_its_identifier() -> None:
