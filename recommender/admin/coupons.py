@@ -6,11 +6,13 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from unfold.decorators import display
 
 from recommender.admin.base import LabelledInline, TableAdmin
+from recommender.admin.figures import count_of, in_currency
 from recommender.admin.remarks import RemarksMixin
 from recommender.admin.spreadsheets import SpreadsheetAdmin
-from recommender.models import Coupon, CouponTarget
+from recommender.models import Coupon, CouponCounter, CouponTarget, Shop
 from recommender.services.spreadsheets.coupons import CouponResource
 
 
@@ -80,6 +82,13 @@ class CouponAdmin(RemarksMixin, SpreadsheetAdmin):
             },
         ),
         (
+            _("Used so far"),
+            {
+                "fields": (("uses_so_far", "spent_so_far"),),
+                "description": _("With what is held for baskets at the checkout and for members of groups."),
+            },
+        ),
+        (
             _("With other coupons"),
             {
                 "fields": (("stackable", "exclusion_group"),),
@@ -100,6 +109,7 @@ class CouponAdmin(RemarksMixin, SpreadsheetAdmin):
         ),
     )
     autocomplete_fields = ("segment",)
+    readonly_fields = ("uses_so_far", "spent_so_far")
     inlines = (CouponTargetInline,)
     change_form_outer_before_template = "admin/recommender/remarks.html"
 
@@ -108,10 +118,31 @@ class CouponAdmin(RemarksMixin, SpreadsheetAdmin):
 
         return propose_coupon(now=timezone.now()) | super().get_changeform_initial_data(request)
 
+    @display(description=_("uses"))
+    def uses_so_far(self, coupon: Coupon) -> str:
+        return _of(self._counter(coupon).uses, coupon.total_limit)
+
+    @display(description=_("spent"))
+    def spent_so_far(self, coupon: Coupon) -> str:
+        shop = Shop.current()
+        spent = in_currency(self._counter(coupon).spent, shop)
+        return spent if coupon.budget is None else f"{spent} / {in_currency(coupon.budget, shop)}"
+
+    def _counter(self, coupon: Coupon) -> CouponCounter:
+        from recommender.services.counters import read_counters
+
+        if coupon.pk is None:
+            return CouponCounter()
+        return read_counters(coupons=[coupon.pk], campaigns=[]).coupons[coupon.pk]
+
     def find_remarks(self, obj: Coupon) -> list[str]:
         from recommender.services.remarks import remark_on_coupon
 
         return remark_on_coupon(coupon=obj, now=timezone.now())
+
+
+def _of(count: int, most: int | None) -> str:
+    return count_of(count) if most is None else f"{count_of(count)} / {count_of(most)}"
 
 
 @admin.register(CouponTarget)

@@ -59,6 +59,14 @@ def _groups() -> list[tuple[str, list[Page]]]:
                 (_("Coupons"), "confirmation_number", "recommender.coupon"),
                 (_("Campaigns"), "campaign", "recommender.campaign"),
                 (_("Calendar"), "calendar_month", "recommender.campaign:calendar"),
+                (_("Codes"), "qr_code_2", "recommender.codebatch"),
+            ],
+        ),
+        (
+            _("Checkout"),
+            [
+                (_("Reservations"), "shopping_cart_checkout", "recommender.reservation"),
+                (_("Group buys"), "group_add", "recommender.groupbuy"),
             ],
         ),
         (

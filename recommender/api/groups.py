@@ -5,7 +5,6 @@ from uuid import UUID
 
 from django.http import HttpResponse
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema, extend_schema_serializer
 from rest_framework import serializers, status
 from rest_framework.exceptions import PermissionDenied, ValidationError
@@ -120,7 +119,7 @@ def _read(serializer: type[MemberInput], request: Request) -> dict[str, Any]:
             raise PermissionDenied(IsShopOrShopper.message)
         return {**data, "shopper_id": request.user.shopper_id}
     if named is None:
-        raise ValidationError({"shopper_id": [_("This field is required.")]}, code="required")
+        raise ValidationError({"shopper_id": [serializers.Field.default_error_messages["required"]]}, code="required")
     return data
 
 

@@ -100,7 +100,7 @@ class ReservationCoupon(models.Model):
         related_name="coupons",
         db_index=False,  # the unique constraint serves
     )
-    position = models.PositiveSmallIntegerField(_("position"), help_text=_("In which order it is taken off, from 0."))
+    position = models.PositiveSmallIntegerField(_("place"), help_text=_("In which order it is taken off, from 0."))
     coupon = models.ForeignKey(
         Coupon, verbose_name=_("coupon"), on_delete=models.PROTECT, related_name="reservation_coupons"
     )

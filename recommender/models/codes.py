@@ -51,7 +51,7 @@ class CodeBatch(models.Model):
         validators=[MinValueValidator(LEAST_LENGTH), MaxValueValidator(MOST_LENGTH)],
         help_text=_("After the beginning. Each of them has 32 possible values."),
     )
-    made = models.PositiveIntegerField(_("made"), default=0, editable=False)
+    made = models.PositiveIntegerField(_("codes made"), default=0, editable=False)
     job = models.ForeignKey(
         Job, verbose_name=_("job"), null=True, editable=False, on_delete=models.SET_NULL, related_name="code_batches"
     )

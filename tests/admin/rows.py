@@ -47,6 +47,27 @@ def add_rows(number: int) -> None:
         product=product,
         campaign=campaign,
     )
+    batch = models.CodeBatch.objects.create(coupon=coupon, count=1, made=1, created_by=user)
+    code = models.Code.objects.create(code=f"C0DE{number}", batch=batch)
+    group = models.GroupBuy.objects.create(
+        coupon=coupon, size=2, joined=1, opened_at=moment, closes_at=moment + timedelta(days=1)
+    )
+    models.GroupBuyMember.objects.create(group=group, shopper=shopper, joined_at=moment, held_uses=0)
+    reservation = models.Reservation.objects.create(
+        shopper=shopper, basket_digest=f"{number:064}", lines=[], created_at=moment, expires_at=moment, state="expired"
+    )
+    models.ReservationCoupon.objects.create(
+        reservation=reservation,
+        position=0,
+        coupon=coupon,
+        campaign=campaign,
+        code=code,
+        amount=1,
+        lines=[],
+        counted_at=moment,
+        held_uses=0,
+        held_amount=0,
+    )
     models.Upload.objects.create(source=models.Upload.Source.FOLDER, name=f"export-{number}", uploaded_by=user)
     job = models.Job.objects.create(kind=models.Job.Kind.TRAIN, key=f"train-{number}", started_by=user)
     version = add_version(number, job=job)

@@ -41,10 +41,12 @@ PAGES = {
     models.CampaignSegment: (ALL, EDITORS, EDITORS, EDITORS),
     models.CampaignShopper: (ALL, EDITORS, EDITORS, EDITORS),
     models.Category: (ALL, EDITORS, EDITORS, EDITORS),
+    models.CodeBatch: (ALL, EDITORS, NOBODY, NOBODY),
     models.Coupon: (ALL, EDITORS, EDITORS, EDITORS),
     models.CouponTarget: (ALL, EDITORS, EDITORS, EDITORS),
     models.Evaluation: (ALL, NOBODY, NOBODY, NOBODY),
     models.Event: (ALL, NOBODY, NOBODY, NOBODY),
+    models.GroupBuy: (ALL, NOBODY, NOBODY, NOBODY),
     models.Job: (ALL, NOBODY, NOBODY, NOBODY),
     models.ModelVersion: (ALL, NOBODY, NOBODY, NOBODY),
     models.Order: (ALL, NOBODY, NOBODY, NOBODY),
@@ -54,6 +56,7 @@ PAGES = {
     models.Publication: (ALL, NOBODY, NOBODY, NOBODY),
     models.Recommendation: (ALL, NOBODY, NOBODY, NOBODY),
     models.Redemption: (ALL, NOBODY, NOBODY, NOBODY),
+    models.Reservation: (ALL, NOBODY, NOBODY, NOBODY),
     models.Run: (ALL, NOBODY, NOBODY, NOBODY),
     models.RunComment: (ALL, NOBODY, NOBODY, NOBODY),
     models.RunCorrection: (ALL, NOBODY, NOBODY, NOBODY),
@@ -85,6 +88,8 @@ ACTIONS = {
     "campaign.recommend": EDITORS,
     "campaign.results": ALL,
     "campaign.roll_back": PUBLISHERS,
+    "codebatch.export": EDITORS,
+    "codebatch.go_on": EDITORS,
     "job.cancel": ADMINISTRATORS,
     "modelversion.compare": ALL,
     "modelversion.compare_latest": ALL,
@@ -454,6 +459,8 @@ def _prepare(name: str, model: type[Model]) -> tuple[Model, dict[str, Any]]:
             Run.objects.update(state=Run.State.DRAFTED)
             coupon = models.Coupon.objects.get()
             answer = {"kind": "exclude", "coupon": "coupon-1", "reason": "sold out", "seen": f"exclude:{coupon.pk}::"}
+        case "codebatch.go_on":
+            models.CodeBatch.objects.update(made=0)
         case "upload.load":
             models.Upload.objects.update(state=models.Upload.State.CHECKED, report={"files": []})
         case "upload.cancel":

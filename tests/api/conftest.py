@@ -12,7 +12,18 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
-from recommender.models import Coupon, Event, Order, Product, Redemption, Shopper
+from recommender.models import (
+    CodeBatch,
+    Coupon,
+    CouponCounter,
+    Event,
+    GroupBuy,
+    Order,
+    Product,
+    Redemption,
+    Reservation,
+    Shopper,
+)
 from recommender.services import access
 from recommender.services.access import create_api_key, issue_shopper_token, revoke_api_key
 from tests.api.shop_rows import FAR_AHEAD, LONG_AGO, make_campaign, publish
@@ -101,4 +112,5 @@ def golden() -> Callable[..., None]:
 @pytest.fixture
 def written() -> Callable[[], dict[str, list[dict[str, Any]]]]:
     """Everything that the API may have written."""
-    return lambda: {model.__name__: list(model.objects.order_by("pk").values()) for model in (Event, Redemption)}
+    models = (Event, Redemption, Reservation, CouponCounter, CodeBatch, GroupBuy)
+    return lambda: {model.__name__: list(model.objects.order_by("pk").values()) for model in models}

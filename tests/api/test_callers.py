@@ -20,6 +20,12 @@ STRANGERS = [
 ]
 EVENT = {"kind": "click", "shopper_id": "anna", "coupon_id": "tea-spring", "event_id": "e1"}
 REDEMPTION = {"shopper_id": "anna", "coupon_id": "tea-spring"}
+NO_ONE = "00000000-0000-0000-0000-000000000000"
+CHECKOUT = {
+    "shopper_id": "anna",
+    "coupon_ids": ["tea-spring"],
+    "basket": {"lines": [{"line_id": "1", "product_id": "green tea", "quantity": "1", "unit_price": "20"}]},
+}
 
 #: address: what is sent, and the status for the shop, for Anna herself, and for another shopper
 REQUESTS: dict[str, tuple[str, str, Any, int, int, int]] = {
@@ -30,6 +36,18 @@ REQUESTS: dict[str, tuple[str, str, Any, int, int, int]] = {
     "events": ("POST", "events", [EVENT, {**EVENT, "event_id": "e2"}], 200, 200, 403),
     "event of whoever calls": ("POST", "events", {**EVENT, "shopper_id": None}, 400, 200, 200),
     "redemption": ("POST", "redemptions", REDEMPTION, 201, 403, 403),
+    "validate": ("POST", "checkout/validate", CHECKOUT, 200, 403, 403),
+    "reserve": ("POST", "checkout/reservations", CHECKOUT, 201, 403, 403),
+    "reservation": ("GET", f"checkout/reservations/{NO_ONE}", None, 404, 403, 403),
+    "confirm": ("POST", f"checkout/reservations/{NO_ONE}/confirm", {"order_id": "o"}, 404, 403, 403),
+    "release": ("POST", f"checkout/reservations/{NO_ONE}/release", None, 404, 403, 403),
+    "reverse": ("POST", f"checkout/reservations/{NO_ONE}/reverse", {}, 404, 403, 403),
+    "codes": ("POST", "code-batches", {"coupon_id": "nothing", "count": 1}, 404, 403, 403),
+    "batch of codes": ("GET", "code-batches/1", None, 404, 403, 403),
+    "file of codes": ("GET", "code-batches/1/codes", None, 404, 403, 403),
+    "group": ("POST", "groups", {"coupon_id": "tea-spring", "shopper_id": "anna"}, 409, 409, 403),
+    "group of nobody": ("GET", f"groups/{NO_ONE}", None, 404, 404, 404),
+    "member": ("POST", f"groups/{NO_ONE}/members", {"shopper_id": "anna"}, 404, 404, 403),
     "token": ("POST", "shopper-tokens", {"shopper_id": "anna"}, 201, 403, 403),
     "token of nobody": ("POST", "shopper-tokens", {"shopper_id": "nobody"}, 404, 403, 403),
 }
@@ -43,7 +61,7 @@ def test_every_address_by_every_caller(
     method, path, body, shop, own, other = REQUESTS[name]
     expected = {"shop": shop, "own shopper": own, "other shopper": other}.get(caller, 401)
     before = written()
-    response = call(method, path, body, caller=caller)
+    response = call(method, path, body, caller=caller, headers={"Idempotency-Key": "k"})
     assert response.status_code == expected, response.content
     if response.status_code >= 400:
         assert response.headers["Content-Type"] == "application/problem+json"

@@ -74,7 +74,7 @@ def test_validating_in_chinese(call: Call) -> None:
     body = {**ASKED, "coupon_ids": ["milk-spring"], "codes": ["guess"]}
     response = call("POST", "checkout/validate", body, headers={"Accept-Language": "zh-hans"})
     texts = [refused["text"] for refused in response.json()["refused"]]  # type: ignore[attr-defined]
-    assert texts == ["没有这个券码。", "优惠券没有说明优惠内容。"]
+    assert texts == ["没有这个券码。", "该优惠券没有说明优惠内容。"]
 
 
 def test_reserving_and_looking(call: Call, write: Call, golden: Golden) -> None:

@@ -29,6 +29,18 @@ def test_it_names_every_address_and_who_may_call_it(description: dict) -> None:
         ("/api/v1/events", "post"): ["shopKey", "shopperToken"],
         ("/api/v1/redemptions", "post"): ["shopKey"],
         ("/api/v1/shopper-tokens", "post"): ["shopKey"],
+        ("/api/v1/checkout/validate", "post"): ["shopKey"],
+        ("/api/v1/checkout/reservations", "post"): ["shopKey"],
+        ("/api/v1/checkout/reservations/{reservation_id}", "get"): ["shopKey"],
+        ("/api/v1/checkout/reservations/{reservation_id}/confirm", "post"): ["shopKey"],
+        ("/api/v1/checkout/reservations/{reservation_id}/release", "post"): ["shopKey"],
+        ("/api/v1/checkout/reservations/{reservation_id}/reverse", "post"): ["shopKey"],
+        ("/api/v1/code-batches", "post"): ["shopKey"],
+        ("/api/v1/code-batches/{batch_id}", "get"): ["shopKey"],
+        ("/api/v1/code-batches/{batch_id}/codes", "get"): ["shopKey"],
+        ("/api/v1/groups", "post"): ["shopKey", "shopperToken"],
+        ("/api/v1/groups/{group_id}", "get"): ["shopKey", "shopperToken"],
+        ("/api/v1/groups/{group_id}/members", "post"): ["shopKey", "shopperToken"],
     }
 
 

@@ -1,0 +1,194 @@
+"""Coupons in baskets, codes and groups: looked at, and codes made and fetched."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from unfold.admin import TabularInline
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+
+from recommender.admin.base import IdentifierSearchMixin, ReadOnlyMixin, TableAdmin, change_url, link_to
+from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
+from recommender.admin.figures import count_of
+from recommender.admin.jobs import STATE_LABELS as JOB_LABELS
+from recommender.models import CodeBatch, GroupBuy, GroupBuyMember, Job, Reservation, ReservationCoupon
+
+RESERVATION_LABELS = {
+    Reservation.State.RESERVED: "info",
+    Reservation.State.CONFIRMED: "success",
+    Reservation.State.RELEASED: "default",
+    Reservation.State.EXPIRED: "default",
+    Reservation.State.REVERSED: "warning",
+}
+GROUP_LABELS = {
+    GroupBuy.State.OPEN: "info",
+    GroupBuy.State.UNLOCKED: "success",
+    GroupBuy.State.FAILED: "default",
+}
+
+
+class LookedAtInline(ReadOnlyMixin, TabularInline):
+    extra = 0
+    can_delete = False
+
+
+class ReservationCouponInline(LookedAtInline):
+    model = ReservationCoupon
+    fields = ("coupon", "campaign", "code", "amount", "held_amount", "redemption")
+    per_page = 20
+
+
+@admin.register(Reservation)
+class ReservationAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
+    list_display = ("reservation_id", "shopper", "state_label", "created_at", "expires_at", "order_id")
+    list_select_related = ("shopper",)
+    list_filter = ("state", "created_at")
+    search_fields = ("shopper__shopper_id", "order_id")
+    search_help_text = gettext_lazy("A whole shopper id or order id.")
+    fields = (
+        *("reservation_id", "shopper", "state_label", "order_id"),
+        *("created_at", "expires_at", "confirmed_at", "ended_at"),
+        *("lines", "basket_digest"),
+    )
+    readonly_fields = ("reservation_id", "state_label")
+    inlines = (ReservationCouponInline,)
+
+    @display(description=gettext_lazy("state"), ordering="state", label=RESERVATION_LABELS)
+    def state_label(self, reservation: Reservation) -> tuple[str, str]:
+        state = Reservation.State(reservation.state_at(timezone.now()))
+        return state, str(state.label)
+
+
+class GroupBuyMemberInline(LookedAtInline):
+    model = GroupBuyMember
+    fields = ("shopper", "joined_at", "held_uses")
+    per_page = 50
+
+
+@admin.register(GroupBuy)
+class GroupBuyAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
+    list_display = ("group_id", "coupon", "state_label", "joined", "size", "opened_at", "closes_at")
+    list_select_related = ("coupon",)
+    list_filter = ("state", "opened_at")
+    search_fields = ("coupon__coupon_id",)
+    search_help_text = gettext_lazy("A whole coupon id.")
+    fields = ("group_id", "coupon", "state_label", "joined", "size", "opened_at", "closes_at", "ended_at")
+    readonly_fields = ("group_id", "state_label")
+    inlines = (GroupBuyMemberInline,)
+
+    @display(description=gettext_lazy("state"), ordering="state", label=GROUP_LABELS)
+    def state_label(self, group: GroupBuy) -> tuple[str, str]:
+        state = GroupBuy.State(group.state_at(timezone.now()))
+        return state, str(state.label)
+
+
+@admin.register(CodeBatch)
+class CodeBatchAdmin(TableAdmin):
+    """A batch is added, made by a job and fetched; it is neither changed nor deleted."""
+
+    list_display = ("coupon", "count", "made", "state_label", "created_by", "created_at")
+    list_select_related = ("coupon", "created_by", "job")
+    list_filter = ("created_at",)
+    search_fields = ("coupon__coupon_id__startswith",)
+    fields = ("coupon", "count", "prefix", "length")
+    autocomplete_fields = ("coupon",)
+    actions_detail = ("export", "go_on")
+
+    def get_fields(self, request: HttpRequest, obj: CodeBatch | None = None) -> Any:
+        if obj is None:
+            return self.fields
+        return (*self.fields, "made", "state_label", "job_link", "used", "created_by", "created_at")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: CodeBatch | None = None) -> Any:
+        return () if obj is None else ("state_label", "job_link", "used")
+
+    def has_change_permission(self, request: HttpRequest, obj: CodeBatch | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: CodeBatch | None = None) -> bool:
+        return False
+
+    @display(description=gettext_lazy("state"), label=JOB_LABELS)
+    def state_label(self, batch: CodeBatch) -> tuple[str, str]:
+        state = Job.State(batch.state)
+        return state, str(state.label)
+
+    @display(description=gettext_lazy("job"))
+    def job_link(self, batch: CodeBatch) -> str | None:
+        return link_to(batch.job)
+
+    @display(description=gettext_lazy("used"))
+    def used(self, batch: CodeBatch) -> str:
+        return count_of(batch.codes.filter(uses=1).count())
+
+    def save_model(self, request: HttpRequest, obj: CodeBatch, form: ModelForm, change: bool) -> None:
+        obj.created_by = request.user  # type: ignore[assignment]
+        super().save_model(request, obj, form, change)
+        _start(obj, request)
+
+    def list_possible_actions(self, obj: CodeBatch) -> Iterable[str]:
+        if obj.is_complete:
+            return ("export",)
+        return () if obj.job is not None and not obj.job.is_finished else ("go_on",)
+
+    @action(
+        description=gettext_lazy("Export the codes"),
+        permissions=["recommender.export_codebatch"],
+        icon="download",
+        variant=ActionVariant.PRIMARY,
+    )
+    def export(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        from recommender.services.checkout.codes import export_codes
+
+        batch = self.get_viewable(request, object_id)
+        if not batch.is_complete:
+            messages.error(request, _("Not all codes are made yet."))
+            return redirect(change_url(batch))
+        self.log_change(request, batch, _("The codes were exported."))
+        answer = StreamingHttpResponse(export_codes(batch=batch), content_type="text/csv; charset=utf-8")
+        answer.headers["Content-Disposition"] = f'attachment; filename="codes-{batch.pk}.csv"'
+        return answer
+
+    @action(
+        description=gettext_lazy("Go on making codes"),
+        permissions=["recommender.add_codebatch"],
+        icon="play_arrow",
+    )
+    def go_on(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        batch = self.get_viewable(request, object_id)
+
+        def act(data: object) -> Outcome:
+            _start(batch, request)
+            return Outcome(_("The codes are being made."))
+
+        confirmation = Confirmation(
+            title=_("Go on making codes"),
+            text=_("Those that are made stay; the rest is made now."),
+            button=_("Go on making codes"),
+            facts=[(_("Coupon"), batch.coupon), (_("Made"), f"{count_of(batch.made)} / {count_of(batch.count)}")],
+        )
+        refusal = _("All codes are made.") if batch.is_complete else None
+        return confirm_and_do(
+            model_admin=self, request=request, obj=batch, confirmation=confirmation, act=act, refusal=refusal
+        )
+
+
+def _start(batch: CodeBatch, request: HttpRequest) -> None:
+    from recommender.jobs import start_job
+    from recommender.services.checkout.codes import attach_job
+
+    job = start_job(
+        kind=Job.Kind.CODES,
+        key=f"codes {batch.pk}",
+        arguments={"batch": batch.pk},
+        started_by=request.user,  # type: ignore[arg-type]
+    )
+    attach_job(batch=batch, job=job)
