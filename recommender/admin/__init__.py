@@ -19,7 +19,9 @@ from recommender.admin import (
     segments,
     shop,
     shoppers,
+    token_signers,
     uploads,
+    webhooks,
 )
 
 __all__ = [
@@ -41,5 +43,7 @@ __all__ = [
     "segments",
     "shop",
     "shoppers",
+    "token_signers",
     "uploads",
+    "webhooks",
 ]

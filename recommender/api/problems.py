@@ -77,8 +77,23 @@ def problem_response(exception: Exception, context: dict[str, Any]) -> Response 
 
 
 def field_errors(exception: ValidationError) -> dict[str, list[str]]:
-    """Messages by field. What is wrong with the whole is under ``non_field_errors``."""
-    detail = exception.detail
+    """Messages by field. What is wrong with the whole is under ``non_field_errors``; a field within a list of things
+    has the place of its thing in its name: ``lines.0.amount``."""
+    return _flat(exception.detail, "")
+
+
+def _flat(detail: Any, name: str) -> dict[str, list[str]]:
     if isinstance(detail, dict):
-        return {str(name): [str(message) for message in messages] for name, messages in detail.items()}
-    return {"non_field_errors": [str(message) for message in detail]}
+        found: dict[str, list[str]] = {}
+        for key, inner in detail.items():
+            if key == "non_field_errors":
+                found |= _flat(inner, name)
+            else:
+                found |= _flat(inner, f"{name}.{key}" if name else str(key))
+        return found
+    if any(isinstance(each, dict) for each in detail):
+        found = {}
+        for place, each in enumerate(detail):
+            found |= _flat(each, f"{name}.{place}" if name else str(place))
+        return found
+    return {name or "non_field_errors": [str(message) for message in detail]} if detail else {}

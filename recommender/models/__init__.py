@@ -1,6 +1,6 @@
 """The nouns: what the shop knows, and what was learned and done with it."""
 
-from recommender.models.access import ApiKey
+from recommender.models.access import ApiKey, Scope, TokenSigner
 from recommender.models.answers import Answer
 from recommender.models.campaigns import Campaign, CampaignCoupon, CampaignSegment, CampaignShopper
 from recommender.models.catalogue import CATEGORY_SEPARATOR, Category, Product
@@ -15,12 +15,14 @@ from recommender.models.segments import Segment, SegmentCondition
 from recommender.models.shop import Shop, User
 from recommender.models.shoppers import Shopper
 from recommender.models.uploads import Upload
+from recommender.models.webhooks import BudgetNotice, WebhookDelivery, WebhookEndpoint, WebhookEvent
 
 __all__ = [
     "BACKTEST_FIGURE",
     "CATEGORY_SEPARATOR",
     "Answer",
     "ApiKey",
+    "BudgetNotice",
     "Campaign",
     "CampaignCoupon",
     "CampaignSegment",
@@ -44,12 +46,17 @@ __all__ = [
     "RunCorrection",
     "RunCoupon",
     "RunShard",
+    "Scope",
     "SearchTrial",
     "Segment",
     "SegmentCondition",
     "Shop",
     "Shopper",
     "Snapshot",
+    "TokenSigner",
     "Upload",
     "User",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookEvent",
 ]

@@ -112,6 +112,12 @@ class RunShard(models.Model):
     claimed_at = models.DateTimeField(_("claimed"), null=True, blank=True)
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
     error = models.TextField(_("error"), blank=True)
+    score_sums = models.JSONField(
+        _("sums of scores"),
+        default=dict,
+        editable=False,
+        help_text=_("Of each coupon, by the shop's identifier: over how many shoppers, and the sum."),
+    )
 
     class Meta:
         verbose_name = _("shard")

@@ -8,6 +8,7 @@ from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from recommender.models import Campaign, Coupon, Order, Publication, Redemption, Shopper
+from recommender.services.webhooks import announce_redemption
 
 
 class UnknownReference(LookupError):
@@ -74,17 +75,16 @@ def redeem_coupon(
         _check_open(coupon, redeemed_at)
         campaign = _choose_campaign(campaign, coupon, shopper, redeemed_at)
         _check_limits(coupon, shopper)
-        return (
-            Redemption.objects.create(
-                shopper=shopper,
-                coupon=coupon,
-                redeemed_at=redeemed_at,
-                campaign=campaign,
-                order=order,
-                discount_amount=discount_amount,
-            ),
-            True,
+        redemption = Redemption.objects.create(
+            shopper=shopper,
+            coupon=coupon,
+            redeemed_at=redeemed_at,
+            campaign=campaign,
+            order=order,
+            discount_amount=discount_amount,
         )
+        announce_redemption(redemption=redemption)
+        return redemption, True
 
 
 def _find_order(order_id: str | None, shopper: Shopper) -> Order | None:

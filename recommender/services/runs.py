@@ -249,13 +249,14 @@ def score_shard(*, shard_id: int, progress: Progress = Progress()) -> None:
     if shard is None:
         return
     try:
-        recommendations = []
-        for block in _score_blocks(shard, progress):
+        recommendations, score_sums = [], []
+        for block, sums in _score_blocks(shard, progress):
             recommendations.append(block)
+            score_sums.append(sums)
             if not ours.update(claimed_at=timezone.now()):
                 return
         with transaction.atomic():
-            if ours.update(state=RunShard.State.SCORED, claim=None, claimed_at=None):
+            if ours.update(state=RunShard.State.SCORED, claim=None, claimed_at=None, score_sums=_add_up(score_sums)):
                 for block in recommendations:
                     insert_frame(Recommendation, block)
     except BaseException as error:
@@ -275,9 +276,24 @@ def finish_run(*, run: Run) -> Run:
             computing = Run.objects.select_for_update().filter(pk=run.pk, state=Run.State.COMPUTING).first()
             if computing is not None:
                 estimate_run(run=computing)
+                _write_mean_scores(computing)
                 Run.objects.filter(pk=run.pk).update(state=Run.State.DRAFTED)
     run.refresh_from_db()
     return run
+
+
+def _write_mean_scores(run: Run) -> None:
+    """How good each coupon is for a shopper of whom nothing is known: its mean score over all who were scored."""
+    sums: dict[str, tuple[int, float]] = {}
+    for of_shard in run.shards.order_by("number").values_list("score_sums", flat=True):
+        for coupon_id, (shoppers, total) in of_shard.items():
+            so_far = sums.get(coupon_id, (0, 0.0))
+            sums[coupon_id] = (so_far[0] + shoppers, so_far[1] + total)
+    rows = list(run.run_coupons.filter(coupon__coupon_id__in=sums).select_related("coupon"))
+    for row in rows:
+        shoppers, total = sums[row.coupon.coupon_id]
+        row.mean_score = total / shoppers
+    models.RunCoupon.objects.bulk_update(rows, ["mean_score"], batch_size=500)
 
 
 def _pending_shards(run: Run) -> QuerySet[RunShard]:
@@ -294,16 +310,17 @@ class _Scorer:
     shoppers: pl.DataFrame  # shopper, shopper_id
     coupons: pl.DataFrame  # coupon, coupon_id, offer
 
-    def recommend(self, shoppers: pl.DataFrame, top: int) -> pl.DataFrame:
-        """The lists of some shoppers: shopper_id, coupon_id, rank, score and reasons (JSON)."""
+    def recommend(self, shoppers: pl.DataFrame, top: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The lists of some shoppers: shopper_id, coupon_id, rank, score and reasons (JSON); and, over all of them,
+        coupon_id, count and sum of the scores of each coupon, listed or not."""
         pairs = shoppers.join(self.coupons, how="cross").with_row_index("pair")
         inputs = self.history.describe(pairs.select(c.SHOPPER, c.COUPON))
         # Equal scores are ordered by chance, a new one for each pair: by their identifiers the same coupon would
         # always win.
         chance = pl.concat_str(c.SHOPPER_ID, c.COUPON_ID, separator="\0").hash(seed=0)
+        scored = pairs.with_columns(pl.Series(c.SCORE, self.algorithm.score(inputs)), chance.alias("chance"))
         lists = (
-            pairs.with_columns(pl.Series(c.SCORE, self.algorithm.score(inputs)), chance.alias("chance"))
-            .sort(c.SCORE, "chance", descending=[True, False])
+            scored.sort(c.SCORE, "chance", descending=[True, False])
             .unique([c.SHOPPER, "offer"], keep="first", maintain_order=True)
             .with_columns(pl.int_range(1, pl.len() + 1).over(c.SHOPPER).alias(c.RANK))
             .filter(pl.col(c.RANK) <= top)
@@ -311,7 +328,9 @@ class _Scorer:
         )
         explained = self.narrator.tell(lists, self.algorithm.explain(inputs[lists["pair"]]))
         reasons = [json.dumps(of_pair, cls=DjangoJSONEncoder) for of_pair in explained]
-        return lists.select(c.SHOPPER_ID, c.COUPON_ID, c.RANK, c.SCORE, pl.Series("reasons", reasons, dtype=pl.String))
+        sums = scored.group_by(c.COUPON_ID).agg(pl.len().alias("count"), pl.col(c.SCORE).sum().alias("sum"))
+        told = pl.Series("reasons", reasons, dtype=pl.String)
+        return lists.select(c.SHOPPER_ID, c.COUPON_ID, c.RANK, c.SCORE, told), sums
 
 
 @lru_cache(maxsize=1)
@@ -348,8 +367,8 @@ def _load_algorithm(version: models.ModelVersion) -> Algorithm:
     return artifact.load(settings.DATA_DIR / version.artifact, version.artifact_digest)
 
 
-def _score_blocks(shard: RunShard, progress: Progress) -> Iterator[pl.DataFrame]:
-    """The rows of a shard's recommendations, some shoppers at a time."""
+def _score_blocks(shard: RunShard, progress: Progress) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """The rows of a shard's recommendations and the sums of its scores, some shoppers at a time."""
     scorer = _prepare_scorer(shard.run.key)
     # Whoever opted out or was held out since the run was planned gets nothing.
     held_out = models.CampaignShopper.objects.filter(
@@ -362,7 +381,7 @@ def _score_blocks(shard: RunShard, progress: Progress) -> Iterator[pl.DataFrame]
     done = shard.number * SHARD_SHOPPERS
     for block in shoppers.sort(c.SHOPPER).iter_slices(max(1, BLOCK_PAIRS // scorer.coupons.height)):
         progress.report(_("Scoring shoppers"), done, shard.run.shopper_count)
-        lists = scorer.recommend(block.select(c.SHOPPER, c.SHOPPER_ID), shard.run.top)
+        lists, sums = scorer.recommend(block.select(c.SHOPPER, c.SHOPPER_ID), shard.run.top)
         yield (
             lists.join(shoppers.select(c.SHOPPER_ID, shopper_key="key"), on=c.SHOPPER_ID, maintain_order="left")
             .join(coupons.select(c.COUPON_ID, coupon_key="key"), on=c.COUPON_ID, maintain_order="left")
@@ -374,9 +393,18 @@ def _score_blocks(shard: RunShard, progress: Progress) -> Iterator[pl.DataFrame]
                 c.SCORE,
                 "reasons",
                 pl.lit(False).alias("excluded"),
-            )
+            ),
+            sums,
         )
         done += block.height
+
+
+def _add_up(blocks: Sequence[pl.DataFrame]) -> dict[str, tuple[int, float]]:
+    """How many scores each coupon has and what they come to, by its identifier, in its order."""
+    if not blocks:
+        return {}
+    sums = pl.concat(blocks).group_by(c.COUPON_ID).agg(pl.col("count").sum(), pl.col("sum").sum()).sort(c.COUPON_ID)
+    return {coupon_id: (count, total) for coupon_id, count, total in sums.iter_rows()}
 
 
 def _frame_of_keys(queryset: QuerySet, identifier: str) -> pl.DataFrame:

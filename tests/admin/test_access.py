@@ -12,18 +12,20 @@ ADD = "admin:recommender_apikey_add"
 
 
 def test_a_key_is_shown_once(admin_client: Client, admin_user: User) -> None:
-    answer = admin_client.post(reverse(ADD), {"name": "till"})
+    answer = admin_client.post(reverse(ADD), {"name": "till", "scopes": ["events:write", "checkout"]})
     row = ApiKey.objects.get()
     key = answer.context["key"]
     assert (row.name, row.created_by, find_api_key(key=key)) == ("till", admin_user, row)
+    assert row.scopes == ["events:write", "checkout"]
     assert key in answer.content.decode()
+    assert "no-store" in answer.headers["Cache-Control"]
     page = admin_client.get(reverse("admin:recommender_apikey_change", args=[row.pk])).content.decode()
     assert key not in page
     assert row.digest not in page
 
 
 def test_a_key_without_a_name_is_not_made(admin_client: Client) -> None:
-    assert admin_client.post(reverse(ADD), {"name": ""}).status_code == 200
+    assert admin_client.post(reverse(ADD), {"name": "", "scopes": ["checkout"]}).status_code == 200
     assert not ApiKey.objects.exists()
 
 
@@ -42,6 +44,6 @@ def test_a_key_is_revoked_once(admin_client: Client) -> None:
 def test_who_may_only_look_neither_makes_nor_revokes(client_with: Callable[..., Client]) -> None:
     row, key = create_api_key(name="till")
     client = client_with("view_apikey")
-    assert client.post(reverse(ADD), {"name": "mine"}).status_code == 403
+    assert client.post(reverse(ADD), {"name": "mine", "scopes": ["checkout"]}).status_code == 403
     assert client.post(reverse("admin:recommender_apikey_revoke", args=[row.pk])).status_code == 403
     assert (ApiKey.objects.count(), find_api_key(key=key)) == (1, row)

@@ -8,15 +8,24 @@ from typing import Any
 
 import jwt
 import pytest
+from django.core.cache import cache
 from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
-from recommender.models import Coupon, Event, Order, Product, Redemption, Shopper
+from recommender.models import Coupon, Event, Order, OrderLine, Product, Redemption, Segment, Shopper, TokenSigner
 from recommender.services import access
-from recommender.services.access import create_api_key, issue_shopper_token, revoke_api_key
+from recommender.services.access import (
+    TOKEN_AUDIENCE,
+    create_api_key,
+    issue_shopper_token,
+    revoke_api_key,
+    rotate_api_key,
+)
+from recommender.services.shopper_tokens import create_signer, revoke_signer
 from tests.api.shop_rows import FAR_AHEAD, LONG_AGO, make_campaign, publish
 
+WRITTEN = (Event, Order, OrderLine, Redemption, Shopper)
 GOLDEN = Path(__file__).parent / "golden"
 
 Call = Callable[..., HttpResponse]
@@ -43,6 +52,21 @@ def shop(db: None) -> None:
     Product.objects.create(product_id="green tea")
     publish(make_campaign("spring", tea, milk, name="Spring"), (anna, tea, 0.5), (anna, milk, 0.25))
     Order.objects.create(order_id="o1", shopper=anna, ordered_at=LONG_AGO)
+    Segment.objects.create(pk=1000, name="buyers of the tests").conditions.create(
+        kind="orders", comparison="at_least", amount=1
+    )
+
+
+def sign(secret: str, **changes: Any) -> str:
+    """A token of Anna's that the shop signed."""
+    now = timezone.now()
+    claims = {"sub": "anna", "aud": TOKEN_AUDIENCE, "iat": now, "exp": now + timedelta(minutes=5), **changes}
+    return jwt.encode(claims, secret, algorithm="HS256")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_counted() -> None:
+    cache.clear()
 
 
 @pytest.fixture
@@ -52,16 +76,26 @@ def tokens(shop: None) -> dict[str, str | None]:
     revoke_api_key(api_key=revoked, at=timezone.now())
     now = timezone.now()
     own = issue_shopper_token(shopper_id="anna", at=now).token
+    rotated, former_key = create_api_key(name="rotated till")
+    rotate_api_key(api_key=rotated, at=now, grace=timedelta())
+    _signer, secret = create_signer(name="web shop", kind=TokenSigner.Kind.SECRET)
+    revoked_signer, revoked_secret = create_signer(name="old shop", kind=TokenSigner.Kind.SECRET)
+    revoke_signer(signer=revoked_signer, at=now)
     claims = jwt.decode(own, options={"verify_signature": False})
     return {
         "nobody": None,
         "garbage": "garbage",
         "revoked key": revoked_key,
+        "former key": former_key,
         "unknown key": "csk_" + "A" * 43,
         "expired token": issue_shopper_token(shopper_id="anna", at=now - timedelta(hours=1)).token,
         "forged token": jwt.encode(claims, "x" * 32, algorithm="HS256"),
         "unsigned token": jwt.encode(claims, None, algorithm="none"),
         "token for elsewhere": jwt.encode({**claims, "aud": "else"}, access._signing_key(), algorithm="HS256"),
+        "long-lived token": sign(secret, exp=now + timedelta(days=1)),
+        "token of a revoked signer": sign(revoked_secret),
+        "other shopper, by the shop": sign(secret, sub="ben"),
+        "own shopper, by the shop": sign(secret),
         "other shopper": issue_shopper_token(shopper_id="ben", at=now).token,
         "own shopper": own,
         "shop": create_api_key(name="till")[1],
@@ -101,4 +135,4 @@ def golden() -> Callable[..., None]:
 @pytest.fixture
 def written() -> Callable[[], dict[str, list[dict[str, Any]]]]:
     """Everything that the API may have written."""
-    return lambda: {model.__name__: list(model.objects.order_by("pk").values()) for model in (Event, Redemption)}
+    return lambda: {model.__name__: list(model.objects.order_by("pk").values()) for model in WRITTEN}
