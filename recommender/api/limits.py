@@ -5,6 +5,7 @@ refused: an answer matters more than a count.
 """
 
 import logging
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,7 @@ def tell_limits(request: Request, response: Response) -> None:
         return
     policy, most, left, seconds = limit
     response.headers["RateLimit-Policy"] = f'"{policy}";q={most};w={WINDOW}'
-    response.headers["RateLimit"] = f'"{policy}";r={left};t={int(seconds) + 1}'
+    response.headers["RateLimit"] = f'"{policy}";r={left};t={math.ceil(seconds)}'
 
 
 def guesses_refused(refusal: TooManyGuesses) -> Throttled:

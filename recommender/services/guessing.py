@@ -66,7 +66,7 @@ def guess_delay(*, wrong: int, free: int) -> timedelta:
     """How long to wait after so many wrong codes of which so many are free."""
     if wrong <= free:
         return timedelta()
-    doublings = min(wrong - free - 1, 64)
+    doublings = min(wrong - free - 1, 16)  # already longer than the longest
     return min(FIRST_DELAY * 2**doublings, LONGEST_DELAY)
 
 

@@ -48,8 +48,8 @@ ANSWER_SECONDS = 10.0
 LONGEST_ANSWER = 65_536
 #: A sender that says nothing for this long is dead, and its message is sent by another.
 LEASE = timedelta(minutes=2)
-#: After this many attempts, some three days, a message is given up.
-MOST_ATTEMPTS = 18
+#: After this many attempts, some two days, a message is given up.
+MOST_ATTEMPTS = 22
 FIRST_WAIT = timedelta(seconds=15)
 LONGEST_WAIT = timedelta(hours=6)
 #: One pass of a sender: it leaves the queue to other work in between.
@@ -153,7 +153,7 @@ def announce_redemption(*, redemption: Redemption) -> None:
             "campaign_id": redemption.campaign.campaign_id if redemption.campaign else None,
             "order_id": redemption.order.order_id if redemption.order else None,
             "redeemed_at": redemption.redeemed_at,
-            "discount_amount": None if amount is None else str(amount),
+            "discount_amount": None if amount is None else _money(amount),
         },
         at=now,
     )
@@ -178,9 +178,13 @@ def _announce_budget(kind: str, owner: Coupon | Campaign, at: datetime) -> None:
         identifier = owner.coupon_id if isinstance(owner, Coupon) else owner.campaign_id
         announce(
             event=WebhookEvent.BUDGET_NEARLY_SPENT,
-            data={f"{kind}_id": identifier, "budget": str(owner.budget), "spent": str(spent)},
+            data={f"{kind}_id": identifier, "budget": _money(owner.budget), "spent": _money(spent)},
             at=at,
         )
+
+
+def _money(amount: Decimal) -> str:
+    return f"{amount:.3f}"  # as the column has it; SQLite drops noughts
 
 
 # Sending

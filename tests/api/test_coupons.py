@@ -112,3 +112,41 @@ def test_the_number_of_queries_is_known(caller: str, query: str, count: int, cal
 
 def ids(response: HttpResponse) -> list[str]:
     return [offered["coupon"]["coupon_id"] for offered in response.json()["coupons"]]  # type: ignore[attr-defined]
+
+
+def test_many_shoppers_at_once(call: Call, golden: Callable[..., None]) -> None:
+    golden(call("POST", "recommendations", {"shopper_ids": ["ben", "anna"]}), "recommendations")
+    asked = {"shopper_ids": ["anna", "anna"], "limit": 1, "campaign": "spring"}
+    answer = call("POST", "recommendations", asked).json()  # type: ignore[attr-defined]
+    assert [len(each["coupons"]) for each in answer["shoppers"]] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "shopper_ids"),
+        ({"shopper_ids": []}, "shopper_ids"),
+        ({"shopper_ids": "anna"}, "shopper_ids"),
+        ({"shopper_ids": ["x"] * 501}, "shopper_ids"),
+        ({"shopper_ids": ["anna", "x" * 65]}, "shopper_ids.1"),
+        ({"shopper_ids": ["anna"], "limit": 0}, "limit"),
+        ([], "non_field_errors"),
+    ],
+)
+def test_what_cannot_be_asked_of_many(body: object, field: str, call: Call) -> None:
+    response = call("POST", "recommendations", body)
+    assert response.status_code == 400
+    assert list(response.json()["errors"]) == [field]  # type: ignore[attr-defined]
+
+
+def test_the_number_of_queries_does_not_grow_with_the_shoppers(call: Call) -> None:
+    Shopper.objects.bulk_create(Shopper(shopper_id=f"shopper-{number}") for number in range(100))
+
+    def queries(count: int) -> int:
+        asked = ["anna", *(f"shopper-{number}" for number in range(count)), "nobody"]
+        call("POST", "recommendations", {"shopper_ids": asked})
+        with CaptureQueriesContext(connection) as captured:
+            call("POST", "recommendations", {"shopper_ids": asked})
+        return len(captured)
+
+    assert queries(2) == queries(100) <= 8
