@@ -93,8 +93,8 @@ STORAGES = {
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
 
-# Counted requests and guesses, and the public keys of who signs shoppers' tokens. Nothing is lost with it but counts.
-# Without a Redis each web process counts by itself.
+# Counted requests and guesses, and nothing else: with the cache only counts are lost. Without a Redis each web process
+# counts by itself.
 
 CACHES = {
     "default": (

@@ -69,7 +69,10 @@ class TokenSignerAdmin(TableAdmin):
 
     def get_fields(self, request: HttpRequest, obj: TokenSigner | None = None) -> tuple[str, ...]:
         fields = ("name", "kind", "issuer", "key_set_address", "key_set")
-        return fields if obj is None else (*fields, "created_at", "created_by", "revoked_at")
+        return fields if obj is None else (*fields, "fetched_at", "asked_at", "created_at", "created_by", "revoked_at")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: TokenSigner | None = None) -> tuple[str, ...]:
+        return () if obj is None else self.get_fields(request, obj)
 
     def has_change_permission(self, request: HttpRequest, obj: TokenSigner | None = None) -> bool:
         return False

@@ -104,6 +104,21 @@ class Migration(migrations.Migration):
                         verbose_name="keys",
                     ),
                 ),
+                ("fetched_key_set", models.TextField(blank=True, editable=False, verbose_name="fetched keys")),
+                (
+                    "fetched_at",
+                    models.DateTimeField(blank=True, editable=False, null=True, verbose_name="keys fetched"),
+                ),
+                (
+                    "asked_at",
+                    models.DateTimeField(
+                        blank=True,
+                        editable=False,
+                        help_text="Whether or not there was an answer.",
+                        null=True,
+                        verbose_name="keys asked for",
+                    ),
+                ),
                 ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created")),
                 ("revoked_at", models.DateTimeField(blank=True, null=True, verbose_name="revoked")),
             ],

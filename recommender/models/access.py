@@ -138,6 +138,11 @@ class TokenSigner(models.Model):
     key_set = models.JSONField(
         _("keys"), null=True, blank=True, help_text=_("A JSON Web Key Set: public RSA and EC (P-256) keys.")
     )
+    fetched_key_set = models.TextField(_("fetched keys"), blank=True, editable=False)
+    fetched_at = models.DateTimeField(_("keys fetched"), null=True, blank=True, editable=False)
+    asked_at = models.DateTimeField(
+        _("keys asked for"), null=True, blank=True, editable=False, help_text=_("Whether or not there was an answer.")
+    )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,

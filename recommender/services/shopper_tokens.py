@@ -11,12 +11,14 @@ import secrets
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from django.core.cache import cache
+from django.db.models import Q
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from recommender.models import TokenSigner, User
@@ -239,25 +241,29 @@ def _read_key(entry: dict[str, Any]) -> _Key | None:
 
 
 def _fetched_keys(signer: TokenSigner, algorithm: object, key_id: object) -> tuple[_Key, ...]:
-    """The keys at a signer's address: as they were fetched last, or anew if those are old or lack the one wanted."""
+    """The keys at a signer's address: as they were fetched last, or anew if those are old or lack the one wanted.
+
+    What was fetched lies in the signer's row, so that all processes share it, and who asks takes the row's turn.
+    """
     if algorithm not in {"RS256", "ES256"}:
         return ()
-    name = f"key-set:{signer.pk}"
-    document = cache.get(name)
-    keys = () if document is None else _read_keys(document)
-    if cache.get(f"{name}:fresh") and _fitting(keys, algorithm, key_id):
+    now = timezone.now()
+    keys: tuple[_Key, ...] = ()
+    if signer.fetched_at is not None and signer.fetched_at > now - KEY_SET_KEPT:
+        keys = _read_keys(signer.fetched_key_set)
+        if signer.fetched_at > now - KEY_SET_FRESH and _fitting(keys, algorithm, key_id):
+            return keys
+    may_ask = Q(asked_at__isnull=True) | Q(asked_at__lte=now - KEY_SET_ASKED_EVERY)
+    if not TokenSigner.objects.filter(may_ask, pk=signer.pk).update(asked_at=now):
         return keys
-    # The first who comes asks, for all; `add` lets nobody else by for a minute.
-    if cache.add(f"{name}:asked", 1, KEY_SET_ASKED_EVERY.total_seconds()):
-        try:
-            answer = request(method="GET", url=signer.key_set_address, seconds=KEY_SET_SECONDS, longest=KEY_SET_LONGEST)
-            if answer.status != 200:
-                raise RequestFailed(f"status {answer.status}")
-            fetched = answer.body.decode()
-            keys = _read_keys(fetched)
-        except (AddressRefused, RequestFailed, ValueError) as error:
-            logger.warning("The keys of signer %s could not be fetched: %s", signer, error)
-        else:
-            cache.set(name, fetched, KEY_SET_KEPT.total_seconds())
-            cache.set(f"{name}:fresh", 1, KEY_SET_FRESH.total_seconds())
+    try:
+        answer = request(method="GET", url=signer.key_set_address, seconds=KEY_SET_SECONDS, longest=KEY_SET_LONGEST)
+        if answer.status != HTTPStatus.OK:
+            raise RequestFailed(f"status {answer.status}")
+        fetched = answer.body.decode()
+        keys = _read_keys(fetched)
+    except (AddressRefused, RequestFailed, ValueError) as error:
+        logger.warning("The keys of signer %s could not be fetched: %s", signer, error)
+    else:
+        TokenSigner.objects.filter(pk=signer.pk).update(fetched_key_set=fetched, fetched_at=now)
     return keys

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
+import redis
 from django.core.cache import cache
 from redis.exceptions import ConnectionError as RedisAway
 
@@ -122,3 +124,21 @@ def test_without_the_cache_nobody_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(guessing.cache, "get_many", away)
     assert [wait_for(ANNA) for _time in range(20)] == [0] * 20
+
+
+def test_it_counts_in_a_real_redis_too(broker: redis.Redis, settings: Any) -> None:
+    path = broker.connection_pool.connection_kwargs["path"]
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": f"unix://{path}",
+            "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
+        }
+    }
+    guesser = Guesser(shopper_id="anna", address="192.0.2.1")
+    with ThreadPoolExecutor(8) as pool:
+        waits = list(pool.map(lambda _number: wait_for(guesser), range(32)))
+    assert waits.count(0) == FREE_FOR_SHOPPER + 1
+    assert broker.keys("*guesses:*"), "it is there that they are counted"
+    guessed_right(guesser=guesser)
+    assert wait_for(guesser) == 0

@@ -8,7 +8,6 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from django.core.cache import cache
 from django.utils import timezone
 
 from recommender.models import TokenSigner
@@ -30,11 +29,6 @@ ADDRESS = "https://shop.example/keys"
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 OTHER_RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 EC_KEY = ec.generate_private_key(ec.SECP256R1())
-
-
-@pytest.fixture(autouse=True)
-def _nothing_cached() -> None:
-    cache.clear()
 
 
 def claims(**changes: Any) -> dict[str, Any]:
@@ -242,9 +236,12 @@ def is_believed(token: str) -> bool:
         return False
 
 
-def pass_time(*names: str) -> None:
+def pass_time(**passed: float) -> None:
+    """Let so many minutes pass since the keys were asked for, since they were fetched, or both."""
     signer = TokenSigner.objects.get()
-    cache.delete_many([f"key-set:{signer.pk}:{name}" for name in names])
+    for name, minutes in passed.items():
+        moment = getattr(signer, name)
+        TokenSigner.objects.update(**{name: moment and moment - timedelta(minutes=minutes)})
 
 
 def test_keys_are_asked_for_once_and_kept(shop: Shop) -> None:
@@ -258,7 +255,7 @@ def test_an_unknown_key_is_asked_for_at_most_once_a_minute(shop: Shop) -> None:
     shop.keys = key_set(public(RSA_KEY, kid="1"), public(OTHER_RSA_KEY, kid="2"))
     assert not is_believed(sign_with(OTHER_RSA_KEY, "RS256", kid="2")), "it was asked a moment ago"
     assert shop.asked == 1
-    pass_time("asked")
+    pass_time(asked_at=2)
     assert is_believed(sign_with(OTHER_RSA_KEY, "RS256", kid="2"))
     assert not any(is_believed(sign_with(EC_KEY, "ES256", kid=str(number))) for number in range(5))
     assert shop.asked == 2
@@ -268,19 +265,22 @@ def test_what_was_fetched_serves_while_the_address_is_away_and_a_dropped_key_end
     token = sign_with(RSA_KEY, "RS256", kid="1")
     assert is_believed(token)
     shop.keys = None
-    pass_time("asked", "fresh")
+    pass_time(asked_at=11, fetched_at=11)
     assert is_believed(token)
+    pass_time(asked_at=2, fetched_at=24 * 60)
+    assert not is_believed(token), "too old"
     shop.keys = key_set(public(OTHER_RSA_KEY, kid="2"))
-    pass_time("asked", "fresh")
+    pass_time(asked_at=2)
     assert not is_believed(token)
-    assert shop.asked == 3
+    assert is_believed(sign_with(OTHER_RSA_KEY, "RS256", kid="2"))
+    assert shop.asked == 4
 
 
 def test_an_address_that_never_answered_opens_nothing(shop: Shop) -> None:
     shop.keys = None
     assert not is_believed(sign_with(RSA_KEY, "RS256", kid="1"))
     shop.keys = {"keys": "nonsense"}
-    pass_time("asked")
+    pass_time(asked_at=2)
     assert not is_believed(sign_with(RSA_KEY, "RS256", kid="1"))
 
 
