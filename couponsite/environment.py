@@ -40,6 +40,9 @@ class Environment:
     upload_max_megabytes: int
     upload_max_unpacked_megabytes: int
     upload_retention_days: int
+    key_requests_per_minute: int
+    shopper_requests_per_minute: int
+    outbound_private_hosts: list[str]
     log_level: str
 
     @property
@@ -81,6 +84,9 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:
     upload_max_megabytes = env.int("UPLOAD_MAX_MEGABYTES", 2048, validate=validate.Range(min=1))
     upload_max_unpacked_megabytes = env.int("UPLOAD_MAX_UNPACKED_MEGABYTES", 16_384, validate=validate.Range(min=1))
     upload_retention_days = env.int("UPLOAD_RETENTION_DAYS", 30, validate=validate.Range(min=1))
+    key_requests_per_minute = env.int("KEY_REQUESTS_PER_MINUTE", 60_000, validate=validate.Range(min=0))
+    shopper_requests_per_minute = env.int("SHOPPER_REQUESTS_PER_MINUTE", 120, validate=validate.Range(min=0))
+    outbound_private_hosts: list[str] = env.list("OUTBOUND_PRIVATE_HOSTS", [])
     log_level = env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]))
     secret_key = env.str("SECRET_KEY", "")
     try:
@@ -113,6 +119,9 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:
         upload_max_megabytes=upload_max_megabytes,
         upload_max_unpacked_megabytes=upload_max_unpacked_megabytes,
         upload_retention_days=upload_retention_days,
+        key_requests_per_minute=key_requests_per_minute,
+        shopper_requests_per_minute=shopper_requests_per_minute,
+        outbound_private_hosts=outbound_private_hosts,
         log_level=log_level,
     )
 

@@ -93,6 +93,22 @@ STORAGES = {
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
 
+# Counted requests and guesses, and nothing else: with the cache only counts are lost. Without a Redis each web process
+# counts by itself.
+
+CACHES = {
+    "default": (
+        {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}}
+        if ENVIRONMENT.broker_is_embedded
+        else {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": ENVIRONMENT.redis_url.replace("redis+socket://", "unix://"),
+            "KEY_PREFIX": "couponsite",
+            "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
+        }
+    )
+}
+
 # What staff bring in
 
 IMPORT_DIR: Path = ENVIRONMENT.import_dir
@@ -135,9 +151,13 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["recommender.api.permissions.IsShop"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "recommender.api.schema.ApiSchema",
+    "DEFAULT_THROTTLE_CLASSES": ["recommender.api.limits.CallerThrottle"],
     "UNAUTHENTICATED_USER": None,
 }
+KEY_REQUESTS_PER_MINUTE = ENVIRONMENT.key_requests_per_minute
+SHOPPER_REQUESTS_PER_MINUTE = ENVIRONMENT.shopper_requests_per_minute
+OUTBOUND_PRIVATE_HOSTS = ENVIRONMENT.outbound_private_hosts
 SPECTACULAR_SETTINGS = {
     "TITLE": "Couponsite",
     "DESCRIPTION": "Personal coupons of a shop: served, claimed, redeemed.",

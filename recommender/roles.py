@@ -15,7 +15,13 @@ from django.contrib.auth.management import create_permissions
 #: Each entry stands for the permissions that it matches, written as in ``User.has_perm``.
 SEE_ALL = ("admin.view_logentry", "django_celery_beat.view_*", "recommender.view_*")
 #: What only administrators see. It is taken from the roles that see all the rest.
-UNSEEN = ("recommender.view_apikey", "recommender.view_user")
+UNSEEN = (
+    "recommender.view_apikey",
+    "recommender.view_tokensigner",
+    "recommender.view_user",
+    "recommender.view_webhookdelivery",
+    "recommender.view_webhookendpoint",
+)
 #: Whoever sees a run may say what they think of it.
 LOOK = (*SEE_ALL, "recommender.add_runcomment")
 #: What editors add, change and delete.

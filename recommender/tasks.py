@@ -83,9 +83,13 @@ def score_shard(job_id: int, shard_id: int) -> None:
 
 @shared_task
 def sweep() -> None:
-    """Take up what dead workers left, begin what is due, and clear away old answers and the runs of cancelled jobs."""
+    """Take up what dead workers left, begin what is due, and clear away old answers, old webhook messages and the runs
+    of cancelled jobs."""
+    from recommender.services.webhooks import forget_old_deliveries
+
     jobs.resume_silent_jobs()
     Answer.objects.forgettable_at(timezone.now()).delete()
+    forget_old_deliveries(now=timezone.now())
     for run in Run.objects.filter(state=Run.State.COMPUTING, job__state=Job.State.CANCELLED):
         with transaction.atomic():
             # The shards first: a worker that is writing one is waited for, and one that would write later finds none.
@@ -107,6 +111,14 @@ def release_overdue() -> None:
 def retrain() -> None:
     """Start a training, unless one is under way. With nothing new to learn from it changes nothing."""
     jobs.start_job(kind=Job.Kind.TRAIN, key="train", arguments={})
+
+
+@shared_task
+def deliver_webhooks() -> None:
+    """Send what is due to the shop's endpoints, for a while; what is left is for the next time."""
+    from recommender.services.webhooks import deliver_due
+
+    deliver_due()
 
 
 @shared_task

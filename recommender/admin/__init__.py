@@ -21,7 +21,9 @@ from recommender.admin import (
     segments,
     shop,
     shoppers,
+    token_signers,
     uploads,
+    webhooks,
 )
 
 __all__ = [
@@ -45,5 +47,7 @@ __all__ = [
     "segments",
     "shop",
     "shoppers",
+    "token_signers",
     "uploads",
+    "webhooks",
 ]

@@ -28,7 +28,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 #: Fields whose values are nobody's business. That they changed is told.
-SECRET = frozenset({"password", "password1", "password2", "usable_password", "digest"})
+SECRET = frozenset({"password", "password1", "password2", "usable_password", "digest", "sealed_secret"})
 LONGEST = 300  # characters of a value
 NOTHING = "–"
 

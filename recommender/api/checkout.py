@@ -19,7 +19,7 @@ from recommender.api.once import IDEMPOTENCY_KEY, WriteView
 from recommender.api.refusals import as_problem, describe_refused
 from recommender.api.schema import problems
 from recommender.api.views import ApiView
-from recommender.models import Reservation, Shop
+from recommender.models import Reservation, Scope, Shop
 from recommender.rules.basket import MOST_LINES
 from recommender.rules.numbers import WHOLE_DIGITS
 from recommender.rules.pricing import MOST_COUPONS
@@ -30,7 +30,6 @@ from recommender.services.checkout.reserving import LIFETIME, LIFETIME_AT_MOST, 
 from recommender.services.checkout.settling import ReturnedLine, confirm, find_reservation, release, reverse
 
 CODE_LENGTH = 100
-CHECKOUT = "checkout"
 
 
 class AmountField(serializers.DecimalField):
@@ -198,7 +197,7 @@ class NewReservationOutput(ReservationOutput):
 
 
 class ValidateView(ApiView):
-    scope = CHECKOUT
+    scope = Scope.CHECKOUT
 
     @extend_schema(
         operation_id="validate_checkout",
@@ -220,7 +219,7 @@ class ValidateView(ApiView):
 
 
 class ReservationsView(WriteView):
-    scope = CHECKOUT
+    scope = Scope.CHECKOUT
 
     @extend_schema(
         operation_id="reserve_coupons",
@@ -248,7 +247,7 @@ class ReservationsView(WriteView):
 
 
 class ReservationView(ApiView):
-    scope = CHECKOUT
+    scope = Scope.CHECKOUT
 
     @extend_schema(
         operation_id="read_reservation",
@@ -264,7 +263,7 @@ class ReservationView(ApiView):
 
 
 class ConfirmView(WriteView):
-    scope = CHECKOUT
+    scope = Scope.CHECKOUT
 
     @extend_schema(
         operation_id="confirm_reservation",
@@ -288,7 +287,7 @@ class ConfirmView(WriteView):
 
 
 class ReleaseView(WriteView):
-    scope = CHECKOUT
+    scope = Scope.CHECKOUT
 
     @extend_schema(
         operation_id="release_reservation",
@@ -306,7 +305,7 @@ class ReleaseView(WriteView):
 
 
 class ReverseView(WriteView):
-    scope = CHECKOUT
+    scope = Scope.CHECKOUT
 
     @extend_schema(
         operation_id="reverse_reservation",

@@ -18,12 +18,11 @@ from recommender.api.refusals import as_problem, in_words
 from recommender.api.schema import problems
 from recommender.api.views import ApiView
 from recommender.jobs import start_job
-from recommender.models import CodeBatch, Job
+from recommender.models import CodeBatch, Job, Scope
 from recommender.models.codes import CODES_AT_MOST, LEAST_LENGTH, MOST_LENGTH
 from recommender.services.checkout.codes import add_batch, attach_job, export_codes, find_batch
 from recommender.services.checkout.refusals import UnknownThing
 
-CODES = "codes"
 FILE = "text/csv"
 
 
@@ -50,7 +49,7 @@ class CodeBatchOutput(serializers.Serializer):
 
 
 class CodeBatchesView(WriteView):
-    scope = CODES
+    scope = Scope.CODES
 
     @extend_schema(
         operation_id="make_codes",
@@ -77,7 +76,7 @@ class CodeBatchesView(WriteView):
 
 
 class CodeBatchView(ApiView):
-    scope = CODES
+    scope = Scope.CODES
 
     @extend_schema(
         operation_id="read_code_batch",
@@ -89,7 +88,7 @@ class CodeBatchView(ApiView):
 
 
 class CodesFileView(ApiView):
-    scope = CODES
+    scope = Scope.CODES
 
     @extend_schema(
         operation_id="export_codes",

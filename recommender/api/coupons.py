@@ -1,5 +1,6 @@
-"""``GET /api/v1/shoppers/{shopper_id}/coupons``."""
+"""``GET /api/v1/shoppers/{shopper_id}/coupons``, ``GET /api/v1/me/coupons`` and ``POST /api/v1/recommendations``."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,14 +12,16 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from recommender.api.authentication import calling_shopper
 from recommender.api.fields import IdentifierField
-from recommender.api.permissions import IsShopOrShopper
-from recommender.api.schema import problems
+from recommender.api.permissions import IsShopOrShopper, IsShopper
+from recommender.api.schema import NOT_MODIFIED, problems
 from recommender.api.views import ApiView
-from recommender.models import Coupon
+from recommender.models import Coupon, Scope
 from recommender.reasons import in_words, speaking_for
-from recommender.services.access import ShopperUnknown
-from recommender.services.serving import CampaignUnknown, ServedCoupon, coupons_of
+from recommender.services.serving import CampaignUnknown, Offers, ServedCoupon, offers_of_many
+
+SHOPPERS_AT_MOST = 500
 
 
 class CouponsQuery(serializers.Serializer):
@@ -68,46 +71,109 @@ class OfferedCouponOutput(serializers.Serializer):
 @extend_schema_serializer(component_name="ShopperCoupons")
 class ShopperCouponsOutput(serializers.Serializer):
     shopper_id = serializers.CharField()
+    personal = serializers.BooleanField(
+        help_text="Whether it was computed for this shopper; else it is what is best for all, without reasons."
+    )
     coupons = OfferedCouponOutput(many=True)
+
+
+LIST_DESCRIPTION = (
+    "Published coupons that hold at this moment, best first. All live campaigns are merged: what staff put first, then "
+    "by score. An offer is listed once. A shopper who opted out has an empty list. A shopper for whom nothing was "
+    "computed gets what is best for all, and `personal` is false."
+)
 
 
 class ShopperCouponsView(ApiView):
     permission_classes = [IsShopOrShopper]
+    scope = Scope.READ_RECOMMENDATIONS
 
     @extend_schema(
         operation_id="list_shopper_coupons",
         summary="The coupons that a shopper is offered now",
-        description=(
-            "Published coupons that hold at this moment, best first. All live campaigns are merged: what staff put "
-            "first, then by score. An offer is listed once. A shopper who opted out has an empty list."
-        ),
+        description=LIST_DESCRIPTION,
         parameters=[
             OpenApiParameter("shopper_id", str, OpenApiParameter.PATH, description="The shop's identifier."),
             CouponsQuery,
         ],
-        responses={200: ShopperCouponsOutput, **problems(400, 403, 404)},
+        responses={200: ShopperCouponsOutput, **NOT_MODIFIED, **problems(400, 404)},
     )
     def get(self, request: Request, shopper_id: str) -> Response:
-        query = CouponsQuery(data=request.query_params.dict())
-        query.is_valid(raise_exception=True)
-        campaign_id = query.validated_data.get("campaign")
-        try:
-            served = coupons_of(
-                shopper_id=shopper_id,
-                campaign_id=campaign_id,
-                at=timezone.now(),
-                limit=query.validated_data["limit"],
-            )
-        except ShopperUnknown as error:
-            message = _("There is no shopper %(id)s.") % {"id": shopper_id}
-            raise NotFound(message, code="unknown_shopper") from error
-        except CampaignUnknown as error:
-            message = _("There is no campaign %(id)s.") % {"id": campaign_id}
-            raise NotFound(message, code="unknown_campaign") from error
-        return Response({"shopper_id": shopper_id, "coupons": [_offered(coupon) for coupon in served]})
+        return Response(describe_offers(find_offers([shopper_id], request.query_params.dict())[0]))
 
 
-def _offered(served: ServedCoupon) -> dict[str, Any]:
+class OwnCouponsView(ApiView):
+    permission_classes = [IsShopper]
+
+    @extend_schema(
+        operation_id="list_own_coupons",
+        summary="The coupons that the calling shopper is offered now",
+        description=LIST_DESCRIPTION,
+        parameters=[CouponsQuery],
+        responses={200: ShopperCouponsOutput, **NOT_MODIFIED, **problems(400, 404)},
+    )
+    def get(self, request: Request) -> Response:
+        return Response(describe_offers(find_offers([calling_shopper(request)], request.query_params.dict())[0]))
+
+
+class BatchInput(CouponsQuery):
+    shopper_ids = serializers.ListField(child=IdentifierField(), min_length=1, max_length=SHOPPERS_AT_MOST)
+
+
+@extend_schema_serializer(component_name="ShoppersCoupons")
+class BatchOutput(serializers.Serializer):
+    shoppers = ShopperCouponsOutput(many=True, help_text="In the order that was asked for.")
+
+
+class RecommendationsView(ApiView):
+    scope = Scope.READ_RECOMMENDATIONS
+
+    @extend_schema(
+        operation_id="list_coupons_of_shoppers",
+        summary="The coupons that many shoppers are offered now",
+        description=f"As for one shopper, for at most {SHOPPERS_AT_MOST} at once.",
+        request=BatchInput,
+        responses={200: BatchOutput, **problems(400, 404, 413)},
+    )
+    def post(self, request: Request) -> Response:
+        posted = BatchInput(data=request.data)
+        posted.is_valid(raise_exception=True)
+        fields = dict(posted.validated_data)
+        offers = find_offers(fields.pop("shopper_ids"), fields)
+        return Response({"shoppers": [describe_offers(each) for each in offers]})
+
+
+def find_offers(shopper_ids: Sequence[str], asked: Mapping[str, Any]) -> list[Offers]:
+    """What shoppers are offered now, by what a caller asked.
+
+    Raises:
+        ValidationError: what was asked cannot be read.
+        NotFound: there is no such campaign.
+    """
+    query = CouponsQuery(data=asked)
+    query.is_valid(raise_exception=True)
+    campaign_id = query.validated_data.get("campaign")
+    try:
+        return offers_of_many(
+            shopper_ids=shopper_ids,
+            campaign_id=campaign_id,
+            at=timezone.now(),
+            limit=query.validated_data["limit"],
+        )
+    except CampaignUnknown as error:
+        message = _("There is no campaign %(id)s.") % {"id": campaign_id}
+        raise NotFound(message, code="unknown_campaign") from error
+
+
+def describe_offers(offers: Offers) -> dict[str, Any]:
+    return {
+        "shopper_id": offers.shopper_id,
+        "personal": offers.personal,
+        "coupons": [describe_offer(coupon) for coupon in offers.coupons],
+    }
+
+
+def describe_offer(served: ServedCoupon) -> dict[str, Any]:
     coupon = asdict(served)
     for column in ("discount_value", "min_spend", "max_discount"):
         if coupon[column] is not None:

@@ -18,11 +18,9 @@ from recommender.api.permissions import IsShopOrShopper
 from recommender.api.refusals import as_problem
 from recommender.api.schema import problems
 from recommender.api.views import ApiView
-from recommender.models import GroupBuy
+from recommender.models import GroupBuy, Scope
 from recommender.services.checkout.groups import find_group, join_group, start_group
 from recommender.services.checkout.refusals import UnknownThing
-
-CHECKOUT = "checkout"
 
 
 @extend_schema_serializer(component_name="GroupMember")
@@ -49,7 +47,7 @@ class GroupOutput(serializers.Serializer):
 
 
 class GroupsView(WriteView):
-    scope = CHECKOUT
+    scope = Scope.CHECKOUT
     permission_classes = [IsShopOrShopper]
 
     @extend_schema(
@@ -71,7 +69,7 @@ class GroupsView(WriteView):
 
 
 class GroupView(ApiView):
-    scope = CHECKOUT
+    scope = Scope.CHECKOUT
     permission_classes = [IsShopOrShopper]
 
     @extend_schema(
@@ -88,7 +86,7 @@ class GroupView(ApiView):
 
 
 class GroupMembersView(WriteView):
-    scope = CHECKOUT
+    scope = Scope.CHECKOUT
     permission_classes = [IsShopOrShopper]
 
     @extend_schema(

@@ -13,7 +13,7 @@ from recommender.api.fields import IdentifierField, PastTimeField
 from recommender.api.problems import Conflict
 from recommender.api.schema import problems
 from recommender.api.views import ApiView
-from recommender.models import Redemption
+from recommender.models import Redemption, Scope
 from recommender.services.redemption import RedemptionRefused, UnknownReference, redeem_coupon
 
 
@@ -54,6 +54,8 @@ class RedemptionOutput(serializers.Serializer):
 
 
 class RedemptionsView(ApiView):
+    scope = Scope.CHECKOUT
+
     @extend_schema(
         operation_id="redeem_coupon",
         summary="The use of a coupon",

@@ -3,8 +3,10 @@
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiResponse
 
-from recommender.api.permissions import IsShopOrShopper
+from recommender.api.permissions import IsShopOrShopper, IsShopper
 from recommender.api.problems import MEDIA_TYPE, Problem
 
 SHOP_KEY = "shopKey"
@@ -18,17 +20,39 @@ class BearerScheme(OpenApiAuthenticationExtension):
     name = [SHOP_KEY, SHOPPER_TOKEN]
 
     def get_security_requirement(self, auto_schema: Any) -> list[dict[str, list[str]]]:
-        opens_to_shoppers = IsShopOrShopper in auto_schema.view.permission_classes
-        return [{SHOP_KEY: []}, {SHOPPER_TOKEN: []}] if opens_to_shoppers else [{SHOP_KEY: []}]
+        permissions = auto_schema.view.permission_classes
+        if IsShopper in permissions:
+            return [{SHOPPER_TOKEN: []}]
+        return [{SHOP_KEY: []}, {SHOPPER_TOKEN: []}] if IsShopOrShopper in permissions else [{SHOP_KEY: []}]
 
     def get_security_definition(self, auto_schema: Any) -> list[dict[str, str]]:
         bearer = {"type": "http", "scheme": "bearer"}
         return [
-            {**bearer, "description": "A key of the shop, made by `manage.py create_api_key`."},
-            {**bearer, "bearerFormat": "JWT", "description": "A shopper's token, from `POST /api/v1/shopper-tokens`."},
+            {**bearer, "description": "A key of the shop, made in the admin or by `manage.py create_api_key`."},
+            {
+                **bearer,
+                "bearerFormat": "JWT",
+                "description": "A shopper's token, from `POST /api/v1/shopper-tokens` or signed by the shop itself.",
+            },
         ]
+
+
+class ApiSchema(AutoSchema):
+    """Says of each address which scope a key needs."""
+
+    def get_operation(self, *arguments: Any, **options: Any) -> dict[str, Any] | None:
+        operation: dict[str, Any] | None = super().get_operation(*arguments, **options)
+        scope = getattr(self.view, "scope", None)
+        if operation is not None and scope is not None:
+            told = operation.get("description", "")
+            operation["description"] = f"{told}\n\nA key needs the scope `{scope}`.".strip()
+        return operation
 
 
 def problems(*statuses: int) -> dict[tuple[int, str], type[Problem]]:
     """The responses of ``extend_schema`` for errors, with those that any address may give."""
-    return {(status, MEDIA_TYPE): Problem for status in sorted({401, *statuses})}
+    return {(status, MEDIA_TYPE): Problem for status in sorted({401, 403, 429, *statuses})}
+
+
+#: An answer with an ``ETag`` that the caller holds already, named in ``If-None-Match``: without a body.
+NOT_MODIFIED = {304: OpenApiResponse(description="What you hold still holds.")}

@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from recommender.api.fields import IdentifierField
 from recommender.api.schema import problems
 from recommender.api.views import ApiView
+from recommender.models import Scope
 from recommender.services.access import (
     TOKEN_LIFETIME,
     TOKEN_LIFETIME_AT_MOST,
@@ -40,6 +41,8 @@ class ShopperTokenOutput(serializers.Serializer):
 
 
 class ShopperTokensView(ApiView):
+    scope = Scope.ISSUE_TOKENS
+
     @extend_schema(
         operation_id="issue_shopper_token",
         summary="A short-lived token for a shopper's page or app",

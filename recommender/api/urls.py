@@ -12,10 +12,13 @@ from recommender.api.checkout import (
     ValidateView,
 )
 from recommender.api.codes import CodeBatchesView, CodeBatchView, CodesFileView
-from recommender.api.coupons import ShopperCouponsView
+from recommender.api.coupons import OwnCouponsView, RecommendationsView, ShopperCouponsView
 from recommender.api.events import EventsView
 from recommender.api.groups import GroupMembersView, GroupsView, GroupView
+from recommender.api.orders import OrdersView
+from recommender.api.own_coupons import ClaimView, DismissView, HistoryView, WhyView
 from recommender.api.redemptions import RedemptionsView
+from recommender.api.segments import MembershipView, SegmentsView
 from recommender.api.shopper_tokens import ShopperTokensView
 from recommender.api.views import UnknownAddressView
 
@@ -38,7 +41,20 @@ app_name = "api"
 urlpatterns = [
     path("shopper-tokens", ShopperTokensView.as_view(), name="shopper-tokens"),
     path("shoppers/<identifier:shopper_id>/coupons", ShopperCouponsView.as_view(), name="shopper-coupons"),
+    path("recommendations", RecommendationsView.as_view(), name="recommendations"),
+    path("me/coupons", OwnCouponsView.as_view(), name="own-coupons"),
+    path("me/coupons/<identifier:coupon_id>/why", WhyView.as_view(), name="own-coupon-why"),
+    path("me/coupons/<identifier:coupon_id>/claim", ClaimView.as_view(), name="own-coupon-claim"),
+    path("me/coupons/<identifier:coupon_id>/dismiss", DismissView.as_view(), name="own-coupon-dismiss"),
+    path("me/history", HistoryView.as_view(), name="own-history"),
     path("events", EventsView.as_view(), name="events"),
+    path("orders", OrdersView.as_view(), name="orders"),
+    path("segments", SegmentsView.as_view(), name="segments"),
+    path(
+        "segments/<int:segment_id>/shoppers/<identifier:shopper_id>",
+        MembershipView.as_view(),
+        name="segment-membership",
+    ),
     path("redemptions", RedemptionsView.as_view(), name="redemptions"),
     path("checkout/validate", ValidateView.as_view(), name="checkout-validate"),
     path("checkout/reservations", ReservationsView.as_view(), name="reservations"),

@@ -1,9 +1,16 @@
 """What every address of the API has in common."""
 
+import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from http import HTTPStatus
 from typing import Any, NoReturn
 
-from django.utils.cache import patch_cache_control
+from django.http import HttpRequest, HttpResponse
+from django.utils.cache import get_conditional_response, patch_cache_control, patch_vary_headers
+from django.utils.http import http_date
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import NotFound, ParseError
@@ -13,7 +20,26 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from recommender.api.limits import tell_limits
 from recommender.api.problems import LengthRequired, problem_response
+from recommender.models import Scope
+
+#: What is added to an answer changes the part after the point; what could break a caller gets addresses of its own.
+API_VERSION = "1.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Deprecation:
+    """An address that is to go, told by header (RFC 9745, RFC 8594). ``link`` says what to use instead."""
+
+    since: datetime
+    until: datetime
+    link: str
+
+    def tell(self, response: Response) -> None:
+        response.headers["Deprecation"] = f"@{int(self.since.timestamp())}"
+        response.headers["Sunset"] = http_date(self.until.timestamp())
+        response.headers["Link"] = f'<{self.link}>; rel="deprecation"'
 
 
 class JSONBodyParser(JSONParser):
@@ -27,10 +53,17 @@ class JSONBodyParser(JSONParser):
 
 
 class ApiView(APIView):
-    """Takes JSON, answers JSON that nobody else may keep, and tells errors as problem details."""
+    """Takes JSON, answers JSON that nobody else may keep, and tells errors as problem details.
+
+    Attributes:
+        scope: what a key must have to open this address; none opens one that names no scope.
+        deprecation: since when and until when this address is there, if it is to go.
+    """
 
     parser_classes = [JSONBodyParser]
     metadata_class = None
+    scope: Scope | None = None
+    deprecation: Deprecation | None = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
@@ -42,8 +75,29 @@ class ApiView(APIView):
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)
-        patch_cache_control(response, private=True, no_store=True)
+        response.headers["API-Version"] = API_VERSION
+        if self.deprecation is not None:
+            self.deprecation.tell(response)
+        tell_limits(request, response)
+        patch_vary_headers(response, ["Authorization"])
+        if request.method == "GET" and response.status_code == HTTPStatus.OK:
+            # Whoever asks may keep it, and asks each time whether it still holds.
+            patch_cache_control(response, private=True, no_cache=True)
+            response.add_post_render_callback(partial(_if_changed, request._request))
+        else:
+            patch_cache_control(response, private=True, no_store=True)
         return response
+
+
+def _if_changed(request: HttpRequest, response: Response) -> HttpResponse | None:
+    """The rendered answer with its ``ETag``, or a 304 for who holds the same.
+
+    The tag is a digest of the answer itself, so it is right after whatever has changed: a publication or its undoing, a
+    use, a budget, the language.
+    """
+    etag = f'"{hashlib.sha256(response.rendered_content).hexdigest()[:32]}"'
+    response.headers["ETag"] = etag
+    return get_conditional_response(request, etag=etag, response=response)
 
 
 @extend_schema(exclude=True)

@@ -1,6 +1,6 @@
 """The nouns: what the shop knows, and what was learned and done with it."""
 
-from recommender.models.access import ApiKey
+from recommender.models.access import ApiKey, Scope, TokenSigner
 from recommender.models.answers import Answer
 from recommender.models.campaigns import Campaign, CampaignCoupon, CampaignSegment, CampaignShopper
 from recommender.models.catalogue import CATEGORY_SEPARATOR, Category, Product
@@ -27,12 +27,14 @@ from recommender.models.segments import Segment, SegmentCondition
 from recommender.models.shop import Shop, User
 from recommender.models.shoppers import Shopper
 from recommender.models.uploads import Upload
+from recommender.models.webhooks import BudgetNotice, WebhookDelivery, WebhookEndpoint, WebhookEvent
 
 __all__ = [
     "BACKTEST_FIGURE",
     "CATEGORY_SEPARATOR",
     "Answer",
     "ApiKey",
+    "BudgetNotice",
     "Campaign",
     "CampaignCounter",
     "CampaignCoupon",
@@ -68,6 +70,7 @@ __all__ = [
     "RunCoupon",
     "RunInput",
     "RunShard",
+    "Scope",
     "SearchTrial",
     "Segment",
     "SegmentCondition",
@@ -75,6 +78,10 @@ __all__ = [
     "Shopper",
     "ShopperCounter",
     "Snapshot",
+    "TokenSigner",
     "Upload",
     "User",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookEvent",
 ]

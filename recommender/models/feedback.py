@@ -86,6 +86,8 @@ class Event(models.Model):
     class Meta:
         verbose_name = _("event")
         verbose_name_plural = _("events")
+        # Whenever a shopper is served, it is asked what they dismissed; all that they saw need not be read for it.
+        indexes = [models.Index(fields=["shopper"], condition=Q(kind="dismiss"), name="event_dismissed")]
         constraints = [
             models.CheckConstraint(
                 condition=Q(kind__in=["view", "impression", "click", "claim", "dismiss", "usage"]),

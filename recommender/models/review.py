@@ -38,6 +38,13 @@ class RunCoupon(models.Model):
     coupon = models.ForeignKey(Coupon, verbose_name=_("coupon"), on_delete=models.PROTECT, related_name="run_coupons")
     shopper_count = models.PositiveBigIntegerField(_("shoppers"), default=0)
     expected_uses = models.FloatField(_("expected uses"), default=0)
+    mean_score = models.FloatField(
+        _("mean score"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("Over all shoppers of the run, whether it is on their list or not."),
+    )
     discount_per_use = MoneyField(_("discount per use"), null=True, blank=True)
     revenue_per_use = MoneyField(_("revenue per use"), null=True, blank=True, help_text=_("Paid, after the discount."))
     margin_per_use = MoneyField(

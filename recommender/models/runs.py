@@ -147,6 +147,12 @@ class RunShard(models.Model):
         editable=False,
         help_text=_("By input and bin of the learned inputs, its pairs; empty where there are none."),
     )
+    score_sums = models.JSONField(
+        _("sums of scores"),
+        default=dict,
+        editable=False,
+        help_text=_("Of each coupon, by the shop's identifier: over how many shoppers, and the sum."),
+    )
 
     class Meta:
         verbose_name = _("shard")

@@ -2,19 +2,28 @@
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import jwt
+from django.db.models import F, Q
+from django.utils import timezone
 from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext as _
 
-from recommender.models import ApiKey, Shopper, User
+from recommender.models import ApiKey, Scope, Shopper, User
+from recommender.models.access import validate_scopes
 
 KEY_BEGINS_WITH = "csk_"
 KEY_BYTES = 32
 VISIBLE_CHARACTERS = 12
 NAME_LENGTH = 100
+USE_RECORDED_EVERY = timedelta(minutes=1)
+#: How long the secret that a rotated key had before is accepted beside the new one.
+ROTATION_GRACE = timedelta(days=1)
+ROTATION_GRACE_AT_MOST = timedelta(days=30)
 
 TOKEN_ALGORITHM = "HS256"  # noqa: S105
 TOKEN_ISSUER = "couponsite"  # noqa: S105
@@ -37,23 +46,64 @@ class ShopperToken:
     expires_at: datetime
 
 
-def create_api_key(*, name: str, created_by: User | None = None) -> tuple[ApiKey, str]:
+def create_api_key(
+    *, name: str, scopes: Sequence[str] = tuple(Scope.values), created_by: User | None = None
+) -> tuple[ApiKey, str]:
     """Make a key for one of the shop's systems.
 
     Returns the row and the key itself, which is nowhere kept: this is the only time that it can be shown.
+
+    Raises:
+        ValidationError: there is no such scope, or none is given.
     """
-    key = KEY_BEGINS_WITH + secrets.token_urlsafe(KEY_BYTES)
-    row = ApiKey.objects.create(name=name, prefix=key[:VISIBLE_CHARACTERS], digest=_digest(key), created_by=created_by)
+    validate_scopes(list(scopes))
+    key = _new_key()
+    row = ApiKey.objects.create(
+        name=name,
+        prefix=key[:VISIBLE_CHARACTERS],
+        digest=_digest(key),
+        scopes=[scope for scope in Scope.values if scope in scopes],
+        created_by=created_by,
+    )
     return row, key
 
 
-def find_api_key(*, key: str) -> ApiKey | None:
-    """The row of a key that was not revoked."""
-    return ApiKey.objects.usable().filter(digest=_digest(key)).first()
+def find_api_key(*, key: str, at: datetime | None = None) -> ApiKey | None:
+    """The row of a key that was not revoked, by its secret or by the former one while that is accepted."""
+    return ApiKey.objects.usable().of_digest(_digest(key), at or timezone.now()).first()
+
+
+def record_use(*, api_key: ApiKey, at: datetime) -> None:
+    """Remember that a key was used, with one write a minute however often it is."""
+    if api_key.last_used_at is not None and api_key.last_used_at > at - USE_RECORDED_EVERY:
+        return
+    unrecorded = Q(last_used_at__isnull=True) | Q(last_used_at__lte=at - USE_RECORDED_EVERY)
+    ApiKey.objects.filter(unrecorded, pk=api_key.pk).update(last_used_at=at)
+
+
+def rotate_api_key(*, api_key: ApiKey, at: datetime, grace: timedelta = ROTATION_GRACE) -> str:
+    """Give a key a new secret, which is returned this once. The one it had opens the API for ``grace`` more.
+
+    A former secret that was still accepted is not any more: there are never more than two.
+
+    Raises:
+        ValueError: the key is revoked, or ``grace`` is negative or longer than 30 days.
+    """
+    if not timedelta() <= grace <= ROTATION_GRACE_AT_MOST:
+        raise ValueError(_("Expected a grace of 0 to %(days)d days.") % {"days": ROTATION_GRACE_AT_MOST.days})
+    key = _new_key()
+    rotated = ApiKey.objects.usable().filter(pk=api_key.pk)
+    changed = rotated.update(
+        previous_digest=F("digest"), previous_until=at + grace, digest=_digest(key), prefix=key[:VISIBLE_CHARACTERS]
+    )
+    if not changed:
+        raise ValueError(_("The key is revoked: make a new one instead."))
+    api_key.refresh_from_db()
+    return key
 
 
 def revoke_api_key(*, api_key: ApiKey, at: datetime) -> None:
-    """Refuse the key from now on. A key that was revoked before keeps its first time."""
+    """Refuse the key from now on, its former secret too. A key that was revoked before keeps its first time."""
     ApiKey.objects.usable().filter(pk=api_key.pk).update(revoked_at=at)
     api_key.refresh_from_db(fields=["revoked_at"])
 
@@ -103,6 +153,10 @@ def read_shopper_token(*, token: str) -> str:
         raise TokenRefused(str(error)) from error
     shopper_id: str = claims["sub"]
     return shopper_id
+
+
+def _new_key() -> str:
+    return KEY_BEGINS_WITH + secrets.token_urlsafe(KEY_BYTES)
 
 
 def _digest(key: str) -> str:

@@ -1,9 +1,7 @@
 """Who is sent a campaign and who is held out of it, decided once and recorded before anything is computed."""
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 
 import polars as pl
 from django.db import transaction
@@ -13,12 +11,11 @@ from django.utils import timezone
 from recommender.bulk import delete_rows, insert_frame, read_frame, update_frame
 from recommender.models import Campaign, CampaignShopper, Shopper
 from recommender.models.shoppers import ShopperQuerySet
+from recommender.services.holdout import is_held_out
 from recommender.services.segments import find_audience
 
 Group, Origin = CampaignShopper.Group, CampaignShopper.Origin
 
-#: Every digest is read as a number below this one.
-DIGESTS = 2**64
 _ROWS = {"shopper_id": pl.Int64, "group": pl.String, "origin": pl.String}
 
 
@@ -35,17 +32,6 @@ class Assignment:
     sent: int
     held_out: int
     assigned_at: datetime | None
-
-
-def is_held_out(*, campaign_id: str, shopper_id: str, percent: Decimal) -> bool:
-    """Whether a shopper falls into the share of a campaign that is held out.
-
-    The campaign's identifier salts the digest: other campaigns hold out others. Nothing but the shop's identifiers and
-    the share decides, so that it is the same on every host and database, and whoever is held out at a share is held
-    out at every larger one.
-    """
-    digest = hashlib.sha256(f"{campaign_id}\0{shopper_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") < int(percent * DIGESTS / 100)
 
 
 def record_assignment(*, campaign: Campaign, at: datetime) -> Assignment:

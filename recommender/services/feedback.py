@@ -1,8 +1,9 @@
 """What shoppers did with what they were offered, taken in as it happens."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from django.db import IntegrityError, models, transaction
 from django.utils.translation import gettext as _
@@ -11,6 +12,8 @@ from recommender.models import Campaign, Coupon, Event, Product, Shopper
 from recommender.services.event_key import event_key
 
 ATTEMPTS = 3
+#: From so many events on they are written by COPY; below, loading what that needs would cost more.
+IN_BULK_FROM = 50
 
 #: The columns that name other rows, by the shop's identifier. An event's foreign keys have the same names.
 REFERENCES: dict[str, type[models.Model]] = {
@@ -19,6 +22,11 @@ REFERENCES: dict[str, type[models.Model]] = {
     "product_id": Product,
     "campaign_id": Campaign,
 }
+
+
+#: An event as it is written: the columns of the table, in this order.
+Row = tuple[Any, ...]
+COLUMNS = ("event_key", "kind", "occurred_at", "value", *REFERENCES)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,29 +73,30 @@ def record_events(*, events: Mapping[int, NewEvent]) -> RecordedEvents:
     """
     recorded = RecordedEvents()
     known = {column: _primary_keys(model, column, events.values()) for column, model in REFERENCES.items()}
-    rows: dict[str, Event] = {}
+    rows: dict[str, Row] = {}
     for position, event in events.items():
-        named = {column: getattr(event, column) for column in REFERENCES if getattr(event, column) is not None}
-        errors = {
-            column: [_no_such(column, identifier)]
-            for column, identifier in named.items()
-            if identifier not in known[column]
-        }
-        if errors:
+        keys = [
+            None if (identifier := getattr(event, column)) is None else of_column.get(identifier)
+            for column, of_column in known.items()
+        ]
+        if None in keys and (errors := _unknown(event, known)):
             recorded.refused[position] = errors
-        elif event.key in rows:
+        elif (key := event.key) in rows:
             recorded.duplicates += 1
         else:
-            rows[event.key] = Event(
-                event_key=event.key,
-                kind=event.kind,
-                occurred_at=event.occurred_at,
-                value=event.value,
-                **{column: known[column][identifier] for column, identifier in named.items()},
-            )
+            rows[key] = (key, event.kind, event.occurred_at, event.value, *keys)
     recorded.accepted = _insert_new(rows)
     recorded.duplicates += len(rows) - recorded.accepted
     return recorded
+
+
+def _unknown(event: NewEvent, known: Mapping[str, Mapping[str, int]]) -> dict[str, list[str]]:
+    """What an event names and the shop does not have."""
+    return {
+        column: [_no_such(column, getattr(event, column))]
+        for column, of_column in known.items()
+        if getattr(event, column) is not None and getattr(event, column) not in of_column
+    }
 
 
 def _primary_keys(model: type[models.Model], column: str, events: Iterable[NewEvent]) -> dict[str, int]:
@@ -101,7 +110,7 @@ def _no_such(column: str, identifier: str) -> str:
     return _("There is no %(thing)s %(id)s.") % {"thing": REFERENCES[column]._meta.verbose_name, "id": identifier}
 
 
-def _insert_new(rows: Mapping[str, Event]) -> int:
+def _insert_new(rows: Mapping[str, Row]) -> int:
     """Insert the rows whose key is not there yet; how many those were.
 
     Two callers may bring the same event at once. The later one fails on the unique key and looks again, rather than
@@ -112,10 +121,26 @@ def _insert_new(rows: Mapping[str, Event]) -> int:
         new = [row for key, row in sorted(rows.items()) if key not in known]  # one order for all: no deadlock
         try:
             with transaction.atomic():
-                Event.objects.bulk_create(new)
+                _insert(new)
         except IntegrityError:
             if attempt == ATTEMPTS:
                 raise
         else:
             return len(new)
     raise AssertionError("unreachable")
+
+
+def _insert(rows: Sequence[Row]) -> None:
+    if len(rows) < IN_BULK_FROM:
+        Event.objects.bulk_create(Event(**dict(zip(COLUMNS, row, strict=True))) for row in rows)
+        return
+    import polars as pl  # a web process that is sent single events does without
+
+    from recommender.bulk import insert_frame
+
+    types = [pl.String(), pl.String(), pl.Datetime("us", "UTC"), pl.Float64(), *[pl.Int64()] * len(REFERENCES)]
+    columns = [
+        pl.Series(name, values, dtype=kind)
+        for name, kind, values in zip(COLUMNS, types, zip(*rows, strict=True), strict=True)
+    ]
+    insert_frame(Event, pl.DataFrame(columns))

@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from recommender.models import Campaign, Publication, Run, User
 from recommender.services.guardrails import forbid_or_pass
 from recommender.services.runs import WrongState
+from recommender.services.webhooks import announce_publication, announce_rollback
 
 
 class NothingLive(ValueError):
@@ -60,6 +61,7 @@ def publish(
         if live is not None:
             now = _end(live, Run.State.SUPERSEDED, now)
         publication = _show(run, replaces=live, now=now, published_by=published_by)
+        announce_publication(publication=publication)
     run.refresh_from_db()
     return publication
 
@@ -79,9 +81,11 @@ def rollback(*, campaign: Campaign, by: User | None = None, now: datetime | None
             raise NothingLive(_("Campaign %(campaign)s has nothing published.") % {"campaign": campaign.campaign_id})
         now = _end(live, Run.State.ROLLED_BACK, now or timezone.now())
         before = live.replaces
-        if before is None:
-            return None
-        return _show(before.run, replaces=before.replaces, now=now, published_by=by)
+        shown = None
+        if before is not None:
+            shown = _show(before.run, replaces=before.replaces, now=now, published_by=by)
+        announce_rollback(ended=live, shown=shown, at=now)
+        return shown
 
 
 def _lock_live(campaign_key: int) -> Publication | None:

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from recommender.models import Campaign, Coupon, Order, Publication, Redemption, Shopper
 from recommender.services import counters
+from recommender.services.webhooks import announce_redemption
 
 
 class UnknownReference(LookupError):
@@ -89,17 +90,16 @@ def redeem_coupon(
             counters.take(counted, use=use)
         except counters.LimitReached as reached:
             raise _describe_limit(reached, campaign) from reached
-        return (
-            Redemption.objects.create(
-                shopper=shopper,
-                coupon=coupon,
-                redeemed_at=redeemed_at,
-                campaign=campaign,
-                order=order,
-                discount_amount=discount_amount,
-            ),
-            True,
+        redemption = Redemption.objects.create(
+            shopper=shopper,
+            coupon=coupon,
+            redeemed_at=redeemed_at,
+            campaign=campaign,
+            order=order,
+            discount_amount=discount_amount,
         )
+        announce_redemption(redemption=redemption)
+        return redemption, True
 
 
 def _describe_limit(reached: counters.LimitReached, campaign: Campaign | None) -> RedemptionRefused:

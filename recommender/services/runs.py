@@ -5,7 +5,7 @@ import json
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 
@@ -253,17 +253,20 @@ def score_shard(*, shard_id: int, progress: Progress = Progress()) -> None:
     if shard is None:
         return
     try:
-        recommendations = []
+        recommendations: list[pl.DataFrame] = []
+        score_sums: list[pl.DataFrame] = []
         input_counts: list[list[int]] = []
-        for block, counts in _score_blocks(shard, progress):
-            recommendations.append(block)
-            input_counts = add_counts(input_counts, counts) if input_counts else counts
+        for block in _score_blocks(shard, progress):
+            recommendations.append(block.rows)
+            score_sums.append(block.score_sums)
+            input_counts = add_counts(input_counts, block.input_counts) if input_counts else block.input_counts
             if not ours.update(claimed_at=timezone.now()):
                 return
+        scored = {"score_sums": _add_up(score_sums), "input_counts": input_counts}
         with transaction.atomic():
-            if ours.update(state=RunShard.State.SCORED, claim=None, claimed_at=None, input_counts=input_counts):
-                for block in recommendations:
-                    insert_frame(Recommendation, block)
+            if ours.update(state=RunShard.State.SCORED, claim=None, claimed_at=None, **scored):
+                for rows in recommendations:
+                    insert_frame(Recommendation, rows)
     except BaseException as error:
         failed = isinstance(error, Exception) and not isinstance(error, Cancelled)
         ours.update(claim=None, claimed_at=None, error=f"{type(error).__name__}: {error}" if failed else "")
@@ -281,13 +284,43 @@ def finish_run(*, run: Run) -> Run:
             computing = Run.objects.select_for_update().filter(pk=run.pk, state=Run.State.COMPUTING).first()
             if computing is not None:
                 record_inputs(run=estimate_run(run=computing))
+                _write_mean_scores(computing)
                 Run.objects.filter(pk=run.pk).update(state=Run.State.DRAFTED)
     run.refresh_from_db()
     return run
 
 
+def _write_mean_scores(run: Run) -> None:
+    """How good each coupon is for a shopper of whom nothing is known: its mean score over all who were scored."""
+    sums: dict[str, tuple[int, float]] = {}
+    for of_shard in run.shards.order_by("number").values_list("score_sums", flat=True):
+        for coupon_id, (shoppers, total) in of_shard.items():
+            so_far = sums.get(coupon_id, (0, 0.0))
+            sums[coupon_id] = (so_far[0] + shoppers, so_far[1] + total)
+    rows = list(run.run_coupons.filter(coupon__coupon_id__in=sums).select_related("coupon"))
+    for row in rows:
+        shoppers, total = sums[row.coupon.coupon_id]
+        row.mean_score = total / shoppers
+    models.RunCoupon.objects.bulk_update(rows, ["mean_score"], batch_size=500)
+
+
 def _pending_shards(run: Run) -> QuerySet[RunShard]:
     return run.shards.filter(state=RunShard.State.PENDING).order_by("number")
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some shoppers scored.
+
+    Attributes:
+        rows: their lists: shopper, coupon, rank, score and reasons (JSON).
+        score_sums: coupon_id, count and sum of the scores of each coupon, listed or not.
+        input_counts: by learned input and bin, their pairs, listed or not.
+    """
+
+    rows: pl.DataFrame
+    score_sums: pl.DataFrame
+    input_counts: list[list[int]]
 
 
 @dataclass(frozen=True)
@@ -301,17 +334,16 @@ class _Scorer:
     coupons: pl.DataFrame  # coupon, coupon_id, offer
     learned: list[LearnedInput]  # what the inputs are compared with
 
-    def recommend(self, shoppers: pl.DataFrame, top: int) -> tuple[pl.DataFrame, list[list[int]]]:
-        """The lists of some shoppers (shopper_id, coupon_id, rank, score and reasons in JSON), and the inputs of all
-        pairs counted."""
+    def recommend(self, shoppers: pl.DataFrame, top: int) -> "_Block":
+        """The lists of some shoppers, and what is told of all their pairs."""
         pairs = shoppers.join(self.coupons, how="cross").with_row_index("pair")
         inputs = self.history.describe(pairs.select(c.SHOPPER, c.COUPON))
         # Equal scores are ordered by chance, a new one for each pair: by their identifiers the same coupon would
         # always win.
         chance = pl.concat_str(c.SHOPPER_ID, c.COUPON_ID, separator="\0").hash(seed=0)
+        scored = pairs.with_columns(pl.Series(c.SCORE, self.algorithm.score(inputs)), chance.alias("chance"))
         lists = (
-            pairs.with_columns(pl.Series(c.SCORE, self.algorithm.score(inputs)), chance.alias("chance"))
-            .sort(c.SCORE, "chance", descending=[True, False])
+            scored.sort(c.SCORE, "chance", descending=[True, False])
             .unique([c.SHOPPER, "offer"], keep="first", maintain_order=True)
             .with_columns(pl.int_range(1, pl.len() + 1).over(c.SHOPPER).alias(c.RANK))
             .filter(pl.col(c.RANK) <= top)
@@ -319,8 +351,13 @@ class _Scorer:
         )
         explained = self.narrator.tell(lists, self.algorithm.explain(inputs[lists["pair"]]))
         reasons = [json.dumps(of_pair, cls=DjangoJSONEncoder) for of_pair in explained]
-        lists = lists.select(c.SHOPPER_ID, c.COUPON_ID, c.RANK, c.SCORE, pl.Series("reasons", reasons, dtype=pl.String))
-        return lists, count_inputs(inputs, self.learned)
+        sums = scored.group_by(c.COUPON_ID).agg(pl.len().alias("count"), pl.col(c.SCORE).sum().alias("sum"))
+        told = pl.Series("reasons", reasons, dtype=pl.String)
+        return _Block(
+            rows=lists.select(c.SHOPPER_ID, c.COUPON_ID, c.RANK, c.SCORE, told),
+            score_sums=sums,
+            input_counts=count_inputs(inputs, self.learned),
+        )
 
 
 @lru_cache(maxsize=1)
@@ -358,8 +395,8 @@ def _load_algorithm(version: models.ModelVersion) -> Algorithm:
     return artifact.load(settings.DATA_DIR / version.artifact, version.artifact_digest)
 
 
-def _score_blocks(shard: RunShard, progress: Progress) -> Iterator[tuple[pl.DataFrame, list[list[int]]]]:
-    """The rows of a shard's recommendations and the inputs behind them counted, some shoppers at a time."""
+def _score_blocks(shard: RunShard, progress: Progress) -> Iterator[_Block]:
+    """A shard scored, some shoppers at a time: the rows of recommendations, and what is told of all pairs."""
     scorer = _prepare_scorer(shard.run.key)
     # Whoever opted out or was held out since the run was planned gets nothing.
     held_out = models.CampaignShopper.objects.filter(
@@ -370,11 +407,11 @@ def _score_blocks(shard: RunShard, progress: Progress) -> Iterator[tuple[pl.Data
     shoppers = scorer.shoppers.join(_frame_of_keys(shopper_keys, c.SHOPPER_ID), on=c.SHOPPER_ID)
     coupons = _frame_of_keys(coupon_keys, c.COUPON_ID)
     done = shard.number * SHARD_SHOPPERS
-    for block in shoppers.sort(c.SHOPPER).iter_slices(max(1, BLOCK_PAIRS // scorer.coupons.height)):
+    for part in shoppers.sort(c.SHOPPER).iter_slices(max(1, BLOCK_PAIRS // scorer.coupons.height)):
         progress.report(_("Scoring shoppers"), done, shard.run.shopper_count)
-        lists, counts = scorer.recommend(block.select(c.SHOPPER, c.SHOPPER_ID), shard.run.top)
+        block = scorer.recommend(part.select(c.SHOPPER, c.SHOPPER_ID), shard.run.top)
         rows = (
-            lists.join(shoppers.select(c.SHOPPER_ID, shopper_key="key"), on=c.SHOPPER_ID, maintain_order="left")
+            block.rows.join(shoppers.select(c.SHOPPER_ID, shopper_key="key"), on=c.SHOPPER_ID, maintain_order="left")
             .join(coupons.select(c.COUPON_ID, coupon_key="key"), on=c.COUPON_ID, maintain_order="left")
             .select(
                 pl.lit(shard.run_id).alias("run_id"),
@@ -386,8 +423,16 @@ def _score_blocks(shard: RunShard, progress: Progress) -> Iterator[tuple[pl.Data
                 pl.lit(False).alias("excluded"),
             )
         )
-        yield rows, counts
-        done += block.height
+        yield replace(block, rows=rows)
+        done += part.height
+
+
+def _add_up(blocks: Sequence[pl.DataFrame]) -> dict[str, tuple[int, float]]:
+    """How many scores each coupon has and what they come to, by its identifier, in its order."""
+    if not blocks:
+        return {}
+    sums = pl.concat(blocks).group_by(c.COUPON_ID).agg(pl.col("count").sum(), pl.col("sum").sum()).sort(c.COUPON_ID)
+    return {coupon_id: (count, total) for coupon_id, count, total in sums.iter_rows()}
 
 
 def _frame_of_keys(queryset: QuerySet, identifier: str) -> pl.DataFrame:

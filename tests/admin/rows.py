@@ -17,6 +17,25 @@ def add_rows(number: int) -> None:
     user = models.User.objects.create(username=f"user-{number}")
     Group.objects.create(name=f"group-{number}")
     models.ApiKey.objects.create(name=f"till {number}", prefix="csk_", digest=str(number), created_by=user)
+    models.TokenSigner.objects.create(name=f"app {number}", kind="secret", sealed_secret="sealed", created_by=user)
+    endpoint = models.WebhookEndpoint.objects.create(
+        name=f"warehouse {number}",
+        url=f"https://shop.example/{number}",
+        events=["coupon.redeemed"],
+        sealed_secret="sealed",
+        created_by=user,
+    )
+    models.WebhookDelivery.objects.create(
+        endpoint=endpoint,
+        event=models.WebhookEvent.REDEEMED,
+        happened_at=moment,
+        data={"coupon_id": f"coupon-{number}"},
+        state=models.WebhookDelivery.State.DELIVERED,
+        attempts=1,
+        next_attempt_at=moment,
+        log=[{"at": moment.isoformat(), "status": 200, "error": "", "milliseconds": 5}],
+        finished_at=moment,
+    )
     shopper = models.Shopper.objects.create(shopper_id=f"shopper-{number}")
     parent = models.Category.objects.create(path=f"Grocery {number}")
     category = models.Category.objects.create(path=f"Grocery {number} / Ice", parent=parent)

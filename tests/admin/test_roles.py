@@ -70,8 +70,11 @@ PAGES = {
     models.Shop: (ALL, NOBODY, ADMINISTRATORS, NOBODY),
     models.Shopper: (ALL, ADMINISTRATORS, ADMINISTRATORS, ADMINISTRATORS),
     models.Snapshot: (ALL, NOBODY, NOBODY, NOBODY),
+    models.TokenSigner: (ADMINISTRATORS, ADMINISTRATORS, NOBODY, NOBODY),
     models.Upload: (ALL, EDITORS, NOBODY, NOBODY),
     models.User: (ADMINISTRATORS, ADMINISTRATORS, ADMINISTRATORS, NOBODY),
+    models.WebhookDelivery: (ADMINISTRATORS, NOBODY, NOBODY, NOBODY),
+    models.WebhookEndpoint: (ADMINISTRATORS, ADMINISTRATORS, ADMINISTRATORS, NOBODY),
     ClockedSchedule: (ALL, ADMINISTRATORS, ADMINISTRATORS, ADMINISTRATORS),
     CrontabSchedule: (ALL, ADMINISTRATORS, ADMINISTRATORS, ADMINISTRATORS),
     Group: (ADMINISTRATORS, ADMINISTRATORS, ADMINISTRATORS, ADMINISTRATORS),
@@ -84,6 +87,7 @@ PAGES = {
 #: Who may do what else. Of work that somebody else started: one's own can always be cancelled.
 ACTIONS = {
     "apikey.revoke": ADMINISTRATORS,
+    "apikey.rotate": ADMINISTRATORS,
     "campaign.duplicate": EDITORS,
     "campaign.recommend": EDITORS,
     "campaign.results": ALL,
@@ -110,10 +114,13 @@ ACTIONS = {
     "run.reject_chosen": APPROVERS,
     "run.roll_back": PUBLISHERS,
     "searchtrial.search": EDITORS,
+    "tokensigner.revoke": ADMINISTRATORS,
     "upload.cancel": ADMINISTRATORS,
     "upload.check_again": EDITORS,
     "upload.delete_files": EDITORS,
     "upload.load": EDITORS,
+    "webhookdelivery.redeliver": ADMINISTRATORS,
+    "webhookendpoint.replace_secret": ADMINISTRATORS,
 }
 #: Actions that change nothing, or lead to a page that asks first.
 LOOKING = {
@@ -444,6 +451,8 @@ def _prepare(name: str, model: type[Model]) -> tuple[Model, dict[str, Any]]:
     row = model._default_manager.latest("pk")
     answer: dict[str, Any] = {}
     match name:
+        case "apikey.rotate":
+            answer = {"grace": "24"}
         case "run.approve" | "run.reject":
             row = add_run(Campaign.objects.get(), state=Run.State.DRAFTED)
         case "run.publish" | "run.publish_later":

@@ -8,6 +8,7 @@ from typing import Any
 
 import jwt
 import pytest
+from django.core.cache import cache
 from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
@@ -19,15 +20,26 @@ from recommender.models import (
     Event,
     GroupBuy,
     Order,
+    OrderLine,
     Product,
     Redemption,
     Reservation,
+    Segment,
     Shopper,
+    TokenSigner,
 )
 from recommender.services import access
-from recommender.services.access import create_api_key, issue_shopper_token, revoke_api_key
+from recommender.services.access import (
+    TOKEN_AUDIENCE,
+    create_api_key,
+    issue_shopper_token,
+    revoke_api_key,
+    rotate_api_key,
+)
+from recommender.services.shopper_tokens import create_signer, revoke_signer
 from tests.api.shop_rows import FAR_AHEAD, LONG_AGO, make_campaign, publish
 
+WRITTEN = (CodeBatch, CouponCounter, Event, GroupBuy, Order, OrderLine, Redemption, Reservation, Shopper)
 GOLDEN = Path(__file__).parent / "golden"
 
 Call = Callable[..., HttpResponse]
@@ -54,6 +66,21 @@ def shop(db: None) -> None:
     Product.objects.create(product_id="green tea")
     publish(make_campaign("spring", tea, milk, name="Spring"), (anna, tea, 0.5), (anna, milk, 0.25))
     Order.objects.create(order_id="o1", shopper=anna, ordered_at=LONG_AGO)
+    Segment.objects.create(pk=1000, name="buyers of the tests").conditions.create(
+        kind="orders", comparison="at_least", amount=1
+    )
+
+
+def sign(secret: str, **changes: Any) -> str:
+    """A token of Anna's that the shop signed."""
+    now = timezone.now()
+    claims = {"sub": "anna", "aud": TOKEN_AUDIENCE, "iat": now, "exp": now + timedelta(minutes=5), **changes}
+    return jwt.encode(claims, secret, algorithm="HS256")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_counted() -> None:
+    cache.clear()
 
 
 @pytest.fixture
@@ -63,16 +90,26 @@ def tokens(shop: None) -> dict[str, str | None]:
     revoke_api_key(api_key=revoked, at=timezone.now())
     now = timezone.now()
     own = issue_shopper_token(shopper_id="anna", at=now).token
+    rotated, former_key = create_api_key(name="rotated till")
+    rotate_api_key(api_key=rotated, at=now, grace=timedelta())
+    _signer, secret = create_signer(name="web shop", kind=TokenSigner.Kind.SECRET)
+    revoked_signer, revoked_secret = create_signer(name="old shop", kind=TokenSigner.Kind.SECRET)
+    revoke_signer(signer=revoked_signer, at=now)
     claims = jwt.decode(own, options={"verify_signature": False})
     return {
         "nobody": None,
         "garbage": "garbage",
         "revoked key": revoked_key,
+        "former key": former_key,
         "unknown key": "csk_" + "A" * 43,
         "expired token": issue_shopper_token(shopper_id="anna", at=now - timedelta(hours=1)).token,
         "forged token": jwt.encode(claims, "x" * 32, algorithm="HS256"),
         "unsigned token": jwt.encode(claims, None, algorithm="none"),
         "token for elsewhere": jwt.encode({**claims, "aud": "else"}, access._signing_key(), algorithm="HS256"),
+        "long-lived token": sign(secret, exp=now + timedelta(days=1)),
+        "token of a revoked signer": sign(revoked_secret),
+        "other shopper, by the shop": sign(secret, sub="ben"),
+        "own shopper, by the shop": sign(secret),
         "other shopper": issue_shopper_token(shopper_id="ben", at=now).token,
         "own shopper": own,
         "shop": create_api_key(name="till")[1],
@@ -112,5 +149,4 @@ def golden() -> Callable[..., None]:
 @pytest.fixture
 def written() -> Callable[[], dict[str, list[dict[str, Any]]]]:
     """Everything that the API may have written."""
-    models = (Event, Redemption, Reservation, CouponCounter, CodeBatch, GroupBuy)
-    return lambda: {model.__name__: list(model.objects.order_by("pk").values()) for model in models}
+    return lambda: {model.__name__: list(model.objects.order_by("pk").values()) for model in WRITTEN}

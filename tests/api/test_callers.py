@@ -1,10 +1,18 @@
 """Who may do what: every address by every caller."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from django.http import HttpResponse
+from django.test import Client
+from django.urls import reverse
+
+from recommender.api import urls
+from recommender.api.views import UnknownAddressView
+from recommender.models import Scope
+from recommender.services.access import create_api_key
 
 Call = Callable[..., HttpResponse]
 
@@ -12,12 +20,21 @@ STRANGERS = [
     "nobody",
     "garbage",
     "revoked key",
+    "former key",
     "unknown key",
     "expired token",
     "forged token",
     "unsigned token",
     "token for elsewhere",
+    "long-lived token",
+    "token of a revoked signer",
 ]
+SHOPPERS = {
+    "own shopper": "own",
+    "own shopper, by the shop": "own",
+    "other shopper": "other",
+    "other shopper, by the shop": "other",
+}
 EVENT = {"kind": "click", "shopper_id": "anna", "coupon_id": "tea-spring", "event_id": "e1"}
 REDEMPTION = {"shopper_id": "anna", "coupon_id": "tea-spring"}
 NO_ONE = "00000000-0000-0000-0000-000000000000"
@@ -26,48 +43,133 @@ CHECKOUT = {
     "coupon_ids": ["tea-spring"],
     "basket": {"lines": [{"line_id": "1", "product_id": "green tea", "quantity": "1", "unit_price": "20"}]},
 }
-
-#: address: what is sent, and the status for the shop, for Anna herself, and for another shopper
-REQUESTS: dict[str, tuple[str, str, Any, int, int, int]] = {
-    "coupons": ("GET", "shoppers/anna/coupons", None, 200, 200, 403),
-    "coupons of nobody": ("GET", "shoppers/nobody/coupons", None, 404, 403, 403),
-    "coupons of a campaign": ("GET", "shoppers/anna/coupons?campaign=spring", None, 200, 200, 403),
-    "event": ("POST", "events", EVENT, 200, 200, 403),
-    "events": ("POST", "events", [EVENT, {**EVENT, "event_id": "e2"}], 200, 200, 403),
-    "event of whoever calls": ("POST", "events", {**EVENT, "shopper_id": None}, 400, 200, 200),
-    "redemption": ("POST", "redemptions", REDEMPTION, 201, 403, 403),
-    "validate": ("POST", "checkout/validate", CHECKOUT, 200, 403, 403),
-    "reserve": ("POST", "checkout/reservations", CHECKOUT, 201, 403, 403),
-    "reservation": ("GET", f"checkout/reservations/{NO_ONE}", None, 404, 403, 403),
-    "confirm": ("POST", f"checkout/reservations/{NO_ONE}/confirm", {"order_id": "o"}, 404, 403, 403),
-    "release": ("POST", f"checkout/reservations/{NO_ONE}/release", None, 404, 403, 403),
-    "reverse": ("POST", f"checkout/reservations/{NO_ONE}/reverse", {}, 404, 403, 403),
-    "codes": ("POST", "code-batches", {"coupon_id": "nothing", "count": 1}, 404, 403, 403),
-    "batch of codes": ("GET", "code-batches/1", None, 404, 403, 403),
-    "file of codes": ("GET", "code-batches/1/codes", None, 404, 403, 403),
-    "group": ("POST", "groups", {"coupon_id": "tea-spring", "shopper_id": "anna"}, 409, 409, 403),
-    "group of nobody": ("GET", f"groups/{NO_ONE}", None, 404, 404, 404),
-    "member": ("POST", f"groups/{NO_ONE}/members", {"shopper_id": "anna"}, 404, 404, 403),
-    "token": ("POST", "shopper-tokens", {"shopper_id": "anna"}, 201, 403, 403),
-    "token of nobody": ("POST", "shopper-tokens", {"shopper_id": "nobody"}, 404, 403, 403),
+ORDER = {
+    "order_id": "o2",
+    "shopper_id": "anna",
+    "ordered_at": "2026-03-10T12:00:00Z",
+    "lines": [{"product_id": "green tea", "quantity": "1", "amount": "2.5"}],
 }
+ANNA, TEA = {"shopper_id": "anna"}, {"coupon_id": "tea-spring"}
+NO_RESERVATION, NO_GROUP = {"reservation_id": NO_ONE}, {"group_id": NO_ONE}
+OPEN = (200, 200, 200)
 
 
-@pytest.mark.parametrize("name", REQUESTS)
-@pytest.mark.parametrize("caller", [*STRANGERS, "shop", "own shopper", "other shopper"])
+@dataclass(frozen=True)
+class Row:
+    """A request by the name of its address and its method, and its status for the shop, for Anna and for another
+    shopper."""
+
+    address: str
+    method: str
+    kwargs: dict[str, Any]
+    statuses: tuple[int, int, int]
+    body: Any = None
+    query: str = ""
+
+
+ROWS = [
+    Row("schema", "GET", {}, OPEN),
+    Row("docs", "GET", {}, OPEN),
+    Row("shopper-coupons", "GET", ANNA, (200, 200, 403)),
+    Row("shopper-coupons", "GET", {"shopper_id": "nobody"}, (200, 403, 403)),
+    Row("shopper-coupons", "GET", ANNA, (200, 200, 403), query="?campaign=spring"),
+    Row("recommendations", "POST", {}, (200, 403, 403), {"shopper_ids": ["anna", "ben"]}),
+    Row("own-coupons", "GET", {}, (403, 200, 200)),
+    Row("own-coupon-why", "GET", TEA, (403, 200, 404)),
+    Row("own-coupon-claim", "POST", TEA, (403, 201, 404)),
+    Row("own-coupon-dismiss", "POST", TEA, (403, 201, 404)),
+    Row("own-history", "GET", {}, (403, 200, 200)),
+    Row("events", "POST", {}, (200, 200, 403), EVENT),
+    Row("events", "POST", {}, (200, 200, 403), [EVENT, {**EVENT, "event_id": "e2"}]),
+    Row("events", "POST", {}, (400, 200, 200), {**EVENT, "shopper_id": None}),
+    Row("orders", "POST", {}, (200, 403, 403), [ORDER]),
+    Row("segments", "GET", {}, (200, 403, 403)),
+    Row("segment-membership", "GET", {"segment_id": 1000, "shopper_id": "anna"}, (200, 403, 403)),
+    Row("redemptions", "POST", {}, (201, 403, 403), REDEMPTION),
+    Row("checkout-validate", "POST", {}, (200, 403, 403), CHECKOUT),
+    Row("reservations", "POST", {}, (201, 403, 403), CHECKOUT),
+    Row("reservation", "GET", NO_RESERVATION, (404, 403, 403)),
+    Row("reservation-confirm", "POST", NO_RESERVATION, (404, 403, 403), {"order_id": "o"}),
+    Row("reservation-release", "POST", NO_RESERVATION, (404, 403, 403)),
+    Row("reservation-reverse", "POST", NO_RESERVATION, (404, 403, 403), {}),
+    Row("code-batches", "POST", {}, (404, 403, 403), {"coupon_id": "nothing", "count": 1}),
+    Row("code-batch", "GET", {"batch_id": 1}, (404, 403, 403)),
+    Row("code-batch-codes", "GET", {"batch_id": 1}, (404, 403, 403)),
+    Row("groups", "POST", {}, (409, 409, 403), {"coupon_id": "tea-spring", "shopper_id": "anna"}),
+    Row("group", "GET", NO_GROUP, (404, 404, 404)),
+    Row("group-members", "POST", NO_GROUP, (404, 404, 403), {"shopper_id": "anna"}),
+    Row("shopper-tokens", "POST", {}, (201, 403, 403), ANNA),
+    Row("shopper-tokens", "POST", {}, (404, 403, 403), {"shopper_id": "nobody"}),
+]
+
+
+def operations() -> dict[tuple[str, str], Any]:
+    """Every address of the API with each of its methods, and its view."""
+    return {
+        (pattern.name, method.upper()): pattern.callback.view_class
+        for pattern in urls.urlpatterns
+        if pattern.callback.view_class is not UnknownAddressView
+        for method in pattern.callback.view_class.http_method_names
+        if method not in ("head", "options") and hasattr(pattern.callback.view_class, method)
+    }
+
+
+def path_of(row: Row) -> str:
+    return reverse(f"api:{row.address}", kwargs=row.kwargs).removeprefix("/api/v1/") + row.query
+
+
+def test_every_address_has_a_row() -> None:
+    assert {(row.address, row.method) for row in ROWS} == set(operations())
+
+
+def test_every_address_that_opens_to_keys_asks_for_a_scope() -> None:
+    without = {name for (name, _method), view in operations().items() if getattr(view, "scope", None) is None}
+    assert without == {
+        *("schema", "docs"),
+        *("own-coupons", "own-coupon-why", "own-coupon-claim", "own-coupon-dismiss", "own-history"),
+    }
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.method} {row.address}{row.query}")
+@pytest.mark.parametrize("caller", [*STRANGERS, "shop", *SHOPPERS, "narrow key", "exact key", "staff"])
 def test_every_address_by_every_caller(
-    name: str, caller: str, call: Call, written: Callable[[], dict[str, Any]]
+    row: Row,
+    caller: str,
+    call: Call,
+    tokens: dict[str, str | None],
+    written: Callable[[], dict[str, Any]],
+    client: Client,
+    request: pytest.FixtureRequest,
 ) -> None:
-    method, path, body, shop, own, other = REQUESTS[name]
-    expected = {"shop": shop, "own shopper": own, "other shopper": other}.get(caller, 401)
+    scope = getattr(operations()[row.address, row.method], "scope", None)
+    shop, own, other = row.statuses
+    match caller:
+        case "shop":
+            expected = shop
+        case "exact key":
+            tokens[caller] = create_api_key(name=caller, scopes=[scope] if scope else list(Scope.values))[1]
+            expected = shop
+        case "narrow key":
+            tokens[caller] = create_api_key(name=caller, scopes=[each for each in Scope.values if each != scope])[1]
+            expected = 200 if row.statuses == OPEN else 403
+        case "staff":
+            client.force_login(request.getfixturevalue("admin_user"))
+            tokens[caller] = None
+            expected = 200 if row.statuses == OPEN else 401
+        case _ if caller in SHOPPERS:
+            expected = own if SHOPPERS[caller] == "own" else other
+        case _:
+            expected = 200 if row.statuses == OPEN else 401
     before = written()
-    response = call(method, path, body, caller=caller, headers={"Idempotency-Key": "k"})
+    response = call(row.method, path_of(row), row.body, caller=caller, headers={"Idempotency-Key": "k"})
     assert response.status_code == expected, response.content
     if response.status_code >= 400:
         assert response.headers["Content-Type"] == "application/problem+json"
         assert written() == before
     if response.status_code == 401:
         assert response.headers["WWW-Authenticate"].startswith('Bearer realm="couponsite"')
+    if caller == "narrow key" and scope:
+        assert response.json()["code"] == "scope_missing"  # type: ignore[attr-defined]
 
 
 def test_the_challenge_tells_a_bad_token_from_none(call: Call) -> None:
@@ -102,8 +204,3 @@ def test_other_credentials_are_strangers(header: str, call: Call) -> None:
 def test_the_scheme_may_be_written_small(call: Call, tokens: dict[str, str]) -> None:
     header = {"Authorization": f"bearer {tokens['shop']}"}
     assert call("GET", "shoppers/anna/coupons", caller="nobody", headers=header).status_code == 200
-
-
-def test_a_session_of_staff_opens_nothing(call: Call, client: Any, admin_user: Any) -> None:
-    client.force_login(admin_user)
-    assert call("GET", "shoppers/anna/coupons", caller="nobody").status_code == 401

@@ -26,6 +26,15 @@ def test_it_names_every_address_and_who_may_call_it(description: dict) -> None:
     }
     assert callers == {
         ("/api/v1/shoppers/{shopper_id}/coupons", "get"): ["shopKey", "shopperToken"],
+        ("/api/v1/recommendations", "post"): ["shopKey"],
+        ("/api/v1/me/coupons", "get"): ["shopperToken"],
+        ("/api/v1/me/coupons/{coupon_id}/why", "get"): ["shopperToken"],
+        ("/api/v1/me/coupons/{coupon_id}/claim", "post"): ["shopperToken"],
+        ("/api/v1/me/coupons/{coupon_id}/dismiss", "post"): ["shopperToken"],
+        ("/api/v1/me/history", "get"): ["shopperToken"],
+        ("/api/v1/orders", "post"): ["shopKey"],
+        ("/api/v1/segments", "get"): ["shopKey"],
+        ("/api/v1/segments/{segment_id}/shoppers/{shopper_id}", "get"): ["shopKey"],
         ("/api/v1/events", "post"): ["shopKey", "shopperToken"],
         ("/api/v1/redemptions", "post"): ["shopKey"],
         ("/api/v1/shopper-tokens", "post"): ["shopKey"],
@@ -44,6 +53,11 @@ def test_it_names_every_address_and_who_may_call_it(description: dict) -> None:
     }
 
 
+def test_it_says_which_scope_a_key_needs(description: dict) -> None:
+    assert "the scope `events:write`" in description["paths"]["/api/v1/events"]["post"]["description"]
+    assert "scope" not in description["paths"]["/api/v1/me/history"]["get"]["description"]
+
+
 def test_both_bearers_are_described(description: dict) -> None:
     schemes = description["components"]["securitySchemes"]
     assert {name: (scheme["type"], scheme["scheme"]) for name, scheme in schemes.items()} == {
@@ -56,7 +70,7 @@ def test_every_error_is_a_problem(description: dict) -> None:
     for operations in description["paths"].values():
         for operation in operations.values():
             errors = {status: answer for status, answer in operation["responses"].items() if status >= "400"}
-            assert "401" in errors
+            assert {"401", "403", "429"} <= set(errors)
             for answer in errors.values():
                 assert answer["content"] == {
                     "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}

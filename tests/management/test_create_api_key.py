@@ -24,3 +24,12 @@ def test_a_name_that_cannot_be_one_is_refused(name: str) -> None:
     with pytest.raises(CommandError, match=r"NAME: expected 1 to 100 characters, got \d+\."):
         call_command("create_api_key", name)
     assert not ApiKey.objects.exists()
+
+
+def test_it_opens_what_it_is_told_to(capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("create_api_key", "tracker", "--scopes", "checkout", "events:write", "checkout")
+    assert ApiKey.objects.get().scopes == ["events:write", "checkout"]
+    assert "events:write, checkout" in capsys.readouterr().err
+    with pytest.raises(CommandError, match="everything"):
+        call_command("create_api_key", "tracker", "--scopes", "everything")
+    assert ApiKey.objects.count() == 1

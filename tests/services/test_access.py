@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import jwt
 import pytest
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from recommender.models import ApiKey, Shopper
@@ -18,6 +19,7 @@ from recommender.services.access import (
     issue_shopper_token,
     read_shopper_token,
     revoke_api_key,
+    rotate_api_key,
 )
 
 pytestmark = pytest.mark.django_db
@@ -147,3 +149,33 @@ def test_the_same_key_with_another_algorithm_is_refused() -> None:
         token = jwt.encode(claims(), access._signing_key(), algorithm="HS512")
     with pytest.raises(TokenRefused):
         read_shopper_token(token=token)
+
+
+def test_a_rotated_key_keeps_its_row_and_gets_another_secret() -> None:
+    row, key = create_api_key(name="till", scopes=["checkout", "events:write"])
+    newer = rotate_api_key(api_key=row, at=NOW, grace=timedelta(hours=1))
+    kept = str(ApiKey.objects.values().get())
+    assert newer != key and newer not in kept and key not in kept
+    assert row.prefix == newer[:12]
+    assert row.scopes == ["events:write", "checkout"], "in their own order"
+    for moment, found in ((NOW, [row, row]), (NOW + timedelta(hours=1), [None, row])):
+        assert [find_api_key(key=each, at=moment) for each in (key, newer)] == found
+    revoke_api_key(api_key=row, at=NOW)
+    assert [find_api_key(key=each, at=NOW) for each in (key, newer)] == [None, None]
+    with pytest.raises(ValueError, match="revoked"):
+        rotate_api_key(api_key=row, at=NOW)
+
+
+@pytest.mark.parametrize("grace", [timedelta(seconds=-1), timedelta(days=30, seconds=1)])
+def test_a_grace_out_of_range_is_refused(grace: timedelta) -> None:
+    row, key = create_api_key(name="till")
+    with pytest.raises(ValueError, match="0 to 30 days"):
+        rotate_api_key(api_key=row, at=NOW, grace=grace)
+    assert find_api_key(key=key, at=NOW) == row
+
+
+@pytest.mark.parametrize("scopes", [[], ["everything"], ["checkout", "checkout"]])
+def test_a_key_needs_scopes_that_are_some(scopes: list[str]) -> None:
+    with pytest.raises(ValidationError):
+        create_api_key(name="till", scopes=scopes)
+    assert not ApiKey.objects.exists()

@@ -20,7 +20,7 @@ from recommender.services.corrections import (
 )
 from recommender.services.estimates import estimate_run
 from recommender.services.runs import WrongState, approve_run, reject_run
-from recommender.services.serving import coupons_of
+from recommender.services.serving import offers_of
 from tests.services.small_shop import NOW, add_run, make_shop
 
 pytestmark = pytest.mark.django_db
@@ -138,7 +138,7 @@ def test_the_api_serves_the_corrected_order(run: Run) -> None:
     correct_run(run=run, kind=EXCLUDE, coupon=coupon("c1"))
     models.Publication.objects.create(campaign=run.campaign, run=run, published_at=NOW)
     for campaign_id in (None, "spring"):
-        served = coupons_of(shopper_id="s1", campaign_id=campaign_id, at=NOW)
+        served = offers_of(shopper_id="s1", campaign_id=campaign_id, at=NOW).coupons
         assert [(each.rank, each.coupon_id) for each in served] == [(1, "c3"), (2, "c2")]
 
 

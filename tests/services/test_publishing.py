@@ -222,3 +222,28 @@ def test_two_rollbacks_at_once_go_back_two_steps(campaign: Campaign) -> None:
 
     assert states() == ["published", "rolled_back", "rolled_back"]
     assert Publication.objects.live().count() == 1
+
+
+def test_what_is_published_and_what_is_undone_is_told(campaign: Campaign) -> None:
+    models.WebhookEndpoint.objects.create(
+        name="shop", url="https://shop.example/", events=["campaign.published", "campaign.rolled_back"]
+    )
+    first, second = add_run(campaign), add_run(campaign)
+    publish(run=first, now=at(0))
+    publish(run=first, now=at(1))  # live already
+    publish(run=second, now=at(2))
+    rollback(campaign=campaign, now=at(3))
+    told = models.WebhookDelivery.objects.order_by("pk").values_list("event", "data")
+    assert list(told) == [
+        ("campaign.published", {"campaign_id": "spring", "run": first.pk, "published_at": "2024-03-02T00:00:00Z"}),
+        ("campaign.published", {"campaign_id": "spring", "run": second.pk, "published_at": "2024-03-02T02:00:00Z"}),
+        (
+            "campaign.rolled_back",
+            {
+                "campaign_id": "spring",
+                "run": second.pk,
+                "shown_run": first.pk,
+                "rolled_back_at": "2024-03-02T03:00:00Z",
+            },
+        ),
+    ]

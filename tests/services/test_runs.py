@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 from django.db import connection
+from django.db.models import Avg, Count
 from django.utils import timezone
 
 from recommender import models
@@ -482,3 +483,22 @@ def test_a_review_in_another_state_is_refused(reviewed: models.Campaign, review:
 
     run.refresh_from_db()
     assert (run.state, run.reviewed_at) == (state, None)
+
+
+def test_each_coupons_mean_score_is_over_everybody_and_not_only_those_who_have_it_on_their_list(
+    campaign: models.Campaign,
+) -> None:
+    short, whole = compute_run(run=plan(campaign, top=1)), compute_run(run=plan(campaign, top=10))
+
+    def means(run: Run) -> dict[str, float]:
+        return dict(run.run_coupons.order_by("pk").values_list("coupon__coupon_id", "mean_score"))
+
+    assert means(short) == means(whole)
+    assert set(means(whole)) == set(whole.coupon_ids)
+    for shard in whole.shards.all():
+        assert {count for count, _total in shard.score_sums.values()} == {len(shard.shopper_ids)}
+    listed = whole.recommendations.values("coupon__coupon_id").annotate(mean=Avg("score"), count=Count("pk"))
+    by_everybody = {row["coupon__coupon_id"]: row["mean"] for row in listed if row["count"] == whole.shopper_count}
+    assert by_everybody, "some coupon is on every list"
+    for coupon_id, mean in by_everybody.items():
+        assert means(whole)[coupon_id] == pytest.approx(mean)
