@@ -280,18 +280,20 @@ class TestOtherKinds:
 
 class TestSchedule:
     @pytest.mark.django_db(transaction=False)
-    def test_a_new_installation_sweeps_retrains_delivers_and_deletes_old_uploads(self) -> None:
+    def test_what_a_new_installation_does_by_itself(self) -> None:
         rows = PeriodicTask.objects.filter(task__startswith="recommender.").order_by("task")
         assert [(row.task, row.enabled) for row in rows] == [
             ("recommender.tasks.delete_old_uploads", True),
             ("recommender.tasks.deliver_webhooks", True),
+            ("recommender.tasks.release_overdue", True),
             ("recommender.tasks.retrain", True),
             ("recommender.tasks.sweep", True),
         ]
-        delete, deliver, retrain, sweep = rows
+        delete, deliver, release, retrain, sweep = rows
         assert (delete.crontab.hour, delete.crontab.minute, delete.expire_seconds) == ("2", "0", 23 * 3600)
         assert (deliver.interval.every, deliver.interval.period, deliver.expire_seconds) == (5, "seconds", 5)
         assert (retrain.crontab.hour, retrain.crontab.minute, retrain.expire_seconds) == ("3", "0", 23 * 3600)
+        assert (release.interval.every, release.interval.period, release.expire_seconds) == (1, "minutes", 50)
         assert (sweep.interval.every, sweep.interval.period, sweep.expire_seconds) == (1, "minutes", 50)
         assert {row.task for row in rows} <= set(app.tasks)
 
