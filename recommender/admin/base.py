@@ -1,6 +1,6 @@
 """What the admin classes of all areas share."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.contrib.admin.checks import ModelAdminChecks
@@ -24,6 +24,10 @@ class TableAdmin(HistoryMixin, ModelAdmin):
     show_full_result_count = False  # counts the table a second time
     list_per_page = 50
     warn_unsaved_form = True
+
+    def get_ordering(self, request: HttpRequest) -> Sequence[str]:
+        """Django's lists fall back upon this order; its autocompletion has none, and would page at random."""
+        return super().get_ordering(request) or self.opts.ordering or ("-pk",)
 
     def get_viewable(self, request: HttpRequest, object_id: str) -> Any:
         """The object that a page is about.

@@ -146,6 +146,17 @@ def test_a_search_finds_the_one_with_the_identifier(model: type[Model], term: st
     assert found.context["cl"].result_count == 1
 
 
+@pytest.mark.parametrize(("model", "field"), [(models.CouponTarget, "product"), (models.CampaignShopper, "shopper")])
+def test_a_box_that_searches_offers_rows_in_an_order(model: type[Model], field: str, admin_client: Client) -> None:
+    for number in (1, 2, 3):
+        add_rows(number)
+    asked = {"app_label": "recommender", "model_name": model._meta.model_name, "field_name": field, "term": f"{field}-"}
+    offered = admin_client.get(reverse("admin:autocomplete"), asked).json()["results"]
+    keys = [int(row["id"]) for row in offered]
+    assert keys == sorted(keys, reverse=True)
+    assert len(keys) == 3
+
+
 def test_a_coupon_with_thousands_of_targets_opens_with_one_page_of_them(admin_client: Client) -> None:
     coupon = models.Coupon.objects.create(coupon_id="big")
     products = models.Product.objects.bulk_create(models.Product(product_id=f"p{n}") for n in range(3000))
