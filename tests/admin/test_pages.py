@@ -1,5 +1,7 @@
 """Every page of every model that the admin knows."""
 
+from decimal import Decimal
+
 import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
@@ -186,6 +188,16 @@ def test_a_campaign_is_saved_with_its_coupons(admin_client: Client) -> None:
     )
     assert answer.status_code == 302
     assert models.Campaign.objects.get().coupons.get() == coupon
+
+
+@pytest.mark.parametrize(("amount", "shown"), [("4", "4"), ("10.5", "10.50"), ("1.005", "1.005"), ("1234", "1,234")])
+def test_an_amount_is_shown_without_the_zeros_of_the_database(amount: str, shown: str, admin_client: Client) -> None:
+    coupon = models.Coupon.objects.create(coupon_id="c1", discount_value=amount)
+    listed = admin_client.get(address(models.Coupon, "changelist")).content.decode()
+    assert f">{shown}</td>" in "".join(listed.split())
+    form = admin_client.get(address(models.Coupon, "change", coupon.pk)).context["adminform"].form
+    assert Decimal(form["discount_value"].value()) == Decimal(amount)
+    assert not form["discount_value"].value().endswith(".000")
 
 
 def test_the_shop_is_one_page(admin_client: Client) -> None:
