@@ -140,6 +140,7 @@ CSRF_FAILURE_VIEW = "recommender.admin.refusals.show_outdated_page"
 LANGUAGE_CODE = ENVIRONMENT.language_code
 LANGUAGES = [("en", _("English")), ("zh-hans", _("Simplified Chinese"))]
 LOCALE_PATHS = [BASE_DIR / "locale"]
+FORMAT_MODULE_PATH = ["couponsite.formats"]
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"
@@ -218,6 +219,7 @@ UNFOLD = {
     "STYLES": [lambda request: static("recommender/admin.css")],
     "SCRIPTS": [
         lambda request: static("recommender/once.js"),
+        lambda request: static("recommender/keyboard.js"),
         lambda request: static("recommender/select_labels.js"),
     ],
     "SHOW_LANGUAGES": True,

@@ -4,7 +4,10 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+handler400 = "recommender.admin.refusals.show_unreadable"
 handler403 = "recommender.admin.refusals.show_forbidden"
+handler404 = "recommender.admin.refusals.show_missing"
+handler500 = "recommender.admin.refusals.show_failure"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),

@@ -1,6 +1,6 @@
 """What the admin classes of all areas share."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from django.contrib.admin.checks import ModelAdminChecks
@@ -13,8 +13,11 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.dataclasses import UnfoldAction
+from unfold.decorators import display
 
+from recommender.admin.figures import amount_of
 from recommender.admin.history import HistoryMixin
+from recommender.models.fields import MoneyField
 
 
 class TableAdmin(HistoryMixin, ModelAdmin):
@@ -24,6 +27,15 @@ class TableAdmin(HistoryMixin, ModelAdmin):
     show_full_result_count = False  # counts the table a second time
     list_per_page = 50
     warn_unsaved_form = True
+
+    def get_ordering(self, request: HttpRequest) -> Sequence[str]:
+        """Django's lists fall back upon this order; its autocompletion has none, and would page at random."""
+        return super().get_ordering(request) or self.opts.ordering or ("-pk",)
+
+    def get_list_display(self, request: HttpRequest) -> Sequence[Any]:
+        """Django would show every decimal that an amount is kept with."""
+        amounts = {field.name: field for field in self.opts.get_fields() if isinstance(field, MoneyField)}
+        return [_show_amount(amounts[name]) if name in amounts else name for name in super().get_list_display(request)]
 
     def get_viewable(self, request: HttpRequest, object_id: str) -> Any:
         """The object that a page is about.
@@ -108,6 +120,17 @@ class IdentifierSearchMixin:
             else:
                 match |= Q(**{field: identifier})
         return queryset.filter(match), False
+
+
+def _show_amount(field: MoneyField) -> Callable[[Model], str | None]:
+    """A column of a list."""
+
+    @display(description=field.verbose_name, ordering=field.name)
+    def amount(row: Model) -> str | None:
+        value = getattr(row, field.name)
+        return None if value is None else amount_of(value)
+
+    return amount
 
 
 def change_url(obj: Model) -> str:

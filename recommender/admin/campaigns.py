@@ -251,6 +251,7 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
             model_admin=self,
             request=request,
             obj=campaign,
+            refusal=None if live else _("Nothing of this campaign is live."),
             confirmation=confirmation,
             act=act,
             form_class=RollbackForm,

@@ -38,6 +38,12 @@ def money_of(amount: float, currency: str) -> str:
     return f"{decimal_of(amount, decimals)} {currency}"
 
 
+def amount_of(amount: Decimal) -> str:
+    """An amount as it was entered: without the zeros that the database keeps, to the cent where there are cents."""
+    decimals = -int(amount.normalize().as_tuple().exponent)
+    return number_format(amount, max(2, decimals) if decimals > 0 else 0, force_grouping=True)
+
+
 def in_currency(amount: Decimal, shop: Shop) -> str:
     """An amount that was paid, to the cent."""
     return f"{number_format(amount, 2, force_grouping=True)} {shop.currency}"

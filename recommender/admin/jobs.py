@@ -7,6 +7,8 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.decorators import action, display
@@ -76,6 +78,7 @@ class JobAdmin(ReadOnlyMixin, TableAdmin):
                 **(extra_context or {}),
                 "job": job,
                 "state_variant": STATE_LABELS[Job.State(job.state)],
+                "silence": describe_silence(job),
                 "progress_url": reverse("admin:recommender_job_progress", args=[job.pk]),
                 "made": [
                     link_to(row)
@@ -153,7 +156,21 @@ def describe_progress(job: Job) -> dict[str, object]:
         "done": job.done,
         "total": job.total,
         "message": job.message,
+        "silence": describe_silence(job),
         "log": job.log,
         "error": job.error,
         "finished": job.is_finished,
+    }
+
+
+def describe_silence(job: Job) -> str:
+    """What becomes of a job whose worker gives no sign of life; nothing while it does."""
+    if job.heartbeat_at is None or not job.is_silent_at(timezone.now()):
+        return ""
+    return _(
+        "No sign of life since %(moment)s: its worker may have been stopped. Nothing is lost. The job is taken up "
+        "again by itself, %(minutes)d minutes after the last sign."
+    ) % {
+        "moment": date_format(timezone.localtime(job.heartbeat_at), "DATETIME_FORMAT"),
+        "minutes": Job.HEARTBEAT_EXPIRES.total_seconds() // 60,
     }

@@ -23,7 +23,16 @@ def list_pages(request: HttpRequest) -> list[dict[str, object]]:
         ]
         if items:
             groups.append({"title": title, "separator": True, "items": items})
+    _mark_active(request, [item for group in groups for item in group["items"]])  # type: ignore[attr-defined]
     return groups
+
+
+def _mark_active(request: HttpRequest, items: list[dict[str, object]]) -> None:
+    """Mark the page that the reader is on: that of a list, unless a page below it has a place of its own."""
+    links = [str(item["link"]) for item in items]
+    around = [link for link in links if request.path.startswith(link)]
+    for item, link in zip(items, links, strict=True):
+        item["active"] = link == max(around, key=len, default=None) and (item is not items[0] or link == request.path)
 
 
 def _address(page: str) -> str:

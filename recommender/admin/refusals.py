@@ -1,12 +1,20 @@
-"""Pages for what was not done, so that nobody is left with a bare line: not allowed, signed out, open for too long."""
+"""Pages for what was not done: signed out, open for too long, not allowed, not there, failed. Nobody is left with a
+bare line, and what they typed is not lost."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.translation import gettext as _
+
+#: What belongs to the form itself, and to nobody's work.
+OF_THE_FORM = {"csrfmiddlewaretoken"}
 
 
 def show_forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -18,21 +26,62 @@ def show_forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     )
 
 
-def show_outdated_page(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """The page for a form whose token is not that of the session, as after signing in anew in another window."""
+def show_missing(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """The page of an answer 404: what whoever raised it says of it."""
+    said = exception.args[0] if exception.args and isinstance(exception.args[0], str) else ""
     return _refuse(
         request,
-        title=_("This page was open for too long"),
-        text=_(
-            "You signed in anew since it was opened, or your browser sends no cookies. What you had saved is kept; "
-            "what you sent just now was not saved. Open the page again and send it once more."
-        ),
-        again=request.path,
+        status=404,
+        title=_("There is no such page"),
+        text=said or _("The address is mistyped, or what it leads to was deleted."),
     )
 
 
+def show_unreadable(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """The page of an answer 400."""
+    return _refuse(
+        request,
+        status=400,
+        title=_("The site could not read this"),
+        text=_("What your browser sent is too large or damaged. Nothing was changed."),
+    )
+
+
+def show_failure(request: HttpRequest) -> HttpResponse:
+    """The page of an answer 500. It asks the database for nothing: that may be what is away."""
+    of_nobody = copy.copy(request)
+    of_nobody.user = AnonymousUser()
+    return _refuse(
+        of_nobody,
+        status=500,
+        title=_("The site has failed"),
+        text=_(
+            "The fault is not yours. What you had saved is kept; look whether what you sent just now was saved before "
+            "you send it again. Whoever runs the site finds the fault in its log."
+        ),
+    )
+
+
+def show_outdated_page(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """The page for a form whose token is not that of the session, as after signing in anew in another window."""
+    sent = _list_sent(request)
+    text = _(
+        "You signed in anew since it was opened, or your browser sends no cookies. What you had saved is kept; "
+        "what you sent just now was not saved. Open the page again and send it once more."
+    )
+    if sent:
+        text = _(
+            "You signed in anew since it was opened. What you had saved is kept; what you sent just now was not saved. "
+            "It is kept on this page: look whether it is what you want, and send it again."
+        )
+    return _refuse(request, title=_("This page was open for too long"), text=text, again=request.path, sent=sent)
+
+
 class SignedOutMiddleware:
-    """Tells whoever sends a form after their session has ended what became of it, before the page to sign in."""
+    """Tells whoever sends a form after their session has ended what became of it, and keeps it to be sent again.
+
+    What cannot be kept, which is a file or a password, is told of on the page to sign in.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
@@ -40,20 +89,50 @@ class SignedOutMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         return self._get_response(request)
 
-    def process_view(self, request: HttpRequest, view: Callable, args: tuple[Any, ...], names: dict[str, Any]) -> None:
+    def process_view(
+        self, request: HttpRequest, view: Callable, args: tuple[Any, ...], names: dict[str, Any]
+    ) -> HttpResponse | None:
         match = request.resolver_match
         if request.method != "POST" or request.user.is_authenticated or match is None:
-            return
-        if match.app_name == "admin" and match.url_name not in ("login", "logout"):
-            messages.warning(
+            return None
+        if match.app_name != "admin" or match.url_name in ("login", "logout"):
+            return None
+        sent = _list_sent(request)
+        if sent:
+            return _refuse(
                 request,
-                _(
-                    "You were signed out meanwhile. What you had saved is kept; what you sent just now was not saved. "
-                    "Sign in, and send it once more."
+                title=_("You were signed out meanwhile"),
+                text=_(
+                    "What you had saved is kept; what you sent just now was not saved. It is kept on this page: sign "
+                    "in, which opens another window, then come back here and send it again."
                 ),
+                sent=sent,
+                sign_in=f"{reverse('admin:login')}?next={reverse('admin:index')}",
             )
+        messages.warning(
+            request,
+            _(
+                "You were signed out meanwhile. What you had saved is kept; what you sent just now was not saved. "
+                "Sign in, and send it once more."
+            ),
+        )
+        return None
 
 
-def _refuse(request: HttpRequest, *, title: str, text: str, again: str | None = None) -> HttpResponse:
-    context = {**admin.site.each_context(request), "title": title, "text": text, "again": again}
-    return TemplateResponse(request, "admin/recommender/refused.html", context, status=403).render()
+def _list_sent(request: HttpRequest) -> list[tuple[str, str]]:
+    """The fields of a form that one of the site's own pages sent, to be sent again; none if they had better not be.
+
+    Those of another site's page are never offered: whoever sent them unawares could be led to send them willingly. A
+    file is gone, and a password is not written into a page.
+    """
+    if request.method != "POST" or request.content_type != "application/x-www-form-urlencoded":
+        return []
+    own = {f"{request.scheme}://{request.get_host()}", *settings.CSRF_TRUSTED_ORIGINS}
+    if request.headers.get("Origin") not in own or any("password" in name for name in request.POST):
+        return []
+    return [(name, value) for name, values in request.POST.lists() if name not in OF_THE_FORM for value in values]
+
+
+def _refuse(request: HttpRequest, *, title: str, text: str, status: int = 403, **context: object) -> HttpResponse:
+    context = {**admin.site.each_context(request), "title": title, "text": text, **context}
+    return TemplateResponse(request, "admin/recommender/refused.html", context, status=status).render()

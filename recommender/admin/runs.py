@@ -230,7 +230,16 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
         def act(data: Mapping[str, Any]) -> Outcome:
             from recommender.services.publishing import publish
 
-            publish(run=run, published_by=request.user, live_seen=data["live_seen"])  # type: ignore[arg-type]
+            publication = publish(
+                run=run,
+                published_by=request.user,  # type: ignore[arg-type]
+                live_seen=data["live_seen"],
+            )
+            if publication.published_by not in (None, request.user):
+                return Outcome(
+                    _("Run %(run)s is live already: %(user)s published it.")
+                    % {"run": run.pk, "user": publication.published_by}
+                )
             return Outcome(_("Run %(run)s is live.") % {"run": run.pk})
 
         return self._confirm_publishing(

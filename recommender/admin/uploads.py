@@ -27,7 +27,7 @@ from recommender.admin.base import TableAdmin, change_url, changelist_url
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.figures import count_of
 from recommender.admin.jobs import STATE_LABELS as JOB_LABELS
-from recommender.admin.jobs import describe_progress, may_cancel
+from recommender.admin.jobs import describe_progress, describe_silence, may_cancel
 from recommender.models import Job, Upload
 
 STATE_LABELS = {
@@ -422,6 +422,7 @@ def _describe_upload(request: HttpRequest, upload: Upload) -> dict[str, Any]:
         "upload": upload,
         "job": job if job is not None and job.state != Job.State.SUCCEEDED else None,
         "state_variant": job and JOB_LABELS[Job.State(job.state)],
+        "silence": job and describe_silence(job),
         "progress_url": reverse("admin:recommender_upload_progress", args=[upload.pk]),
         "same": same,
         "same_url": same and change_url(same),

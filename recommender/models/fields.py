@@ -1,7 +1,9 @@
 """Fields that several models share."""
 
+from decimal import Decimal
 from typing import Any
 
+from django import forms
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -14,6 +16,13 @@ class ShopIdentifierField(models.CharField):
         super().__init__(*args, **kwargs)
 
 
+class AmountField(forms.DecimalField):
+    """Shows an amount without the zeros that the database keeps."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return f"{value.normalize():f}" if isinstance(value, Decimal) else value
+
+
 class MoneyField(models.DecimalField):
     """An amount in the shop's currency. Three decimals hold the minor unit of every currency in use."""
 
@@ -21,6 +30,9 @@ class MoneyField(models.DecimalField):
         kwargs.setdefault("max_digits", 14)
         kwargs.setdefault("decimal_places", 3)
         super().__init__(*args, **kwargs)
+
+    def formfield(self, **kwargs: Any) -> Any:
+        return super().formfield(**{"form_class": AmountField, **kwargs})
 
 
 def attributes_field() -> models.JSONField:

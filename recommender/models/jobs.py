@@ -48,6 +48,8 @@ class Job(models.Model):
 
     UNFINISHED = (State.QUEUED, State.RUNNING)
     HEARTBEAT_EXPIRES = timedelta(minutes=5)
+    #: A worker gives a sign of life four times as often.
+    SILENT_AFTER = timedelta(minutes=1)
 
     kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
     key = models.CharField(_("key"), max_length=200)
@@ -105,6 +107,14 @@ class Job(models.Model):
     @property
     def is_finished(self) -> bool:
         return self.state not in self.UNFINISHED
+
+    def is_silent_at(self, moment: datetime) -> bool:
+        """Whether its worker, which may have died, gave no sign of life for longer than it does as a rule."""
+        return (
+            self.state == self.State.RUNNING
+            and self.heartbeat_at is not None
+            and self.heartbeat_at < moment - self.SILENT_AFTER
+        )
 
     @property
     def percent(self) -> int | None:

@@ -166,3 +166,18 @@ def test_the_sidebar_leads_to_the_pages(admin_client: Client) -> None:
     assert len(links) == len(set(links)) == 30
     for link in links:
         assert admin_client.get(link, follow=True).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("page", "marked"),
+    [
+        (HOME, "Home"),
+        ("admin:recommender_campaign_changelist", "Campaigns"),
+        ("admin:recommender_campaign_add", "Campaigns"),
+        ("admin:recommender_campaign_calendar", "Calendar"),
+        ("admin:recommender_campaign_results_list", "Results of campaigns"),
+    ],
+)
+def test_the_sidebar_marks_the_page_that_one_is_on(page: str, marked: str, admin_client: Client) -> None:
+    navigation = admin_client.get(reverse(page)).context["sidebar_navigation"]
+    assert [item["title"] for group in navigation for item in group["items"] if item["active"]] == [marked]

@@ -74,6 +74,7 @@ def test_a_page_asks_how_far_the_job_is(client_with: Callable[..., Client], job:
         "done": 1,
         "total": 4,
         "message": "Fitting",
+        "silence": "",
         "log": "12:00 Fitting\n",
         "error": "",
         "finished": False,

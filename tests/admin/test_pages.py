@@ -1,5 +1,7 @@
 """Every page of every model that the admin knows."""
 
+from decimal import Decimal
+
 import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
@@ -168,6 +170,17 @@ def test_a_search_finds_the_one_with_the_identifier(model: type[Model], term: st
     assert found.context["cl"].result_count == 1
 
 
+@pytest.mark.parametrize(("model", "field"), [(models.CouponTarget, "product"), (models.CampaignShopper, "shopper")])
+def test_a_box_that_searches_offers_rows_in_an_order(model: type[Model], field: str, admin_client: Client) -> None:
+    for number in (1, 2, 3):
+        add_rows(number)
+    asked = {"app_label": "recommender", "model_name": model._meta.model_name, "field_name": field, "term": f"{field}-"}
+    offered = admin_client.get(reverse("admin:autocomplete"), asked).json()["results"]
+    keys = [int(row["id"]) for row in offered]
+    assert keys == sorted(keys, reverse=True)
+    assert len(keys) == 3
+
+
 def test_a_coupon_with_thousands_of_targets_opens_with_one_page_of_them(admin_client: Client) -> None:
     coupon = models.Coupon.objects.create(coupon_id="big")
     products = models.Product.objects.bulk_create(models.Product(product_id=f"p{n}") for n in range(3000))
@@ -197,6 +210,16 @@ def test_a_campaign_is_saved_with_its_coupons(admin_client: Client) -> None:
     )
     assert answer.status_code == 302
     assert models.Campaign.objects.get().coupons.get() == coupon
+
+
+@pytest.mark.parametrize(("amount", "shown"), [("4", "4"), ("10.5", "10.50"), ("1.005", "1.005"), ("1234", "1,234")])
+def test_an_amount_is_shown_without_the_zeros_of_the_database(amount: str, shown: str, admin_client: Client) -> None:
+    coupon = models.Coupon.objects.create(coupon_id="c1", discount_value=amount)
+    listed = admin_client.get(address(models.Coupon, "changelist")).content.decode()
+    assert f">{shown}</td>" in "".join(listed.split())
+    form = admin_client.get(address(models.Coupon, "change", coupon.pk)).context["adminform"].form
+    assert Decimal(form["discount_value"].value()) == Decimal(amount)
+    assert not form["discount_value"].value().endswith(".000")
 
 
 def test_the_shop_is_one_page(admin_client: Client) -> None:

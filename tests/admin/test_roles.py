@@ -268,7 +268,7 @@ def test_actions(
     if name == "periodictask.run_tasks":
         request.getfixturevalue("broker")
     add_rows(1)
-    row, answer = _prepare(name, model)
+    row, answer = prepare(name, model)
     action = name.partition(".")[2]
     before = everything()
     match kind:
@@ -291,7 +291,7 @@ def test_actions(
 @pytest.mark.parametrize("name", ADDRESSES)
 def test_other_addresses(name: str, clients: dict[str, Client]) -> None:
     add_rows(1)
-    page = _other_address(name)
+    page = other_address(name)
     before = everything()
     for role, client in clients.items():
         if name == "recommender_run_comment":  # nothing to look at
@@ -307,7 +307,7 @@ def test_other_addresses(name: str, clients: dict[str, Client]) -> None:
 def test_other_addresses_that_write(name: str, clients: dict[str, Client]) -> None:
     add_rows(1)
     Run.objects.update(state=Run.State.DRAFTED)
-    page = _other_address(name)
+    page = other_address(name)
     for role in sorted(ADDRESSES[name]):
         models.RunCorrection.objects.update(undone_at=None, undone_by=None)
         Run.objects.update(state=Run.State.DRAFTED)
@@ -426,7 +426,7 @@ def _permissions(rows: Any) -> set[str]:
     return {f"{label}.{codename}" for label, codename in rows.values_list("content_type__app_label", "codename")}
 
 
-def _other_address(name: str) -> str:
+def other_address(name: str) -> str:
     """Where such a page is, for rows that are there."""
     app_label, model_name, page = name.split("_", 2)
     if page == "review":
@@ -446,7 +446,7 @@ def _other_address(name: str) -> str:
     return reverse(f"admin:{name}", args=keys)
 
 
-def _prepare(name: str, model: type[Model]) -> tuple[Model, dict[str, Any]]:
+def prepare(name: str, model: type[Model]) -> tuple[Model, dict[str, Any]]:
     """A row of the model in the state that the action needs, and the answer to its page."""
     row = model._default_manager.latest("pk")
     answer: dict[str, Any] = {}

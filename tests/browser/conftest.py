@@ -41,12 +41,12 @@ def sign_in(browser: Any, live_server: LiveServer) -> Iterator[Callable[..., Any
     grant_roles(apps, roles=ROLES, unseen=UNSEEN)
     contexts = []
 
-    def open_desk(name: str, *roles: str, width: int = 1280, language: str = "en") -> Any:
+    def open_desk(name: str, *roles: str, width: int = 1280, language: str = "en", theme: str = "light") -> Any:
         user = User.objects.create_user(name, password=PASSWORD, is_staff=True)
         user.groups.set(Group.objects.filter(name__in=roles))
         assert user.groups.count() == len(roles)
         context = browser.new_context(
-            viewport={"width": width, "height": 900}, locale=language, reduced_motion="reduce"
+            viewport={"width": width, "height": 900}, locale=language, color_scheme=theme, reduced_motion="reduce"
         )
         contexts.append(context)
         context.set_default_timeout(20_000)

@@ -7,6 +7,8 @@ document.addEventListener("DOMContentLoaded", () => {
 
   const show = (job) => {
     part("message").textContent = job.message;
+    part("silence").textContent = job.silence;
+    part("silence").hidden = !job.silence;
     part("log").textContent = job.log;
     part("log").hidden = !job.log;
     const bar = part("bar");

@@ -11,8 +11,15 @@ document.addEventListener("submit", (event) => {
     event.preventDefault();
   } else {
     sentAt.set(form, now);
+    if ("renewToken" in form.dataset) renewToken(form);
   }
 });
+
+/* Whoever signed in again in another window has another token since; a form that waited for it takes that one. */
+function renewToken(form) {
+  const token = document.cookie.match(/(?:^|; )csrftoken=([^;]+)/);
+  if (token) form.elements.csrfmiddlewaretoken.value = token[1];
+}
 
 window.addEventListener("pageshow", (event) => {
   if (!event.persisted) return;
