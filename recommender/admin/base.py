@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.admin.checks import ModelAdminChecks
 from django.core.exceptions import PermissionDenied
-from django.db.models import Field, Model, Q, QuerySet
-from django.http import Http404, HttpRequest
+from django.db.models import Field, Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.text import capfirst
@@ -14,7 +15,9 @@ from django.utils.translation import gettext as _
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.dataclasses import UnfoldAction
 
+from recommender.admin.figures import count_of
 from recommender.admin.history import HistoryMixin
+from recommender.admin.long_lists import MOST_COUNTED, BoundedChangeList, BoundedPaginator
 
 
 class TableAdmin(HistoryMixin, ModelAdmin):
@@ -22,8 +25,21 @@ class TableAdmin(HistoryMixin, ModelAdmin):
 
     checks_class = ModelAdminChecks  # unfold's own look for permissions in a database that may not be migrated yet
     show_full_result_count = False  # counts the table a second time
+    paginator = BoundedPaginator
     list_per_page = 50
     warn_unsaved_form = True
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[BoundedChangeList]:
+        return BoundedChangeList
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet) -> HttpResponse | None:
+        """Refuse to act on “all” where the list did not say how many that are."""
+        across = request.POST.get("select_across") == "1"
+        if across and BoundedPaginator(queryset, self.list_per_page).has_more:
+            text = _("Nothing was done: the list holds more than %(count)s rows. Narrow it down first.")
+            messages.error(request, text % {"count": count_of(MOST_COUNTED)})
+            return None
+        return super().response_action(request, queryset)
 
     def get_viewable(self, request: HttpRequest, object_id: str) -> Any:
         """The object that a page is about.
@@ -83,31 +99,6 @@ class ReadOnlyMixin:
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
-
-
-class IdentifierSearchMixin:
-    """Search of a very large table by whole identifiers.
-
-    ``search_fields`` name fields of the model, or of a related one as ``relation__field``. The related rows are looked
-    up first: an OR over joined tables would read all of this one, an OR over its own indexed columns does not.
-    """
-
-    search_fields: tuple[str, ...]
-
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
-        identifier = search_term.strip()
-        if not identifier:
-            return queryset, False
-        match = Q()
-        for name in self.search_fields:
-            relation, _separator, field = name.rpartition("__")
-            if relation:
-                related = queryset.model._meta.get_field(relation).related_model
-                keys = related._default_manager.filter(**{field: identifier}).values_list("pk", flat=True)
-                match |= Q(**{f"{relation}__in": list(keys)})
-            else:
-                match |= Q(**{field: identifier})
-        return queryset.filter(match), False
 
 
 def change_url(obj: Model) -> str:

@@ -22,6 +22,7 @@ from recommender.admin.base import LabelledInline, TableAdmin, change_url, chang
 from recommender.admin.campaign_calendar import describe_calendar
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.figures import count_of
+from recommender.admin.long_lists import IdentifierSearchMixin
 from recommender.admin.remarks import RemarksMixin
 from recommender.admin.results import ResultsMixin
 from recommender.admin.runs import tabulate_runs
@@ -259,19 +260,24 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
 
 
 @admin.register(CampaignCoupon)
-class CampaignCouponAdmin(TableAdmin):
+class CampaignCouponAdmin(IdentifierSearchMixin, TableAdmin):
     list_display = ("campaign", "coupon")
     list_select_related = ("campaign", "coupon")
-    search_fields = ("campaign__campaign_id__exact", "coupon__coupon_id__startswith")
+    search_fields = ("campaign__campaign_id", "coupon__coupon_id")
+    search_help_text = gettext_lazy("A whole campaign id or coupon id.")
     autocomplete_fields = ("campaign", "coupon")
 
 
 @admin.register(CampaignShopper)
-class CampaignShopperAdmin(TableAdmin):
+class CampaignShopperAdmin(IdentifierSearchMixin, TableAdmin):
     list_display = ("shopper", "campaign", "group", "origin")
     list_select_related = ("shopper", "campaign")
     list_filter = ("group",)
-    search_fields = ("shopper__shopper_id__exact", "campaign__campaign_id__exact")
+    list_disable_select_all = True  # a campaign may be for millions
+    search_fields = ("shopper__shopper_id", "campaign__campaign_id")
+    search_help_text = gettext_lazy("A whole shopper id or campaign id.")
+    ordering = ("-campaign", "-shopper")
+    sortable_by = ()  # no other index serves
     autocomplete_fields = ("campaign", "shopper")
 
 

@@ -8,6 +8,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from recommender.admin.base import LabelledInline, TableAdmin
+from recommender.admin.long_lists import IdentifierSearchMixin
 from recommender.admin.remarks import RemarksMixin
 from recommender.admin.spreadsheets import SpreadsheetAdmin
 from recommender.models import Coupon, CouponTarget
@@ -71,8 +72,9 @@ class CouponAdmin(RemarksMixin, SpreadsheetAdmin):
 
 
 @admin.register(CouponTarget)
-class CouponTargetAdmin(TableAdmin):
+class CouponTargetAdmin(IdentifierSearchMixin, TableAdmin):
     list_display = ("coupon", "product", "category", "brand")
     list_select_related = ("coupon", "product", "category")
-    search_fields = ("coupon__coupon_id__startswith", "product__product_id__exact", "brand__startswith")
+    search_fields = ("coupon__coupon_id", "product__product_id", "brand")
+    search_help_text = _("A whole coupon id, product id or brand.")
     autocomplete_fields = ("coupon", "product", "category")

@@ -29,8 +29,9 @@ from recommender.admin.comparison import compare_versions
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.curves import draw_curves, name_first_groups, weigh_groups
 from recommender.admin.figures import count_of, decimal_of, percent_of
+from recommender.admin.summed_up import show_figures
 from recommender.models import BACKTEST_FIGURE, Evaluation, Job, ModelVersion, Promotion, Shop, Snapshot
-from recommender.services.drift import measure_calibration
+from recommender.services.summaries import Calibration
 
 PROMOTIONS_SHOWN = 50
 
@@ -153,7 +154,8 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
                 **(extra_context or {}),
                 "importance": weigh_groups(version),
                 "curves": draw_curves([version]),
-                "calibration": tabulate_calibration(measure_calibration(version=version)),
+                "shown": (shown := show_figures(Calibration(version))),
+                "calibration": shown.content and tabulate_calibration(shown.content),
             }
         return super().change_view(request, object_id, form_url, extra_context)
 
@@ -329,7 +331,7 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
             return redirect("admin:recommender_modelversion_changelist")
         champion = self.get_viewable(request, str(key))
         promotions = Promotion.objects.select_related("model_version", "previous", "promoted_by")
-        calibration = measure_calibration()
+        shown = show_figures(Calibration())
         context = {
             **self.admin_site.each_context(request),
             "title": _("The champion"),
@@ -348,7 +350,8 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
             ],
             "compare_url": reverse("admin:recommender_modelversion_compare", args=[champion.pk]),
             "importance": weigh_groups(champion),
-            "calibration": tabulate_calibration(calibration),
+            "shown": shown,
+            "calibration": shown.content and tabulate_calibration(shown.content),
         }
         return TemplateResponse(request, "admin/recommender/champion.html", context)
 

@@ -27,7 +27,7 @@ class RunCouponAdmin(ReadOnlyMixin, TableAdmin):
     list_select_related = ("coupon", "run__campaign")
     list_filter = ("spend_basis", "discount_basis")
     search_fields = ("coupon__coupon_id__exact", "run__id__exact")
-    ordering = ("-run", "-shopper_count", "coupon")
+    ordering = ("-run_id", "-shopper_count", "coupon_id")
 
     @display(description=gettext_lazy("shoppers"), ordering="shopper_count")
     def shoppers(self, row: RunCoupon) -> str:

@@ -14,6 +14,7 @@ from recommender.models.runs import Publication, Recommendation, Run, RunShard
 from recommender.models.segments import Segment, SegmentCondition
 from recommender.models.shop import Shop, User
 from recommender.models.shoppers import Shopper
+from recommender.models.summaries import Summary
 from recommender.models.uploads import Upload
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "Shop",
     "Shopper",
     "Snapshot",
+    "Summary",
     "Upload",
     "User",
 ]

@@ -168,6 +168,9 @@ class CampaignShopper(models.Model):
     class Meta:
         verbose_name = _("shopper of a campaign")
         verbose_name_plural = _("shoppers of campaigns")
+        indexes = [
+            models.Index(fields=["campaign", "shopper"], condition=Q(group="control"), name="campaign_shopper_held_out")
+        ]
         constraints = [models.UniqueConstraint(fields=["campaign", "shopper"], name="campaign_shopper_once")]
 
     def __str__(self) -> str:

@@ -107,6 +107,33 @@ class CampaignReport:
     by_day: list[Day] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class CampaignUses:
+    """How many shoppers are recorded as sent a campaign, how often its coupons were used, and by how many shoppers."""
+
+    listed: int = 0
+    uses: int = 0
+    users: int = 0
+
+
+def count_uses() -> dict[int, CampaignUses]:
+    """The uses of each campaign, by its key; one that was neither sent nor used is left out."""
+    sent = dict(
+        CampaignShopper.objects.filter(group=CampaignShopper.Group.TREATMENT)
+        .values_list("campaign")
+        .annotate(shoppers=Count("pk"))
+        .order_by()
+    )
+    used = {
+        campaign: (uses, users)
+        for campaign, uses, users in Redemption.objects.filter(campaign__isnull=False)
+        .values_list("campaign")
+        .annotate(uses=Count("pk"), users=Count("shopper", distinct=True))
+        .order_by()
+    }
+    return {key: CampaignUses(sent.get(key, 0), *used.get(key, (0, 0))) for key in sent.keys() | used.keys()}
+
+
 def report_campaign(*, campaign: Campaign, groups: Mapping[str, QuerySet[Shopper]] | None = None) -> CampaignReport:
     """Sum up a campaign. What came in late stands on the day when it happened, and what came twice counts once.
 
