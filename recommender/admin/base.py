@@ -86,6 +86,16 @@ class LabelledInline(TabularInline):
         return field
 
 
+class AddOrDeleteInline(LabelledInline):
+    """Rows that are added and taken out, never changed: no choice is looked up for each that is there."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        return super().get_queryset(request).select_related(*self.autocomplete_fields)
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
 class ReadOnlyMixin:
     """Rows that the machine writes: staff look at them and change them by actions alone."""
 

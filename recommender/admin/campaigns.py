@@ -18,7 +18,7 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
-from recommender.admin.base import LabelledInline, TableAdmin, change_url, changelist_url, link_to
+from recommender.admin.base import AddOrDeleteInline, LabelledInline, TableAdmin, change_url, changelist_url, link_to
 from recommender.admin.campaign_calendar import describe_calendar
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.figures import count_of
@@ -31,7 +31,7 @@ from recommender.models import Campaign, CampaignCoupon, CampaignSegment, Campai
 LATEST_RUNS = 5
 
 
-class CampaignCouponInline(LabelledInline):
+class CampaignCouponInline(AddOrDeleteInline):
     model = CampaignCoupon
     verbose_name = gettext_lazy("coupon")
     verbose_name_plural = gettext_lazy("coupons")

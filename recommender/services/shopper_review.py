@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from django.db.models import Count, Max, Min, Q, QuerySet, Sum
+from django.db.models import Count, Max, Min, Q, QuerySet, Subquery, Sum
 
 from recommender.models import (
     CampaignShopper,
@@ -92,13 +92,13 @@ def draw_shoppers(*, run: Run, count: int = 10, seed: int | None = None) -> list
     if ends["first"] is None:
         return []
     chance = random.Random(seed)  # noqa: S311
-    keys: set[int] = set()
-    for _attempt in range(4 * count):
-        place = chance.randint(ends["first"], ends["last"])
-        found = offered.filter(shopper__gte=place).order_by("shopper").values_list("shopper_id", flat=True).first()
-        keys.add(found if found is not None else ends["last"])
-        if len(keys) == count:
-            break
+    places = [chance.randint(ends["first"], ends["last"]) for _attempt in range(4 * count)]  # several may lead to one
+    next_to = {
+        f"place_{number}": Subquery(offered.filter(shopper__gte=place).order_by("shopper").values("shopper")[:1])
+        for number, place in enumerate(places)
+    }
+    found = Run.objects.filter(pk=run.pk).values(**next_to)[0]
+    keys = list(dict.fromkeys(found[name] for name in next_to))[:count]
     return list(Shopper.objects.filter(pk__in=keys).order_by("shopper_id"))
 
 

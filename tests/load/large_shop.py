@@ -171,7 +171,7 @@ def _write_few(size: Size) -> None:
             ended_at=None if run.state == "published" else run.campaign.ends_at,
         )
         for run in runs
-        if run.state != "drafted"
+        if run.state in ("published", "superseded")
     )
     models.RunCorrection.objects.bulk_create(
         models.RunCorrection(run=runs[0], kind="exclude", coupon=coupons[n], reason="old", undone_at=now + timedelta(1))
