@@ -17,7 +17,7 @@ from unfold.dataclasses import UnfoldAction
 
 from recommender.admin.figures import count_of
 from recommender.admin.history import HistoryMixin
-from recommender.admin.long_lists import MOST_COUNTED, BoundedChangeList, BoundedPaginator
+from recommender.admin.long_lists import MOST_COUNTED, BoundedChangeList, BoundedPaginator, is_long
 
 
 class TableAdmin(HistoryMixin, ModelAdmin):
@@ -35,7 +35,7 @@ class TableAdmin(HistoryMixin, ModelAdmin):
     def response_action(self, request: HttpRequest, queryset: QuerySet) -> HttpResponse | None:
         """Refuse to act on “all” where the list did not say how many that are."""
         across = request.POST.get("select_across") == "1"
-        if across and BoundedPaginator(queryset, self.list_per_page).has_more:
+        if across and is_long(queryset):
             text = _("Nothing was done: the list holds more than %(count)s rows. Narrow it down first.")
             messages.error(request, text % {"count": count_of(MOST_COUNTED)})
             return None
@@ -78,22 +78,15 @@ class TableAdmin(HistoryMixin, ModelAdmin):
 class LabelledInline(TabularInline):
     """Rows in a table: each field is read out by its name, which stands only once above the column."""
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        return super().get_queryset(request).select_related(*self.autocomplete_fields)
+
     def formfield_for_dbfield(self, db_field: Field, request: HttpRequest, **kwargs: Any) -> Any:
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field is not None:
             widget = getattr(field.widget, "widget", field.widget)  # without the buttons around a choice of rows
             widget.attrs.setdefault("aria-label", capfirst(db_field.verbose_name))
         return field
-
-
-class AddOrDeleteInline(LabelledInline):
-    """Rows that are added and taken out, never changed: no choice is looked up for each that is there."""
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet:
-        return super().get_queryset(request).select_related(*self.autocomplete_fields)
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
 
 
 class ReadOnlyMixin:

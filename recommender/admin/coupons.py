@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from recommender.admin.base import AddOrDeleteInline, TableAdmin
+from recommender.admin.base import LabelledInline, TableAdmin
 from recommender.admin.long_lists import IdentifierSearchMixin
 from recommender.admin.remarks import RemarksMixin
 from recommender.admin.spreadsheets import SpreadsheetAdmin
@@ -15,7 +15,7 @@ from recommender.models import Coupon, CouponTarget
 from recommender.services.spreadsheets.coupons import CouponResource
 
 
-class CouponTargetInline(AddOrDeleteInline):
+class CouponTargetInline(LabelledInline):
     model = CouponTarget
     autocomplete_fields = ("product", "category")
     ordering = ("pk",)

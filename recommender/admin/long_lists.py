@@ -12,6 +12,11 @@ from unfold.views import ChangeList
 MOST_COUNTED = 10_000
 
 
+def is_long(rows: QuerySet) -> bool:
+    """Whether there are more rows than are counted."""
+    return rows.order_by()[MOST_COUNTED : MOST_COUNTED + 1].exists()
+
+
 class BoundedPaginator(Paginator):
     """The first pages of a list, with the number of its rows if it is not above :data:`MOST_COUNTED`."""
 

@@ -73,7 +73,7 @@ class ResultsMixin(TableAdmin):
                 {
                     "campaign": campaign,
                     "url": reverse("admin:recommender_campaign_results", args=[campaign.pk]),
-                    "counts": [count_of(count) for count in astuple(uses.get(campaign.pk, CampaignUses()))]
+                    "counts": [count_of(count) for count in astuple(uses.get(campaign.pk, CampaignUses()))[:3]]
                     if shown.content is not None
                     else ["", "", ""],
                 }

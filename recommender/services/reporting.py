@@ -109,21 +109,26 @@ class CampaignReport:
 
 @dataclass(frozen=True)
 class CampaignUses:
-    """How many shoppers are recorded as sent a campaign, how often its coupons were used, and by how many shoppers."""
+    """How many shoppers are recorded as sent a campaign, how often its coupons were used, by how many shoppers, and how
+    many shoppers are recorded as held out."""
 
     listed: int = 0
     uses: int = 0
     users: int = 0
+    held_out: int = 0
 
 
 def count_uses() -> dict[int, CampaignUses]:
     """The uses of each campaign, by its key; one that was neither sent nor used is left out."""
-    sent = dict(
-        CampaignShopper.objects.filter(group=CampaignShopper.Group.TREATMENT)
-        .values_list("campaign")
-        .annotate(shoppers=Count("pk"))
+    groups = {
+        campaign: (sent, held_out)
+        for campaign, sent, held_out in CampaignShopper.objects.values_list("campaign")
+        .annotate(
+            sent=Count("pk", filter=Q(group=CampaignShopper.Group.TREATMENT)),
+            held_out=Count("pk", filter=Q(group=CampaignShopper.Group.CONTROL)),
+        )
         .order_by()
-    )
+    }
     used = {
         campaign: (uses, users)
         for campaign, uses, users in Redemption.objects.filter(campaign__isnull=False)
@@ -131,7 +136,11 @@ def count_uses() -> dict[int, CampaignUses]:
         .annotate(uses=Count("pk"), users=Count("shopper", distinct=True))
         .order_by()
     }
-    return {key: CampaignUses(sent.get(key, 0), *used.get(key, (0, 0))) for key in sent.keys() | used.keys()}
+    found = {}
+    for key in groups.keys() | used.keys():
+        (listed, held_out), (uses, users) = groups.get(key, (0, 0)), used.get(key, (0, 0))
+        found[key] = CampaignUses(listed, uses, users, held_out)
+    return found
 
 
 def report_campaign(*, campaign: Campaign, groups: Mapping[str, QuerySet[Shopper]] | None = None) -> CampaignReport:

@@ -32,6 +32,7 @@ from recommender.services.differences import Difference, compare_with_live
 from recommender.services.drift import CalibrationDrift, measure_calibration
 from recommender.services.guardrails import Finding, check_guardrails
 from recommender.services.reporting import CampaignReport, CampaignUses, count_uses, report_campaign
+from recommender.services.shopper_review import CouponUses, count_uses_of_coupons
 
 #: Rows that a page adds up by itself: a few tenths of a second.
 FEW = 20_000
@@ -150,6 +151,20 @@ class UsesOfCampaigns(Topic[dict[int, CampaignUses]]):
 
 
 @dataclass(frozen=True)
+class UsesOfCoupons(Topic[dict[int, CouponUses]]):
+    """How often each coupon was used, and what that took off."""
+
+    kind: ClassVar[Any] = dict[int, CouponUses]
+    key: ClassVar[str] = "coupons"
+
+    def is_large(self) -> bool:
+        return _are_many(Redemption.objects.all())
+
+    def make(self) -> dict[int, CouponUses]:
+        return count_uses_of_coupons()
+
+
+@dataclass(frozen=True)
 class Results(Topic[CampaignReport]):
     """What came of a campaign."""
 
@@ -204,7 +219,8 @@ class RunChecks(Topic[Checks]):
 
     def is_large(self) -> bool:
         live = self._live
-        return self.run.recommendation_count + (live.run.recommendation_count if live else 0) > FEW
+        lists = self.run.recommendation_count + (live.run.recommendation_count if live else 0)
+        return lists > FEW or _are_many(Redemption.objects.all())
 
     def make(self) -> Checks:
         if not self.is_large():  # for the page that asks
@@ -237,6 +253,8 @@ def find_topic(*, key: str) -> Topic:
         topic = ShopActivity()
     elif name == "uses":
         topic = UsesOfCampaigns()
+    elif name == "coupons":
+        topic = UsesOfCoupons()
     elif name == "calibration":
         version = ModelVersion.objects.filter(pk=subject).first() if subject else None
         topic = Calibration(version) if version or not subject else None
@@ -254,7 +272,7 @@ def find_topic(*, key: str) -> Topic:
 def list_large_topics() -> Iterator[Topic]:
     """Whatever of the shop, its latest campaigns and the runs under review pages could not wait for."""
     now = timezone.now()
-    topics: list[Topic] = [ShopActivity(), UsesOfCampaigns(), Calibration()]
+    topics: list[Topic] = [ShopActivity(), UsesOfCampaigns(), UsesOfCoupons(), Calibration()]
     topics += [
         Calibration(version) for version in ModelVersion.objects.filter(runs__publications__isnull=False).distinct()
     ]

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from recommender import models
+from recommender.admin.campaigns import CampaignCouponInline
 from recommender.models import Run
 from recommender.services.reporting import SEGMENTS_TOLD_APART
 from tests.admin.rows import add_rows
@@ -19,6 +20,7 @@ from tests.admin.test_pages import MACHINE_WRITTEN
 from tests.admin.test_roles import ADDRESSES, walk
 
 FEW, MANY = 5, 50
+FORMS_A_PAGE = CampaignCouponInline.per_page
 
 #: By page: the list of a model; the page of its first row, to which all the other rows of the test belong that can; and
 #: by their names the pages of the desk's own, and those of actions that ask or show something.
@@ -50,7 +52,7 @@ BUDGETS: dict[str, int] = {
     "recommender_apikey_revoke": 4,
     "recommender_campaign add": 5,
     "recommender_campaign list": 6,
-    "recommender_campaign page": 29,
+    "recommender_campaign page": 51,
     "recommender_campaign_calendar": 9,
     "recommender_campaign_duplicate": 8,
     "recommender_campaign_recommend": 10,
@@ -72,7 +74,7 @@ BUDGETS: dict[str, int] = {
     "recommender_category page": 4,
     "recommender_coupon add": 5,
     "recommender_coupon list": 5,
-    "recommender_coupon page": 8,
+    "recommender_coupon page": 28,
     "recommender_coupontarget add": 3,
     "recommender_coupontarget list": 5,
     "recommender_coupontarget page": 7,
@@ -105,14 +107,14 @@ BUDGETS: dict[str, int] = {
     "recommender_redemption list": 5,
     "recommender_redemption page": 8,
     "recommender_run list": 5,
-    "recommender_run page": 28,
+    "recommender_run page": 30,
     "recommender_run_correct": 5,
-    "recommender_run_publish": 17,
-    "recommender_run_publish_later": 18,
+    "recommender_run_publish": 19,
+    "recommender_run_publish_later": 20,
     "recommender_run_reject": 6,
     "recommender_run_review": 4,
     "recommender_run_sample": 9,
-    "recommender_run_shopper": 19,
+    "recommender_run_shopper": 22,
     "recommender_runcomment list": 5,
     "recommender_runcomment page": 7,
     "recommender_runcorrection list": 5,
@@ -180,6 +182,13 @@ def first(db: None) -> Run:
     shop = models.Shop.current()
     shop.champion = run.model_version
     shop.save()
+    # Forms in a table look up their choices one by one, a page of them at most: here it is full from the beginning.
+    campaign, coupon = models.Campaign.objects.get(), models.Coupon.objects.get()
+    for number in range(FORMS_A_PAGE):
+        product = models.Product.objects.create(product_id=f"full {number}")
+        models.CouponTarget.objects.create(coupon=coupon, product=product)
+        other = models.Coupon.objects.create(coupon_id=f"full {number}")
+        models.CampaignCoupon.objects.create(campaign=campaign, coupon=other)
     for number in range(SEGMENTS_TOLD_APART):
         models.Segment.objects.create(name=f"0 {number}")
     return run

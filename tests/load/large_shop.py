@@ -17,7 +17,7 @@ RUN_COUPONS, LIST_LENGTH = 100, 10
 FEW_SHOPPERS = 100
 PER_SHOPPER = {"orders": 1, "lines": 2, "events": 2}
 SHOPPERS_A_REDEMPTION = 5
-SHOPPERS_A_HELD_OUT = 50
+SHOPPERS_A_HELD_OUT = 20
 SHARD_SHOPPERS = 2_000
 DAYS = 400
 
@@ -37,7 +37,7 @@ class Size:
 
 
 SIZES = {
-    "small": Size(shoppers=1_000, products=1_000, coupons=100, campaigns=20, jobs=100, changes=100),
+    "small": Size(shoppers=1_000, products=1_000, coupons=100, campaigns=60, jobs=100, changes=100),
     "large": Size(shoppers=1_000_000, products=20_000, coupons=1_000, campaigns=200, jobs=2_000, changes=20_000),
 }
 
@@ -217,6 +217,7 @@ def _write_history(size: Size) -> None:
              (shopper_id, coupon_id, redeemed_at, campaign_id, order_id, discount_amount)
            SELECT shopper_id, %(first_coupon)s + n %% %(coupons)s, ordered_at,
                   %(first_campaign)s + CASE WHEN ordered_at > now() - interval '5 days' THEN 0
+                                            WHEN n %% 2 = 0 THEN 5
                                             ELSE 2 + n %% (%(campaigns)s - 2) END, o.id, 1.5
            FROM generate_series(1, %(redemptions)s) n JOIN recommender_order o ON o.id = n * 5""",
         """INSERT INTO recommender_event (event_key, shopper_id, kind, occurred_at, coupon_id, product_id, campaign_id)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from django.test import Client
 
 SHOPS = ("small", "large")
+BEGIN, END = "<!-- page times: begin -->", "<!-- page times: end -->"
 #: What a page of the large shop may take, in times of the same page of the small one.
 MOST = 1.5
 #: What is searched for in the list of a model; in the others, something that is not there.
@@ -96,9 +97,11 @@ def main() -> None:
         table = _tabulate(_measure(connections, options.times, options.only))
     sys.stdout.write(table)
     if options.write:
-        from recommender.ml.evaluation.report import write_between_markers
-
-        write_between_markers(options.write, table)
+        before, _begin, rest = options.write.read_text().partition(BEGIN)
+        _old, end, after = rest.partition(END)
+        if not end:
+            raise SystemExit(f"{options.write} lacks the lines {BEGIN} and {END}; expected both in order.")
+        options.write.write_text(f"{before}{BEGIN}\n\n{table}\n{END}{after}")
 
 
 # The shops

@@ -16,6 +16,7 @@ from recommender.services.summaries import (
     ShopActivity,
     Topic,
     UsesOfCampaigns,
+    UsesOfCoupons,
     find_topic,
     list_large_topics,
     sum_up_shop,
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.django_db
 TOPICS: dict[str, Callable[[], Topic]] = {
     "activity": ShopActivity,
     "uses": UsesOfCampaigns,
+    "coupons": UsesOfCoupons,
     "calibration": Calibration,
     "calibration of a version": lambda: Calibration(ModelVersion.objects.latest("pk")),
     "results": lambda: Results(Campaign.objects.latest("pk")),
@@ -72,6 +74,7 @@ def test_every_field_is_told_by_something(shop: None) -> None:
     assert Calibration().make().runs
     assert any(day.redemptions for day in ShopActivity().make().days)
     assert UsesOfCampaigns().make()
+    assert UsesOfCoupons().make()
 
 
 def test_summing_up_again_replaces_what_is_kept(shop: None) -> None:
@@ -140,7 +143,7 @@ def test_the_shop_is_summed_up_as_a_whole(shop: None) -> None:
     campaigns = [f"results:{campaign.pk}" for campaign in Campaign.objects.all()]
     versions = [f"calibration:{version.pk}" for version in ModelVersion.objects.all()]
     checks = f"checks:{Run.objects.get(key='1').pk}"
-    expected = sorted(["activity", "uses", "calibration:", checks, *campaigns, *versions])
+    expected = sorted(["activity", "uses", "coupons", "calibration:", checks, *campaigns, *versions])
     assert sum_up_shop() == len(expected)
     assert sorted(Summary.objects.values_list("key", flat=True)) == expected
 
