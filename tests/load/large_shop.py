@@ -37,7 +37,7 @@ class Size:
 
 
 SIZES = {
-    "small": Size(shoppers=1_000, products=1_000, coupons=100, campaigns=60, jobs=100, changes=100),
+    "small": Size(shoppers=1_000, products=1_000, coupons=100, campaigns=120, jobs=100, changes=100),
     "large": Size(shoppers=1_000_000, products=20_000, coupons=1_000, campaigns=200, jobs=2_000, changes=20_000),
 }
 

@@ -3,7 +3,8 @@
     python -m tests.load.page_times --write docs/page-times.md
 
 Both shops lie in one real PostgreSQL. Each page is asked for through Django's test client by a superuser, in the small
-shop and the large one by turns; its time is the median of several such requests after one that warms up.
+shop and the large one by turns; its time is the median of several such requests after one that warms up. A page that is over is measured once
+more, by three times as many requests.
 """
 
 import argparse
@@ -294,6 +295,8 @@ def _measure(connections: dict[str, Any], times: int, only: str) -> dict[Page, d
             continue
         of_shops = {shop: by_name[shop][page.name] for shop in SHOPS}
         measured[page] = _measure_page(of_shops, clients, connections, times)
+        if _ratio(measured[page]) > MOST:  # other work on the machine may have been in the way
+            measured[page] = _measure_page(of_shops, clients, connections, 3 * times)
         sys.stderr.write(_line(page, measured[page]))
         sys.stderr.flush()
     return measured
@@ -317,9 +320,13 @@ def _measure_page(
     return {shop: Measured(seconds[shop], queries[shop]) for shop in SHOPS}
 
 
+def _ratio(measured: dict[str, Measured]) -> float:
+    return measured["large"].median / measured["small"].median
+
+
 def _line(page: Page, measured: dict[str, Measured]) -> str:
     small, large = measured["small"], measured["large"]
-    ratio = large.median / small.median
+    ratio = _ratio(measured)
     mark = " !" if page.counts and ratio > MOST else ""
     return (
         f"| {page.name} | {1000 * small.median:.0f} | {1000 * large.median:.0f} | {ratio:.2f}{mark} "
