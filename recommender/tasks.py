@@ -207,9 +207,7 @@ def _finish(run: Run) -> Mapping[str, Any]:
     from recommender.services.summaries import RunChecks
 
     run = finish_run(run=run)
-    checks = RunChecks(run)
-    if checks.is_large():
-        checks.sum_up()
+    RunChecks(run).sum_up_if_large()
     return {"run": run.pk, "recommendations": run.recommendation_count}
 
 

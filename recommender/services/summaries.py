@@ -100,6 +100,11 @@ class Topic(ABC, Generic[Content]):
         )
         return Summed(content, made_at)
 
+    def sum_up_if_large(self) -> None:
+        """Have the figures ready for whoever looks first, where a page would not make them by itself."""
+        if self.is_large():
+            self.sum_up()
+
     def is_old(self, summed: Summed[Content]) -> bool:
         return timezone.now() - summed.made_at > self.lasts
 

@@ -152,3 +152,15 @@ def test_the_shop_is_summed_up_as_a_whole(shop: None) -> None:
 def test_a_topic_that_is_not_there_is_named(key: str) -> None:
     with pytest.raises(ValueError, match="There is nothing to sum up"):
         find_topic(key=key)
+
+
+def test_what_a_page_makes_by_itself_is_not_kept() -> None:
+    add_rows(1)
+    RunChecks(Run.objects.get()).sum_up_if_large()
+    assert not Summary.objects.exists()
+
+
+def test_what_a_page_could_not_wait_for_is_there_before_anybody_looks(shop: None) -> None:
+    run = Run.objects.latest("pk")
+    RunChecks(run).sum_up_if_large()
+    assert RunChecks(run).find() is not None
