@@ -15,10 +15,11 @@ from unfold.admin import TabularInline
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
-from recommender.admin.base import IdentifierSearchMixin, ReadOnlyMixin, TableAdmin, change_url, link_to
+from recommender.admin.base import ReadOnlyMixin, TableAdmin, change_url, link_to
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.figures import count_of
 from recommender.admin.jobs import STATE_LABELS as JOB_LABELS
+from recommender.admin.long_lists import IdentifierSearchMixin
 from recommender.models import CodeBatch, GroupBuy, GroupBuyMember, Job, Reservation, ReservationCoupon
 
 RESERVATION_LABELS = {

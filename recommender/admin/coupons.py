@@ -10,6 +10,7 @@ from unfold.decorators import display
 
 from recommender.admin.base import LabelledInline, TableAdmin
 from recommender.admin.figures import count_of, in_currency
+from recommender.admin.long_lists import IdentifierSearchMixin
 from recommender.admin.remarks import RemarksMixin
 from recommender.admin.spreadsheets import SpreadsheetAdmin
 from recommender.models import Coupon, CouponCounter, CouponTarget, Shop
@@ -146,8 +147,9 @@ def _of(count: int, most: int | None) -> str:
 
 
 @admin.register(CouponTarget)
-class CouponTargetAdmin(TableAdmin):
+class CouponTargetAdmin(IdentifierSearchMixin, TableAdmin):
     list_display = ("coupon", "product", "category", "brand")
     list_select_related = ("coupon", "product", "category")
-    search_fields = ("coupon__coupon_id__startswith", "product__product_id__exact", "brand__startswith")
+    search_fields = ("coupon__coupon_id", "product__product_id", "brand")
+    search_help_text = _("A whole coupon id, product id or brand.")
     autocomplete_fields = ("coupon", "product", "category")

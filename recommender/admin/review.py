@@ -7,8 +7,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy
 from unfold.decorators import display
 
-from recommender.admin.base import IdentifierSearchMixin, ReadOnlyMixin, TableAdmin, changelist_url
+from recommender.admin.base import ReadOnlyMixin, TableAdmin, changelist_url
 from recommender.admin.figures import count_of, uses_of
+from recommender.admin.long_lists import IdentifierSearchMixin
 from recommender.admin.run_review import basis_in_words
 from recommender.models import RunComment, RunCorrection, RunCorrectionShopper, RunCoupon
 
@@ -29,7 +30,7 @@ class RunCouponAdmin(ReadOnlyMixin, TableAdmin):
     list_select_related = ("coupon", "run__campaign")
     list_filter = ("spend_basis", "discount_basis")
     search_fields = ("coupon__coupon_id__exact", "run__id__exact")
-    ordering = ("-run", "-shopper_count", "coupon")
+    ordering = ("-run_id", "-shopper_count", "coupon_id")
 
     @display(description=gettext_lazy("shoppers"), ordering="shopper_count")
     def shoppers(self, row: RunCoupon) -> str:
