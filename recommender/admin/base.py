@@ -1,6 +1,7 @@
 """What the admin classes of all areas share."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from django.contrib import messages
@@ -115,6 +116,7 @@ class ReadOnlyMixin:
         return False
 
 
+@cache  # what a column is must not change between asking for the columns and for those that can be sorted
 def _show_amount(field: MoneyField) -> Callable[[Model], str | None]:
     """A column of a list."""
 

@@ -2,11 +2,15 @@
 
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
+from django.utils.translation import gettext as _
 from unfold.views import ChangeList
+
+from recommender.admin.figures import count_of
 
 #: Nobody pages through more rows than these, so no more are counted: counting reads every row that it counts.
 MOST_COUNTED = 10_000
@@ -15,6 +19,12 @@ MOST_COUNTED = 10_000
 def is_long(rows: QuerySet) -> bool:
     """Whether there are more rows than are counted."""
     return rows.order_by()[MOST_COUNTED : MOST_COUNTED + 1].exists()
+
+
+def tell_count(rows: QuerySet) -> str:
+    """How many rows there are, as far as they are counted."""
+    count = rows.order_by()[: MOST_COUNTED + 1].count()
+    return _("more than %(count)s") % {"count": count_of(MOST_COUNTED)} if count > MOST_COUNTED else count_of(count)
 
 
 class BoundedPaginator(Paginator):
@@ -57,13 +67,22 @@ class IdentifierSearchMixin:
         identifier = search_term.strip()
         if not identifier:
             return queryset, False
-        match = Q()
+        match = Q(pk__in=[])
         for name in self.search_fields:
             relation, _separator, field = name.rpartition("__")
             if relation:
                 related: Any = queryset.model._meta.get_field(relation).related_model
                 keys = related._default_manager.filter(**{field: identifier}).values_list("pk", flat=True)
                 match |= Q(**{f"{relation}__in": list(keys)})
-            else:
+            elif _can_be(queryset.model._meta.get_field(field), identifier):
                 match |= Q(**{field: identifier})
         return queryset.filter(match), False
+
+
+def _can_be(field: Any, identifier: str) -> bool:
+    """Whether a field can hold it: not everything that is typed is a UUID."""
+    try:
+        field.to_python(identifier)
+    except ValidationError:
+        return False
+    return True

@@ -9,7 +9,7 @@ from unfold.decorators import display
 
 from recommender.admin.base import ReadOnlyMixin, TableAdmin, changelist_url
 from recommender.admin.figures import count_of, uses_of
-from recommender.admin.long_lists import IdentifierSearchMixin
+from recommender.admin.long_lists import IdentifierSearchMixin, tell_count
 from recommender.admin.run_review import basis_in_words
 from recommender.models import RunComment, RunCorrection, RunCorrectionShopper, RunCoupon
 
@@ -81,7 +81,7 @@ class RunCorrectionAdmin(ReadOnlyMixin, TableAdmin):
         if not correction.segment_name:
             return None
         url = changelist_url(RunCorrectionShopper, {"correction__id__exact": correction.pk})
-        count = count_of(correction.correction_shoppers.count())
+        count = tell_count(correction.correction_shoppers.all())
         return format_html('<a class="text-link" href="{}">{}</a>', url, count)
 
 
@@ -91,6 +91,8 @@ class RunCorrectionShopperAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin
     list_select_related = ("shopper", "correction__coupon")
     search_fields = ("shopper__shopper_id",)
     search_help_text = gettext_lazy("A whole shopper id.")
+    ordering = ("-correction_id", "-shopper_id")
+    sortable_by = ()  # no other index serves
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return lookup == "correction__id__exact" or super().lookup_allowed(lookup, value, request)

@@ -31,6 +31,10 @@ class Migration(migrations.Migration):
             model_name='recommendation',
             name='recommendation_coupon_once',
         ),
+        migrations.RemoveConstraint(
+            model_name='webhookdelivery',
+            name='webhook_delivery_once',
+        ),
         migrations.AlterField(
             model_name='event',
             name='coupon',
@@ -104,5 +108,13 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='recommendation',
             constraint=models.UniqueConstraint(fields=('coupon', 'run', 'shopper'), name='recommendation_coupon_once'),
+        ),
+        migrations.AddConstraint(
+            model_name='webhookdelivery',
+            constraint=models.UniqueConstraint(fields=('message_id', 'endpoint'), name='webhook_delivery_once'),
+        ),
+        migrations.AddIndex(
+            model_name='code',
+            index=models.Index(condition=models.Q(('uses', 1)), fields=['batch'], name='code_used'),
         ),
     ]

@@ -163,8 +163,11 @@ NO_PAGES = {
     "recommender_run_comment",
     "recommender_run_find_shopper",
     "recommender_run_undo_correction",
+    "recommender_segment_export",
+    "recommender_segment_import",
     "recommender_segment_preview",
     "recommender_segment_preview_of",
+    "recommender_segment_process_import",
     "recommender_upload_progress",
     "recommender_upload_put_aside",
 }
@@ -245,18 +248,24 @@ def list_pages(run: Run) -> dict[str, str]:
         name = f"{model._meta.app_label}_{action.replace('.', '_')}"
         if kind != "chosen":
             key = model._default_manager.earliest("pk").pk
+            if name == "recommender_campaign_roll_back":  # nothing of the first one is live
+                key = models.Publication.objects.live().earliest("pk").campaign_id
             pages[name] = reverse(f"admin:{name}", args=[key] if kind == "row" else [])
     shopper = models.Shopper.objects.earliest("pk")
     of_campaign, of_run = [run.campaign_id], [run.pk]
     keys = {
         "recommender_campaign_results_export": of_campaign,
+        "recommender_recommendation_correct": ["exclude"],
         "recommender_run_review": ["reject"],
         "recommender_run_sample": of_run,
         "recommender_run_shopper": [*of_run, shopper.pk],
     }
+    queries = {
+        "recommender_recommendation_correct": {"row": list(run.recommendations.values_list("pk", flat=True))},
+        "recommender_run_review": {"run": run.pk},
+    }
     for name in set(ADDRESSES) - NO_PAGES:
-        query = {"run": run.pk} if name == "recommender_run_review" else None
-        pages[name] = reverse(f"admin:{name}", args=keys.get(name, []), query=query)
+        pages[name] = reverse(f"admin:{name}", args=keys.get(name, []), query=queries.get(name))
     return pages
 
 
