@@ -45,8 +45,13 @@ ifneq ($(DATABASE),sqlite)
 endif
 
 .PHONY: prove
-prove: $(VENV)/.installed-dev  ## The proofs that take minutes
+prove: $(VENV)/.installed-dev  ## The proofs that take minutes (DATABASE= and ARGUMENTS= as for test)
+ifneq ($(DATABASE),postgres)
 	COUPONSITE_PROVE=1 $(BIN)/python -m pytest -m prove $(ARGUMENTS)
+endif
+ifneq ($(DATABASE),sqlite)
+	COUPONSITE_PROVE=1 $(BIN)/python -m tests.servers $(BIN)/python -m pytest --ignore=tests/ml -m prove $(ARGUMENTS)
+endif
 
 .PHONY: lint
 lint: $(VENV)/.installed-dev  ## Style, types and the layers of ARCHITECTURE.md

@@ -1,11 +1,27 @@
 """Lists that are longer than anybody pages through."""
 
+from typing import Any
+
 import pytest
+from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 
 from recommender.admin import base, campaigns, long_lists
-from recommender.models import Campaign, CampaignShopper, Recommendation, Shopper
+from recommender.models import (
+    Campaign,
+    CampaignShopper,
+    Code,
+    CodeBatch,
+    Coupon,
+    GroupBuy,
+    Recommendation,
+    Reservation,
+    RunCorrection,
+    RunCorrectionShopper,
+    Shopper,
+    WebhookDelivery,
+)
 from tests.admin.rows import START, add_rows
 from tests.admin.test_pages import address
 
@@ -82,3 +98,47 @@ def test_lists_of_recommendations_are_the_newest_runs_first(admin_client: Client
         add_rows(number)
     shown = admin_client.get(reverse("admin:recommender_recommendation_changelist")).context["cl"].result_list
     assert [row.pk for row in shown] == list(Recommendation.objects.order_by("-run_id").values_list("pk", flat=True))
+
+
+@pytest.mark.parametrize(
+    ("model", "field"), [(Reservation, "reservation_id"), (GroupBuy, "group_id"), (WebhookDelivery, "message_id")]
+)
+def test_whole_identifiers_that_this_site_gave_find_their_row(
+    model: type[Model], field: str, admin_client: Client
+) -> None:
+    for number in (1, 2):
+        add_rows(number)
+    row = model._default_manager.earliest("pk")
+
+    def found(text: str) -> list[Any]:
+        return list(admin_client.get(address(model, "changelist"), {"q": text}).context["cl"].result_list)
+
+    assert found(str(getattr(row, field))) == [row]
+    assert found("no such thing") == []
+
+
+def test_used_codes_and_shoppers_of_a_correction_are_counted_as_far_as_a_list_is(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_rows(1)
+    batch, correction = CodeBatch.objects.get(), RunCorrection.objects.exclude(segment_name="").get()
+    Code.objects.bulk_create(Code(code=f"USED{number}", batch=batch, uses=1) for number in range(2))
+    RunCorrectionShopper.objects.create(correction=correction, shopper=Shopper.objects.create(shopper_id="other"))
+
+    def told() -> tuple[bool, bool]:
+        pages = [admin_client.get(address(type(row), "change", row.pk)).content.decode() for row in (batch, correction)]
+        return tuple("more than 1" in page for page in pages)  # type: ignore[return-value]
+
+    assert told() == (False, False)
+    monkeypatch.setattr(long_lists, "MOST_COUNTED", 1)
+    assert told() == (True, True)
+
+
+def test_amounts_of_a_list_are_sorted_where_nothing_else_is_said(admin_client: Client) -> None:
+    for number in (1, 2, 3):
+        add_rows(number)
+    for coupon, amount in zip(Coupon.objects.order_by("pk"), ("2.500", "10.000", "1.000"), strict=True):
+        Coupon.objects.filter(pk=coupon.pk).update(discount_value=amount)
+    page = admin_client.get(address(Coupon, "changelist"), {"o": "4"})
+    assert [row.coupon_id for row in page.context["cl"].result_list] == ["coupon-3", "coupon-1", "coupon-2"]
+    assert "?o=-4" in page.content.decode()

@@ -1,17 +1,23 @@
 """Counters are what their rows come to: made by counting, kept by a load, set right by a recount."""
 
 import csv
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from decimal import Decimal
 from io import StringIO
 from pathlib import Path
+from threading import Event
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from recommender.models import CampaignCounter, Coupon, CouponCounter, Redemption, Shop, Shopper, ShopperCounter
+from recommender.progress import Progress
+from recommender.services.checkout import transactions
 from recommender.services.checkout.refusals import CheckoutRefused
-from recommender.services.checkout.settling import release
+from recommender.services.checkout.settling import confirm, release
+from recommender.services.checkout.transactions import Busy
 from recommender.services.counters import recount_all
 from recommender.services.ingest import load_export
 from recommender.services.redemption import redeem_coupon
@@ -20,13 +26,13 @@ from tests.services.checkout.shop import DAY, NOW, count_by_sql, hold, make_coup
 pytestmark = pytest.mark.django_db
 
 
-def load(folder: Path, *rows: tuple[str, str, datetime, str]) -> None:
+def load(folder: Path, *rows: tuple[str, str, datetime, str], progress: Progress = Progress()) -> None:
     """Load redemptions: shopper, coupon, when and how much."""
     with (folder / "redemptions.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["shopper_id", "coupon_id", "redeemed_at", "campaign_id", "discount_amount"])
         writer.writerows([shopper, coupon, at.isoformat(), "spring", amount] for shopper, coupon, at, amount in rows)
-    load_export(folder=folder, whole=False)
+    load_export(folder=folder, whole=False, progress=progress)
 
 
 def test_history_counts(tmp_path: Path) -> None:
@@ -110,6 +116,54 @@ def test_a_shop_that_moves_to_another_clock_is_counted_anew() -> None:
     call_command("recount_coupons", stdout=StringIO())
     days = {str(row.starts_on): row.uses for row in ShopperCounter.objects.filter(period="day")}
     assert days == {"2026-03-10": 0, "2026-03-11": 1}
+
+
+class HeldUp(Progress):
+    """Holds a load up in the midst of its writing."""
+
+    def __init__(self) -> None:
+        self.arrived, self.go_on = Event(), Event()
+
+    def report(self, message: str, done: int = 0, total: int | None = None) -> None:
+        if message == "Writing redemptions":
+            self.arrived.set()
+            assert self.go_on.wait(timeout=30)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_while_history_is_written_baskets_are_held_and_orders_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_shop()
+    make_coupon(total_limit=4)
+    before = hold()
+    monkeypatch.setattr(transactions, "PATIENCE", 0.2)
+    progress = HeldUp()
+
+    def write_history() -> None:
+        try:
+            load(tmp_path, ("anna", "c", NOW - DAY, "1"), ("ben", "c", NOW - DAY, "1"), progress=progress)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(write_history)
+        assert progress.arrived.wait(timeout=30)
+        try:
+            with pytest.raises(Busy):
+                confirm(reservation_id=before.reservation_id, order_id="o", at=NOW)
+            if connection.vendor == "postgresql":
+                hold(shopper="ben")
+            else:
+                with pytest.raises(Busy):
+                    hold(shopper="ben")
+        finally:
+            progress.go_on.set()
+        loading.result()
+    held = 2 if connection.vendor == "postgresql" else 1
+    assert count_by_sql() == {"c": (held + 2, Decimal(2 * held + 2))}
+    confirm(reservation_id=before.reservation_id, order_id="o", at=NOW)
+    assert recount_all(mend=False) == []
 
 
 def test_money_leaves_no_crumbs() -> None:

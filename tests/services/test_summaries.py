@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from recommender import models
-from recommender.models import Campaign, Coupon, ModelVersion, Run, RunCoupon, Summary
+from recommender.models import Campaign, Coupon, Job, ModelVersion, Run, RunCoupon, Summary
 from recommender.services import summaries
 from recommender.services.summaries import (
     Calibration,
@@ -113,6 +113,22 @@ def test_checks_of_other_lists_are_none(shop: None) -> None:
     assert RunChecks(run).find() is not None
     Run.objects.update(estimated_at=timezone.now() + timedelta(seconds=1))
     run.refresh_from_db()
+    assert RunChecks(run).find() is None
+
+
+def test_checks_from_before_a_correction_began_are_none(shop: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run.objects.latest("pk")
+    before = RunChecks(run).sum_up().content
+    job = Job.objects.create(kind=Job.Kind.CORRECT, key=run.correction_job_key)
+    assert RunChecks(run).find() is None
+    monkeypatch.setattr(summaries, "compare_with_live", lambda **_: pytest.fail("the lists are the same still"))
+    during = RunChecks(run).sum_up().content
+    assert during.difference == before.difference
+    broken = {finding.rule for finding in during.findings["en"] if not finding.kept}
+    assert broken - {finding.rule for finding in before.findings["en"] if not finding.kept} == {
+        "No correction under way"
+    }
+    Job.objects.filter(pk=job.pk).update(state=Job.State.CANCELLED, finished_at=timezone.now())
     assert RunChecks(run).find() is None
 
 

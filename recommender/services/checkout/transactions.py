@@ -22,7 +22,10 @@ def checkout_transaction() -> Iterator[None]:
     Raises:
         Busy: nothing was done.
     """
-    outermost = not connection.in_atomic_block
+    if connection.in_atomic_block:
+        with transaction.atomic():
+            yield
+        return
     try:
         with _patience_on_sqlite(), transaction.atomic():
             if connection.vendor == "postgresql":
@@ -30,7 +33,7 @@ def checkout_transaction() -> Iterator[None]:
                     cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{int(PATIENCE * 1000)}ms"])
             yield
     except OperationalError as error:
-        if outermost and _may_be_repeated(error):
+        if _may_be_repeated(error):
             raise Busy from error
         raise
 
