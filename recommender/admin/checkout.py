@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -37,13 +38,20 @@ GROUP_LABELS = {
 
 
 class LookedAtInline(ReadOnlyMixin, TabularInline):
+    """Rows in a table, read with what they are shown by."""
+
+    shown_by: tuple[str, ...]
     extra = 0
     can_delete = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        return super().get_queryset(request).select_related(*self.shown_by)
 
 
 class ReservationCouponInline(LookedAtInline):
     model = ReservationCoupon
     fields = ("coupon", "campaign", "code", "amount", "held_amount", "redemption")
+    shown_by = ("coupon", "campaign", "code", "redemption__shopper", "redemption__coupon")
     per_page = 20
 
 
@@ -72,6 +80,7 @@ class ReservationAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
 class GroupBuyMemberInline(LookedAtInline):
     model = GroupBuyMember
     fields = ("shopper", "joined_at", "held_uses")
+    shown_by = ("shopper",)
     per_page = 50
 
 

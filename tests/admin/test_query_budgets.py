@@ -38,18 +38,19 @@ BUDGETS: dict[str, int] = {
     "django_celery_beat_crontabschedule page": 6,
     "django_celery_beat_intervalschedule add": 3,
     "django_celery_beat_intervalschedule list": 6,
-    "django_celery_beat_intervalschedule page": 6,
+    "django_celery_beat_intervalschedule page": 7,
     "django_celery_beat_periodictask add": 8,
     "django_celery_beat_periodictask list": 5,
     "django_celery_beat_periodictask page": 9,
     "django_celery_beat_solarschedule add": 3,
     "django_celery_beat_solarschedule list": 6,
     "django_celery_beat_solarschedule page": 5,
-    "home": 27,
+    "home": 29,
     "recommender_apikey add": 3,
     "recommender_apikey list": 5,
     "recommender_apikey page": 6,
     "recommender_apikey_revoke": 4,
+    "recommender_apikey_rotate": 4,
     "recommender_campaign add": 5,
     "recommender_campaign list": 6,
     "recommender_campaign page": 51,
@@ -72,9 +73,13 @@ BUDGETS: dict[str, int] = {
     "recommender_category add": 3,
     "recommender_category list": 5,
     "recommender_category page": 4,
-    "recommender_coupon add": 5,
+    "recommender_codebatch add": 3,
+    "recommender_codebatch list": 5,
+    "recommender_codebatch page": 12,
+    "recommender_codebatch_export": 7,
+    "recommender_coupon add": 6,
     "recommender_coupon list": 5,
-    "recommender_coupon page": 28,
+    "recommender_coupon page": 34,
     "recommender_coupontarget add": 3,
     "recommender_coupontarget list": 5,
     "recommender_coupontarget page": 7,
@@ -82,13 +87,15 @@ BUDGETS: dict[str, int] = {
     "recommender_evaluation page": 5,
     "recommender_event list": 5,
     "recommender_event page": 8,
+    "recommender_groupbuy list": 5,
+    "recommender_groupbuy page": 7,
     "recommender_job list": 5,
-    "recommender_job page": 10,
+    "recommender_job page": 11,
     "recommender_job_cancel": 5,
     "recommender_modelversion list": 7,
-    "recommender_modelversion page": 18,
+    "recommender_modelversion page": 20,
     "recommender_modelversion_compare": 11,
-    "recommender_modelversion_explain_champion": 13,
+    "recommender_modelversion_explain_champion": 15,
     "recommender_modelversion_promote": 9,
     "recommender_modelversion_train": 5,
     "recommender_order list": 5,
@@ -104,23 +111,30 @@ BUDGETS: dict[str, int] = {
     "recommender_publication page": 8,
     "recommender_recommendation list": 6,
     "recommender_recommendation page": 8,
+    "recommender_recommendation_correct": 5,
     "recommender_redemption list": 5,
     "recommender_redemption page": 8,
+    "recommender_reservation list": 5,
+    "recommender_reservation page": 7,
     "recommender_run list": 5,
-    "recommender_run page": 30,
-    "recommender_run_correct": 5,
-    "recommender_run_publish": 19,
-    "recommender_run_publish_later": 20,
-    "recommender_run_reject": 6,
+    "recommender_run page": 36,
+    "recommender_run_correct": 9,
+    "recommender_run_publish": 23,
+    "recommender_run_publish_later": 24,
+    "recommender_run_reject": 7,
     "recommender_run_review": 4,
     "recommender_run_sample": 9,
-    "recommender_run_shopper": 22,
+    "recommender_run_shopper": 23,
     "recommender_runcomment list": 5,
     "recommender_runcomment page": 7,
     "recommender_runcorrection list": 5,
     "recommender_runcorrection page": 9,
+    "recommender_runcorrectionshopper list": 5,
+    "recommender_runcorrectionshopper page": 7,
     "recommender_runcoupon list": 5,
     "recommender_runcoupon page": 7,
+    "recommender_runinput list": 5,
+    "recommender_runinput page": 7,
     "recommender_runshard list": 5,
     "recommender_runshard page": 6,
     "recommender_searchtrial list": 6,
@@ -138,6 +152,10 @@ BUDGETS: dict[str, int] = {
     "recommender_shopper page": 4,
     "recommender_snapshot list": 5,
     "recommender_snapshot page": 4,
+    "recommender_tokensigner add": 3,
+    "recommender_tokensigner list": 5,
+    "recommender_tokensigner page": 6,
+    "recommender_tokensigner_revoke": 4,
     "recommender_upload add": 3,
     "recommender_upload list": 5,
     "recommender_upload page": 8,
@@ -146,6 +164,13 @@ BUDGETS: dict[str, int] = {
     "recommender_user add": 3,
     "recommender_user list": 6,
     "recommender_user page": 8,
+    "recommender_webhookdelivery list": 6,
+    "recommender_webhookdelivery page": 6,
+    "recommender_webhookdelivery_redeliver": 5,
+    "recommender_webhookendpoint add": 3,
+    "recommender_webhookendpoint list": 5,
+    "recommender_webhookendpoint page": 5,
+    "recommender_webhookendpoint_replace_secret": 4,
 }
 #: Addresses at which there is no page of rows: a form is sent there, or something is fetched.
 NO_PAGES = {
@@ -231,6 +256,26 @@ def grow(run: Run, numbers: range) -> None:
             )  # fmt: skip
         models.CouponTarget.objects.create(coupon=models.Coupon.objects.earliest("pk"), product=product)
         version = run.model_version
+        models.RunInput.objects.create(
+            run=run, name=f"input {number}", index=0.5, usual=0.2, edges=[1.5], learned_counts=[3, 1, 0],
+            counts=[0, 4, 0],
+        )  # fmt: skip
+        correction = models.RunCorrection.objects.exclude(segment_name="").earliest("pk")
+        models.RunCorrectionShopper.objects.create(correction=correction, shopper=shopper)
+        models.ReservationCoupon.objects.create(
+            reservation=models.Reservation.objects.earliest("pk"), position=number, coupon=coupon, campaign=campaign,
+            code=models.Code.objects.latest("pk"), redemption=models.Redemption.objects.latest("pk"),
+            amount=1, lines=[], counted_at=moment, held_uses=0, held_amount=0,
+        )  # fmt: skip
+        models.GroupBuyMember.objects.create(
+            group=models.GroupBuy.objects.earliest("pk"), shopper=shopper, joined_at=moment, held_uses=0
+        )
+        batch = models.CodeBatch.objects.earliest("pk")
+        models.Code.objects.create(code=f"US3D{number}", batch=batch, uses=1)
+        models.WebhookDelivery.objects.create(
+            endpoint=models.WebhookEndpoint.objects.earliest("pk"), event=models.WebhookEvent.REDEEMED,
+            happened_at=moment, next_attempt_at=moment,
+        )  # fmt: skip
         models.Evaluation.objects.create(model_version=version, metric=f"metric {number}", value=0.8)
         models.Promotion.objects.create(model_version=version, previous=version, promoted_by=user, reason="better")
 
