@@ -115,6 +115,6 @@ def _cost_of_what_is_got(offer: Offer, basket: Basket, places: tuple[int, ...]) 
         line = basket.lines[place]
         items = int(line.quantity)
         got = count_got(passed + items) - count_got(passed)
-        costs[place] = min(basket.amounts[place], basket.in_units(got * line.unit_price))
+        costs[place] = basket.in_units(got * line.unit_price)
         passed += items
     return list(costs.values())

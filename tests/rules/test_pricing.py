@@ -195,6 +195,12 @@ def test_each_kind_in_its_turn() -> None:
     }
 
 
+def test_of_amounts_those_for_the_least_come_first() -> None:
+    made = basket(line("a", "10.00"), line("b", "10.00"))
+    wide, narrow = amount("1", "8", stackable=True), amount("2", "6", stackable=True, targets=products("a"))
+    assert applied(made, wide, narrow) == {"1": {"a": "2.29", "b": "5.71"}, "2": {"a": "6.00"}}
+
+
 def test_an_amount_gives_way_to_one_that_has_no_other_line() -> None:
     """By proportion alone the narrower would leave 2 on b, and 12 for the other. It takes 1 more of c instead."""
     made = basket(line("a", "10.00"), line("b", "10.00"), line("c", "5.00"))

@@ -19,6 +19,7 @@ from recommender.models import (
     OrderLine,
     Product,
     Redemption,
+    Segment,
     Shop,
     Shopper,
 )
@@ -286,6 +287,23 @@ def test_a_newer_folder_updates_by_identifier_and_adds(tmp_path: Path) -> None:
         ("s4", "treatment"),
     }
     assert Redemption.objects.get(order__order_id="o1").discount_amount == 2
+
+
+def test_a_newer_folder_leaves_the_rules_that_an_export_does_not_tell(tmp_path: Path) -> None:
+    load_export(folder=write_export(tmp_path / "old"))
+    rules = {
+        "buy_quantity": 2,
+        "get_quantity": 1,
+        "per_day_limit": 1,
+        "first_order_only": True,
+        "segment": Segment.objects.create(name="Members").pk,
+        "exclusion_group": "spring",
+        "group_size": 3,
+        "group_hours": 24,
+    }
+    Coupon.objects.filter(coupon_id="c1").update(**rules)
+    load_export(folder=write_export(tmp_path / "new", coupons=EXPORT["coupons"].replace("Ice", "Ice cream")))
+    assert Coupon.objects.values("title", *rules).get(coupon_id="c1") == {"title": "Ice cream", **rules}
 
 
 KEYED = {
