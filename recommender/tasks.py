@@ -55,6 +55,7 @@ def run_job(job_id: int) -> None:
       (primary keys) some; or ``run`` and ``undo`` (primary key of a correction)
     - ``publish``: ``run`` (primary key); ``live_seen`` (primary key of a publication, or 0), optional
     - ``codes``: ``batch`` (primary key)
+    - ``sum_up``: ``topic`` (key); without it, whatever pages show of the shop
     """
     job = jobs.claim_job(job_id=job_id)
     if job is not None:
@@ -90,6 +91,7 @@ def sweep() -> None:
     jobs.resume_silent_jobs()
     Answer.objects.forgettable_at(timezone.now()).delete()
     forget_old_deliveries(now=timezone.now())
+    Job.objects.forgettable_at(timezone.now()).delete()
     for run in Run.objects.filter(state=Run.State.COMPUTING, job__state=Job.State.CANCELLED):
         with transaction.atomic():
             # The shards first: a worker that is writing one is waited for, and one that would write later finds none.
@@ -140,13 +142,26 @@ def _load(job: Job, progress: Progress) -> Mapping[str, Any]:
     if "upload" in job.arguments:
         from recommender.services.uploads.loading import load_upload
 
-        return {"state": load_upload(upload=_upload(job), progress=progress).state}
+        state = load_upload(upload=_upload(job), progress=progress).state
+        _start_summing_up()
+        return {"state": state}
 
     from dataclasses import asdict
 
     from recommender.services.ingest import load_export
 
-    return asdict(load_export(**{**job.arguments, "folder": Path(job.arguments["folder"])}, progress=progress))
+    report = load_export(**{**job.arguments, "folder": Path(job.arguments["folder"])}, progress=progress)
+    if not report.dry_run:
+        _start_summing_up()
+    return asdict(report)
+
+
+def _start_summing_up() -> None:
+    """Have newer figures ready before anybody looks, where a page would not make them by itself."""
+    from recommender.services.summaries import list_large_topics
+
+    if next(list_large_topics(), None) is not None:
+        jobs.start_job(kind=Job.Kind.SUM_UP, key="sum-up", arguments={})
 
 
 def _train(job: Job, progress: Progress) -> Mapping[str, Any]:
@@ -215,8 +230,10 @@ def _count_shards(run: Run) -> tuple[int, int]:
 
 def _finish(run: Run) -> Mapping[str, Any]:
     from recommender.services.runs import finish_run
+    from recommender.services.summaries import RunChecks
 
     run = finish_run(run=run)
+    RunChecks(run).sum_up_if_large()
     return {"run": run.pk, "recommendations": run.recommendation_count}
 
 
@@ -258,6 +275,16 @@ def _make_codes(job: Job, progress: Progress) -> Mapping[str, Any]:
     return {"codes": make_codes(batch_id=job.arguments["batch"], progress=progress)}
 
 
+def _sum_up(job: Job, progress: Progress) -> Mapping[str, Any]:
+    from recommender.services.summaries import find_topic, sum_up_shop
+
+    if "topic" not in job.arguments:
+        return {"topics": sum_up_shop(progress=progress)}
+    progress.report(_("Summing up for the pages"))
+    find_topic(key=job.arguments["topic"]).sum_up()
+    return {"topics": 1}
+
+
 _MOMENTS = ("start", "end", "validation_start")
 _WORK: dict[Job.Kind, jobs.Work] = {
     Job.Kind.CHECK: _check,
@@ -269,6 +296,7 @@ _WORK: dict[Job.Kind, jobs.Work] = {
     Job.Kind.CORRECT: _correct,
     Job.Kind.PUBLISH: _publish,
     Job.Kind.CODES: _make_codes,
+    Job.Kind.SUM_UP: _sum_up,
 }
 
 

@@ -24,10 +24,12 @@ from recommender.models import (
     RunShard,
     Shopper,
     Snapshot,
+    Summary,
 )
 from recommender.models.coupons import Coupon
 from recommender.progress import Cancelled, Progress
-from recommender.services import ingest, publishing, runs
+from recommender.services import ingest, publishing, runs, summaries
+from tests.admin.rows import add_rows
 from tests.services.small_shop import add_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -321,3 +323,57 @@ def test_a_workers_parent_process_loads_no_polars() -> None:
         [sys.executable, "-c", code], cwd=settings.BASE_DIR, capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+def test_figures_of_many_rows_are_summed_up_by_a_job(campaign: Campaign, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(summaries, "FEW", 0)
+    add_rows(1)
+    one = start_job(kind=Job.Kind.SUM_UP, key="sum-up:uses", arguments={"topic": "uses"})
+    tasks.run_job(one.pk)
+    one.refresh_from_db()
+    assert (one.state, one.result, one.error) == (Job.State.SUCCEEDED, {"topics": 1}, "")
+    assert list(Summary.objects.values_list("key", flat=True)) == ["uses"]
+
+    whole = start_job(kind=Job.Kind.SUM_UP, key="sum-up", arguments={})
+    tasks.run_job(whole.pk)
+    whole.refresh_from_db()
+    assert whole.result == {"topics": Summary.objects.count()}
+    assert {"activity", "uses", "calibration:"} < set(Summary.objects.values_list("key", flat=True))
+
+    gone = start_job(kind=Job.Kind.SUM_UP, key="sum-up:results:999", arguments={"topic": "results:999"})
+    tasks.run_job(gone.pk)
+    gone.refresh_from_db()
+    assert (gone.state, gone.error) == (Job.State.FAILED, "There is nothing to sum up that is called results:999.")
+
+
+@pytest.mark.parametrize(("few", "started"), [(0, ["sum-up"]), (summaries.FEW, [])])
+def test_after_a_load_a_large_shop_is_summed_up(
+    few: int, started: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_rows(1)
+    monkeypatch.setattr(summaries, "FEW", few)
+    report = ingest.LoadReport(str(tmp_path), False, [], [], [], None, 0.1)
+    monkeypatch.setattr(ingest, "load_export", Mock(return_value=report))
+    job = start_job(kind=Job.Kind.LOAD, key="load", arguments={"folder": str(tmp_path)})
+    tasks.run_job(job.pk)
+    job.refresh_from_db()
+    assert (job.state, job.error) == (Job.State.SUCCEEDED, "")
+    assert list(Job.objects.filter(kind=Job.Kind.SUM_UP).values_list("key", flat=True)) == started
+
+
+def test_jobs_that_summed_up_are_forgotten_when_they_are_old() -> None:
+    now = timezone.now()
+    old, new = now - timedelta(hours=7), now - timedelta(hours=5)
+    kept = [
+        Job.objects.create(kind=kind, key=f"{number}", state=state, finished_at=ended)
+        for number, (kind, state, ended) in enumerate(
+            [
+                (Job.Kind.SUM_UP, Job.State.SUCCEEDED, new),
+                (Job.Kind.SUM_UP, Job.State.FAILED, old),
+                (Job.Kind.TRAIN, Job.State.SUCCEEDED, old),
+            ]
+        )
+    ]
+    Job.objects.create(kind=Job.Kind.SUM_UP, key="old", state=Job.State.SUCCEEDED, finished_at=old)
+    tasks.sweep()
+    assert list(Job.objects.order_by("pk")) == kept

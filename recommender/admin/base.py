@@ -1,12 +1,14 @@
 """What the admin classes of all areas share."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.admin.checks import ModelAdminChecks
 from django.core.exceptions import PermissionDenied
-from django.db.models import Field, Model, Q, QuerySet
-from django.http import Http404, HttpRequest
+from django.db.models import Field, Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.text import capfirst
@@ -15,8 +17,9 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.dataclasses import UnfoldAction
 from unfold.decorators import display
 
-from recommender.admin.figures import amount_of
+from recommender.admin.figures import amount_of, count_of
 from recommender.admin.history import HistoryMixin
+from recommender.admin.long_lists import MOST_COUNTED, BoundedChangeList, BoundedPaginator, is_long
 from recommender.models.fields import MoneyField
 
 
@@ -25,6 +28,7 @@ class TableAdmin(HistoryMixin, ModelAdmin):
 
     checks_class = ModelAdminChecks  # unfold's own look for permissions in a database that may not be migrated yet
     show_full_result_count = False  # counts the table a second time
+    paginator = BoundedPaginator
     list_per_page = 50
     warn_unsaved_form = True
 
@@ -36,6 +40,18 @@ class TableAdmin(HistoryMixin, ModelAdmin):
         """Django would show every decimal that an amount is kept with."""
         amounts = {field.name: field for field in self.opts.get_fields() if isinstance(field, MoneyField)}
         return [_show_amount(amounts[name]) if name in amounts else name for name in super().get_list_display(request)]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[BoundedChangeList]:
+        return BoundedChangeList
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet) -> HttpResponse | None:
+        """Refuse to act on “all” where the list did not say how many that are."""
+        across = request.POST.get("select_across") == "1"
+        if across and is_long(queryset):
+            text = _("Nothing was done: the list holds more than %(count)s rows. Narrow it down first.")
+            messages.error(request, text % {"count": count_of(MOST_COUNTED)})
+            return None
+        return super().response_action(request, queryset)
 
     def get_viewable(self, request: HttpRequest, object_id: str) -> Any:
         """The object that a page is about.
@@ -74,6 +90,9 @@ class TableAdmin(HistoryMixin, ModelAdmin):
 class LabelledInline(TabularInline):
     """Rows in a table: each field is read out by its name, which stands only once above the column."""
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        return super().get_queryset(request).select_related(*self.autocomplete_fields)
+
     def formfield_for_dbfield(self, db_field: Field, request: HttpRequest, **kwargs: Any) -> Any:
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field is not None:
@@ -97,31 +116,7 @@ class ReadOnlyMixin:
         return False
 
 
-class IdentifierSearchMixin:
-    """Search of a very large table by whole identifiers.
-
-    ``search_fields`` name fields of the model, or of a related one as ``relation__field``. The related rows are looked
-    up first: an OR over joined tables would read all of this one, an OR over its own indexed columns does not.
-    """
-
-    search_fields: tuple[str, ...]
-
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
-        identifier = search_term.strip()
-        if not identifier:
-            return queryset, False
-        match = Q()
-        for name in self.search_fields:
-            relation, _separator, field = name.rpartition("__")
-            if relation:
-                related = queryset.model._meta.get_field(relation).related_model
-                keys = related._default_manager.filter(**{field: identifier}).values_list("pk", flat=True)
-                match |= Q(**{f"{relation}__in": list(keys)})
-            else:
-                match |= Q(**{field: identifier})
-        return queryset.filter(match), False
-
-
+@cache  # what a column is must not change between asking for the columns and for those that can be sorted
 def _show_amount(field: MoneyField) -> Callable[[Model], str | None]:
     """A column of a list."""
 

@@ -22,10 +22,14 @@ from recommender.admin.base import LabelledInline, TableAdmin, change_url, chang
 from recommender.admin.campaign_calendar import describe_calendar
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.figures import count_of
+from recommender.admin.long_lists import MOST_COUNTED, IdentifierSearchMixin, is_long
 from recommender.admin.remarks import RemarksMixin
 from recommender.admin.results import ResultsMixin
 from recommender.admin.runs import tabulate_runs
+from recommender.admin.summed_up import Shown, show_figures
 from recommender.models import Campaign, CampaignCoupon, CampaignSegment, CampaignShopper, Job, Publication, Run
+from recommender.services.reporting import CampaignUses
+from recommender.services.summaries import UsesOfCampaigns
 
 LATEST_RUNS = 5
 
@@ -260,28 +264,30 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
 
 
 @admin.register(CampaignCoupon)
-class CampaignCouponAdmin(TableAdmin):
+class CampaignCouponAdmin(IdentifierSearchMixin, TableAdmin):
     list_display = ("campaign", "coupon")
     list_select_related = ("campaign", "coupon")
-    search_fields = ("campaign__campaign_id__exact", "coupon__coupon_id__startswith")
+    search_fields = ("campaign__campaign_id", "coupon__coupon_id")
+    search_help_text = gettext_lazy("A whole campaign id or coupon id.")
     autocomplete_fields = ("campaign", "coupon")
 
 
 @admin.register(CampaignShopper)
-class CampaignShopperAdmin(TableAdmin):
+class CampaignShopperAdmin(IdentifierSearchMixin, TableAdmin):
     list_display = ("shopper", "campaign", "group", "origin")
     list_select_related = ("shopper", "campaign")
     list_filter = ("group",)
-    search_fields = ("shopper__shopper_id__exact", "campaign__campaign_id__exact")
+    list_disable_select_all = True  # a campaign may be for millions
+    search_fields = ("shopper__shopper_id", "campaign__campaign_id")
+    search_help_text = gettext_lazy("A whole shopper id or campaign id.")
+    ordering = ("-campaign", "-shopper")
+    sortable_by = ()  # no other index serves
     autocomplete_fields = ("campaign", "shopper")
 
 
 def _describe_campaign(campaign: Campaign) -> dict[str, Any]:
     """What the top of a campaign's page shows."""
-    treatment, control = CampaignShopper.Group.TREATMENT, CampaignShopper.Group.CONTROL
-    groups = campaign.campaign_shoppers.aggregate(
-        sent=Count("pk", filter=Q(group=treatment)), held_out=Count("pk", filter=Q(group=control))
-    )
+    shown, groups = _count_groups(campaign)
     live = _find_live(campaign)
     runs = campaign.runs.select_related("campaign", "model_version")[:LATEST_RUNS]
     return {
@@ -292,10 +298,26 @@ def _describe_campaign(campaign: Campaign) -> dict[str, Any]:
         % {"count": count_of(live.run.recommendation_count if live else 0)},
         "runs": tabulate_runs(runs),
         "runs_url": changelist_url(Run, {"campaign__id__exact": campaign.pk}),
-        "groups": {name: count_of(count) for name, count in groups.items()},
+        "shown": shown,
+        "groups": groups,
         "audience": _describe_audience(campaign),
         "shoppers_url": changelist_url(CampaignShopper, {"campaign__id__exact": campaign.pk}),
     }
+
+
+def _count_groups(campaign: Campaign) -> tuple[Shown[dict[int, CampaignUses]], dict[str, str]]:
+    """How many are recorded as sent a campaign and as held out: of a large one as they were summed up last."""
+    rows = campaign.campaign_shoppers.all()
+    if is_long(rows):
+        shown = show_figures(UsesOfCampaigns())
+        uses = shown.content.get(campaign.pk) if shown.content is not None else None
+        more = _("more than %(count)s") % {"count": count_of(MOST_COUNTED)}
+        if uses is None:
+            return shown, {"sent": more, "held_out": "–"}
+        return shown, {"sent": count_of(uses.listed), "held_out": count_of(uses.held_out)}
+    treatment, control = CampaignShopper.Group.TREATMENT, CampaignShopper.Group.CONTROL
+    groups = rows.aggregate(sent=Count("pk", filter=Q(group=treatment)), held_out=Count("pk", filter=Q(group=control)))
+    return Shown({}), {name: count_of(count) for name, count in groups.items()}
 
 
 def _describe_audience(campaign: Campaign) -> str:

@@ -15,10 +15,11 @@ from unfold.admin import TabularInline
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
-from recommender.admin.base import IdentifierSearchMixin, ReadOnlyMixin, TableAdmin, change_url, link_to
+from recommender.admin.base import ReadOnlyMixin, TableAdmin, change_url, link_to
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.figures import count_of
 from recommender.admin.jobs import STATE_LABELS as JOB_LABELS
+from recommender.admin.long_lists import IdentifierSearchMixin, tell_count
 from recommender.models import CodeBatch, GroupBuy, GroupBuyMember, Job, Reservation, ReservationCoupon
 
 RESERVATION_LABELS = {
@@ -51,8 +52,9 @@ class ReservationAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
     list_display = ("reservation_id", "shopper", "state_label", "created_at", "expires_at", "order_id")
     list_select_related = ("shopper",)
     list_filter = ("state", "created_at")
-    search_fields = ("shopper__shopper_id", "order_id")
-    search_help_text = gettext_lazy("A whole shopper id or order id.")
+    search_fields = ("reservation_id", "shopper__shopper_id", "order_id")
+    search_help_text = gettext_lazy("A whole reservation id, shopper id or order id.")
+    sortable_by = ("reservation_id", "created_at", "order_id")  # what an index serves
     fields = (
         *("reservation_id", "shopper", "state_label", "order_id"),
         *("created_at", "expires_at", "confirmed_at", "ended_at"),
@@ -78,8 +80,9 @@ class GroupBuyAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
     list_display = ("group_id", "coupon", "state_label", "joined", "size", "opened_at", "closes_at")
     list_select_related = ("coupon",)
     list_filter = ("state", "opened_at")
-    search_fields = ("coupon__coupon_id",)
-    search_help_text = gettext_lazy("A whole coupon id.")
+    search_fields = ("group_id", "coupon__coupon_id")
+    search_help_text = gettext_lazy("A whole group id or coupon id.")
+    sortable_by = ("group_id",)  # what an index serves
     fields = ("group_id", "coupon", "state_label", "joined", "size", "opened_at", "closes_at", "ended_at")
     readonly_fields = ("group_id", "state_label")
     inlines = (GroupBuyMemberInline,)
@@ -127,7 +130,7 @@ class CodeBatchAdmin(TableAdmin):
 
     @display(description=gettext_lazy("used"))
     def used(self, batch: CodeBatch) -> str:
-        return count_of(batch.codes.filter(uses=1).count())
+        return tell_count(batch.codes.filter(uses=1))
 
     def save_model(self, request: HttpRequest, obj: CodeBatch, form: ModelForm, change: bool) -> None:
         obj.created_by = request.user  # type: ignore[assignment]

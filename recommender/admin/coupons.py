@@ -1,5 +1,6 @@
 """Offers and what they are for."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin
@@ -10,10 +11,19 @@ from unfold.decorators import display
 
 from recommender.admin.base import LabelledInline, TableAdmin
 from recommender.admin.figures import count_of, in_currency
+from recommender.admin.long_lists import IdentifierSearchMixin
 from recommender.admin.remarks import RemarksMixin
 from recommender.admin.spreadsheets import SpreadsheetAdmin
 from recommender.models import Coupon, CouponCounter, CouponTarget, Shop
 from recommender.services.spreadsheets.coupons import CouponResource
+
+
+@dataclass(frozen=True)
+class UseInWords:
+    """How often a coupon was used and what that took off, each with its limit if there is one."""
+
+    uses: str
+    spent: str
 
 
 class CouponTargetInline(LabelledInline):
@@ -120,20 +130,11 @@ class CouponAdmin(RemarksMixin, SpreadsheetAdmin):
 
     @display(description=_("uses"))
     def uses_so_far(self, coupon: Coupon) -> str:
-        return _of(self._counter(coupon).uses, coupon.total_limit)
+        return _tell_use(coupon).uses
 
     @display(description=_("spent"))
     def spent_so_far(self, coupon: Coupon) -> str:
-        shop = Shop.current()
-        spent = in_currency(self._counter(coupon).spent, shop)
-        return spent if coupon.budget is None else f"{spent} / {in_currency(coupon.budget, shop)}"
-
-    def _counter(self, coupon: Coupon) -> CouponCounter:
-        from recommender.services.counters import read_counters
-
-        if coupon.pk is None:
-            return CouponCounter()
-        return read_counters(coupons=[coupon.pk], campaigns=[]).coupons[coupon.pk]
+        return _tell_use(coupon).spent
 
     def find_remarks(self, obj: Coupon) -> list[str]:
         from recommender.services.remarks import remark_on_coupon
@@ -141,13 +142,30 @@ class CouponAdmin(RemarksMixin, SpreadsheetAdmin):
         return remark_on_coupon(coupon=obj, now=timezone.now())
 
 
-def _of(count: int, most: int | None) -> str:
-    return count_of(count) if most is None else f"{count_of(count)} / {count_of(most)}"
+def _tell_use(coupon: Coupon) -> UseInWords:
+    """Kept with the coupon: the template asks for it time and again, and it may have to be counted."""
+    if not hasattr(coupon, "use_in_words"):
+        coupon.use_in_words = _put_in_words(coupon)  # type: ignore[attr-defined]
+    return coupon.use_in_words  # type: ignore[attr-defined, no-any-return]
+
+
+def _put_in_words(coupon: Coupon) -> UseInWords:
+    from recommender.services.counters import read_counters
+
+    shop, counter = Shop.current(), CouponCounter()
+    if coupon.pk is not None:
+        counter = read_counters(coupons=[coupon.pk], campaigns=[]).coupons[coupon.pk]
+    uses, spent = count_of(counter.uses), in_currency(counter.spent, shop)
+    return UseInWords(
+        uses if coupon.total_limit is None else f"{uses} / {count_of(coupon.total_limit)}",
+        spent if coupon.budget is None else f"{spent} / {in_currency(coupon.budget, shop)}",
+    )
 
 
 @admin.register(CouponTarget)
-class CouponTargetAdmin(TableAdmin):
+class CouponTargetAdmin(IdentifierSearchMixin, TableAdmin):
     list_display = ("coupon", "product", "category", "brand")
     list_select_related = ("coupon", "product", "category")
-    search_fields = ("coupon__coupon_id__startswith", "product__product_id__exact", "brand__startswith")
+    search_fields = ("coupon__coupon_id", "product__product_id", "brand")
+    search_help_text = _("A whole coupon id, product id or brand.")
     autocomplete_fields = ("coupon", "product", "category")

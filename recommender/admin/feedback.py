@@ -3,7 +3,8 @@
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
-from recommender.admin.base import IdentifierSearchMixin, ReadOnlyMixin, TableAdmin
+from recommender.admin.base import ReadOnlyMixin, TableAdmin
+from recommender.admin.long_lists import IdentifierSearchMixin
 from recommender.models import Event, Redemption
 
 
@@ -14,6 +15,8 @@ class RedemptionAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
     list_filter = ("redeemed_at",)
     search_fields = ("shopper__shopper_id", "coupon__coupon_id", "campaign__campaign_id", "order__order_id")
     search_help_text = _("A whole shopper id, coupon id, campaign id or order id.")
+    ordering = ("-redeemed_at", "-pk")
+    sortable_by = ("redeemed_at",)  # what an index serves
 
 
 @admin.register(Event)
@@ -23,3 +26,5 @@ class EventAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
     list_filter = ("kind", "occurred_at")
     search_fields = ("event_key", "shopper__shopper_id", "coupon__coupon_id", "product__product_id")
     search_help_text = _("A whole event key, shopper id, coupon id or product id.")
+    ordering = ("-occurred_at", "-pk")
+    sortable_by = ("occurred_at",)  # what an index serves

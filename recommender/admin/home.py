@@ -23,10 +23,12 @@ from recommender.admin.input_drift import note_on
 from recommender.admin.input_drift import sum_up as sum_up_inputs
 from recommender.admin.jobs import STATE_LABELS as JOB_LABELS
 from recommender.admin.runs import tabulate_runs
+from recommender.admin.summed_up import show_figures
 from recommender.models import Job, ModelVersion, Order, Publication, Redemption, Run, Shop, Snapshot
-from recommender.services.activity import Activity, Day, measure_activity
-from recommender.services.drift import measure_calibration
+from recommender.services.activity import Activity, Day
+from recommender.services.drift import Verdict
 from recommender.services.input_drift import measure_inputs
+from recommender.services.summaries import Calibration, ShopActivity
 
 SHOWN = 6
 RECENT = timedelta(days=1)
@@ -80,8 +82,12 @@ def describe_shop(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
         tiles.append(_describe_jobs())
         context["jobs"] = _tabulate_jobs()
     if may_see_redemptions:
-        activity = measure_activity()
-        context["activity"] = _describe_activity(activity, shop, may_see_orders=request.user.has_perm(VIEW_ORDER))
+        shown = show_figures(ShopActivity())
+        context["shown"] = shown
+        if shown.content is not None:
+            context["activity"] = _describe_activity(
+                shown.content, shop, may_see_orders=request.user.has_perm(VIEW_ORDER)
+            )
     if request.user.has_perm(VIEW_ORDER):
         tiles.append(_describe_data())
     if request.user.has_perm("recommender.view_modelversion"):
@@ -170,15 +176,19 @@ def _describe_champion(shop: Shop) -> Tile:
 
 
 def _describe_calibration(shop: Shop) -> Tile:
-    drift = measure_calibration()
+    drift = show_figures(Calibration()).content
+    if drift is None:
+        note = _("This is being summed up.")
+    else:
+        note = sum_up(drift) if drift.runs else _("No campaign with a published run is over yet.")
     return Tile(
         name=_("Uses of published runs"),
-        figure=str(VERDICTS[drift.verdict][0]),
-        note=sum_up(drift) if drift.runs else _("No campaign with a published run is over yet."),
+        figure=str(VERDICTS[Verdict.UNKNOWN if drift is None else drift.verdict][0]),
+        note=note,
         url=reverse("admin:recommender_modelversion_explain_champion")
         if shop.champion_id
         else changelist_url(ModelVersion),
-        warns=drift.warns,
+        warns=drift is not None and drift.warns,
     )
 
 
@@ -280,5 +290,6 @@ def _tabulate_publications() -> list[dict[str, object]]:
 
 
 def _tabulate_jobs() -> list[dict[str, object]]:
-    jobs = Job.objects.select_related("started_by").defer("log", "arguments", "result")[:SHOWN]
+    of_people = Job.objects.exclude(kind=Job.Kind.SUM_UP)  # which comes of looking at pages
+    jobs = of_people.select_related("started_by").defer("log", "arguments", "result")[:SHOWN]
     return [{"job": job, "link": link_to(job), "variant": JOB_LABELS[Job.State(job.state)]} for job in jobs]

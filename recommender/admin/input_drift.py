@@ -215,7 +215,7 @@ class RunInputAdmin(ReadOnlyMixin, TableAdmin):
     list_select_related = ("run__campaign",)
     list_filter = (MovedFilter,)
     search_fields = ("name__icontains", "run__id__exact")
-    ordering = ("-run", "-index", "name")
+    ordering = ("-run_id", "-index", "name")
     fields = ("run", "label", "stability_index", "usual_index", "verdict_label")
     readonly_fields = fields
     change_form_outer_after_template = "admin/recommender/input.html"

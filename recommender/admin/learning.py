@@ -30,9 +30,10 @@ from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.curves import draw_curves, name_first_groups, weigh_groups
 from recommender.admin.figures import count_of, decimal_of, percent_of
 from recommender.admin.input_drift import describe_inputs
+from recommender.admin.summed_up import show_figures
 from recommender.models import BACKTEST_FIGURE, Evaluation, Job, ModelVersion, Promotion, Shop, Snapshot
-from recommender.services.drift import measure_calibration
 from recommender.services.input_drift import measure_inputs
+from recommender.services.summaries import Calibration
 
 PROMOTIONS_SHOWN = 50
 
@@ -155,7 +156,8 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
                 **(extra_context or {}),
                 "importance": weigh_groups(version),
                 "curves": draw_curves([version]),
-                "calibration": tabulate_calibration(measure_calibration(version=version)),
+                "shown": (shown := show_figures(Calibration(version))),
+                "calibration": shown.content and tabulate_calibration(shown.content),
                 "inputs": describe_inputs(measure_inputs(version=version)),
             }
         return super().change_view(request, object_id, form_url, extra_context)
@@ -332,7 +334,7 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
             return redirect("admin:recommender_modelversion_changelist")
         champion = self.get_viewable(request, str(key))
         promotions = Promotion.objects.select_related("model_version", "previous", "promoted_by")
-        calibration = measure_calibration()
+        shown = show_figures(Calibration())
         context = {
             **self.admin_site.each_context(request),
             "title": _("The champion"),
@@ -351,7 +353,8 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
             ],
             "compare_url": reverse("admin:recommender_modelversion_compare", args=[champion.pk]),
             "importance": weigh_groups(champion),
-            "calibration": tabulate_calibration(calibration),
+            "shown": shown,
+            "calibration": shown.content and tabulate_calibration(shown.content),
             "inputs": describe_inputs(measure_inputs(version=champion)),
         }
         return TemplateResponse(request, "admin/recommender/champion.html", context)

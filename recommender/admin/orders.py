@@ -4,7 +4,8 @@ from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import TabularInline
 
-from recommender.admin.base import IdentifierSearchMixin, ReadOnlyMixin, TableAdmin
+from recommender.admin.base import ReadOnlyMixin, TableAdmin
+from recommender.admin.long_lists import IdentifierSearchMixin
 from recommender.models import Order, OrderLine
 
 
@@ -26,6 +27,8 @@ class OrderAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
     list_filter = ("ordered_at",)
     search_fields = ("order_id", "shopper__shopper_id")
     search_help_text = _("A whole order id or shopper id.")
+    ordering = ("-ordered_at", "-pk")
+    sortable_by = ("order_id", "ordered_at")  # what an index serves
     inlines = (OrderLineInline,)
 
 
@@ -35,3 +38,5 @@ class OrderLineAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
     list_select_related = ("order", "product", "coupon")
     search_fields = ("order__order_id", "product__product_id", "coupon__coupon_id")
     search_help_text = _("A whole order id, product id or coupon id.")
+    ordering = ("-pk",)
+    sortable_by = ()  # no index serves

@@ -15,9 +15,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from unfold.decorators import action, display
 
-from recommender.admin.base import IdentifierSearchMixin, ReadOnlyMixin, TableAdmin
+from recommender.admin.base import ReadOnlyMixin, TableAdmin
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.figures import percent_of
+from recommender.admin.long_lists import IdentifierSearchMixin
 from recommender.admin.run_corrections import ReasonForm, refuse_correction
 from recommender.models import Recommendation, Run, RunCorrection
 from recommender.reasons import Reason, in_words, speaking_against, speaking_for, strength_in_words
@@ -50,6 +51,7 @@ class RecommendationAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
     list_select_related = ("shopper", "coupon", "run__campaign")
     list_filter = (RunFilter, "excluded")
     list_disable_select_all = True  # a run may hold millions
+    sortable_by = ()  # no other index serves
     search_fields = ("shopper__shopper_id", "coupon__coupon_id")
     search_help_text = gettext_lazy("A whole shopper id or coupon id.")
     fields = ("run", "shopper", "coupon", "rank", "chance", "why", "why_not", "excluded")
@@ -57,8 +59,8 @@ class RecommendationAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
     actions = ("take_out", "put_back")
 
     def get_ordering(self, request: HttpRequest) -> Sequence[str]:
-        # Within a run by list, which an index serves; over all runs by key, as sorting them would read every row.
-        return ("shopper", "rank") if RunFilter.parameter_name in request.GET else ("-pk",)
+        # By list, as the indexes are: sorting them otherwise would read every row.
+        return ("shopper", "rank") if RunFilter.parameter_name in request.GET else ("-run_id", "-shopper_id", "-rank")
 
     @display(description=gettext_lazy("chance of use"), ordering="score")
     def chance(self, recommendation: Recommendation) -> str:

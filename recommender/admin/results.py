@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import astuple, fields
 from decimal import Decimal
 
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.db.models import Count, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.formats import date_format
@@ -22,8 +22,10 @@ from recommender.admin.base import TableAdmin, changelist_url, link_to
 from recommender.admin.charts import Column, column_chart
 from recommender.admin.figures import count_of, in_currency, share, within_day
 from recommender.admin.spreadsheet import stream_csv
-from recommender.models import Campaign, CampaignShopper, Redemption, Shop
-from recommender.services.reporting import CampaignReport, Figures, Funnel, Money, report_campaign
+from recommender.admin.summed_up import show_figures
+from recommender.models import Campaign, Redemption, Shop
+from recommender.services.reporting import CampaignReport, CampaignUses, Figures, Funnel, Money
+from recommender.services.summaries import Results, UsesOfCampaigns
 
 CAMPAIGNS_A_PAGE = 25
 COUPONS_SHOWN = 50
@@ -57,18 +59,23 @@ class ResultsMixin(TableAdmin):
     def list_results(self, request: HttpRequest) -> HttpResponse:
         """The campaigns, the latest first, with what they brought."""
         self._refuse_strangers(request)
-        campaigns = _with_uses(Campaign.objects.order_by("-starts_at", "-pk"))
+        campaigns = Campaign.objects.order_by("-starts_at", "-pk")
         page = Paginator(campaigns, CAMPAIGNS_A_PAGE).get_page(request.GET.get("p"))
+        shown = show_figures(UsesOfCampaigns())
+        uses = shown.content or {}
         context = {
             **self.admin_site.each_context(request),
             "title": _("Results"),
             "opts": self.opts,
             "page": page,
+            "shown": shown,
             "rows": [
                 {
                     "campaign": campaign,
                     "url": reverse("admin:recommender_campaign_results", args=[campaign.pk]),
-                    "counts": [count_of(getattr(campaign, name)) for name in ("listed", "uses", "users")],
+                    "counts": [count_of(count) for count in astuple(uses.get(campaign.pk, CampaignUses()))[:3]]
+                    if shown.content is not None
+                    else ["", "", ""],
                 }
                 for campaign in page
             ],
@@ -79,57 +86,52 @@ class ResultsMixin(TableAdmin):
     def results(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """A campaign's report."""
         campaign = self.get_viewable(request, object_id)
-        report = report_campaign(campaign=campaign)
-        shop = Shop.current()
+        shown = show_figures(Results(campaign))
         context = {
             **self.admin_site.each_context(request),
             "title": _("Results of %(campaign)s") % {"campaign": campaign},
             "opts": self.opts,
             "original": campaign,
-            "shop": shop,
-            "report": report,
             "campaign_link": link_to(campaign),
+            "shown": shown,
             "redemptions_url": changelist_url(Redemption, {"campaign__id__exact": campaign.pk}),
             "export_url": reverse("admin:recommender_campaign_results_export", args=[campaign.pk]),
-            "stages": _stages(report),
-            "money": _describe_money(report.total.money, shop),
-            "stage_titles": STAGE_TITLES.values(),
-            "coupons": [
-                {"name": link_to(coupon), **_tabulate(figures, shop)}
-                for coupon, figures in report.by_coupon[:COUPONS_SHOWN]
-            ],
-            "more_coupons": max(0, len(report.by_coupon) - COUPONS_SHOWN),
-            "groups": [{"name": name, **_tabulate(figures, shop)} for name, figures in report.by_group],
-            "days": _chart_days(report, shop),
+            **(_describe_report(shown.content) if shown.content is not None else {}),
         }
         return TemplateResponse(request, "admin/recommender/results_report.html", context)
 
-    def export_results(self, request: HttpRequest, campaign_id: int) -> StreamingHttpResponse:
+    def export_results(self, request: HttpRequest, campaign_id: int) -> StreamingHttpResponse | HttpResponse:
         """The report as CSV: a row for the whole campaign, each coupon, each group of shoppers and each day."""
         self._refuse_strangers(request)
         campaign = self.get_viewable(request, str(campaign_id))
-        report = report_campaign(campaign=campaign)
-        return stream_csv(name=f"results-{slugify(campaign.campaign_id) or campaign.pk}.csv", rows=_rows(report))
+        shown = show_figures(Results(campaign))
+        if shown.content is None:
+            messages.info(request, _("The results are being summed up. Come back for the file in a while."))
+            return redirect("admin:recommender_campaign_results", campaign.pk)
+        name = f"results-{slugify(campaign.campaign_id) or campaign.pk}.csv"
+        return stream_csv(name=name, rows=_rows(shown.content))
 
     def _refuse_strangers(self, request: HttpRequest) -> None:
         if not self.has_results_permission(request):
             raise PermissionDenied
 
 
-def _with_uses(campaigns: QuerySet[Campaign]) -> QuerySet[Campaign]:
-    """Campaigns with how often their coupons were used, by how many, and how many shoppers are listed as sent."""
-
-    def count(rows: QuerySet, what: Count) -> Coalesce:
-        counted = rows.filter(campaign=OuterRef("pk")).order_by().values("campaign").annotate(counted=what)
-        return Coalesce(Subquery(counted.values("counted")), 0)
-
-    sent = CampaignShopper.objects.filter(group=CampaignShopper.Group.TREATMENT)
-    uses = Redemption.objects.all()
-    return campaigns.annotate(
-        listed=count(sent, Count("pk")),
-        uses=count(uses, Count("pk")),
-        users=count(uses, Count("shopper", distinct=True)),
-    )
+def _describe_report(report: CampaignReport) -> dict[str, object]:
+    """What the template of a campaign's report shows of its figures."""
+    shop = Shop.current()
+    return {
+        "report": report,
+        "stages": _stages(report),
+        "money": _describe_money(report.total.money, shop),
+        "stage_titles": STAGE_TITLES.values(),
+        "coupons": [
+            {"name": link_to(coupon), **_tabulate(figures, shop)}
+            for coupon, figures in report.by_coupon[:COUPONS_SHOWN]
+        ],
+        "more_coupons": max(0, len(report.by_coupon) - COUPONS_SHOWN),
+        "groups": [{"name": name, **_tabulate(figures, shop)} for name, figures in report.by_group],
+        "days": _chart_days(report, shop),
+    }
 
 
 def _stages(report: CampaignReport) -> list[dict[str, object]]:

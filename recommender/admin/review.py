@@ -7,8 +7,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy
 from unfold.decorators import display
 
-from recommender.admin.base import IdentifierSearchMixin, ReadOnlyMixin, TableAdmin, changelist_url
+from recommender.admin.base import ReadOnlyMixin, TableAdmin, changelist_url
 from recommender.admin.figures import count_of, uses_of
+from recommender.admin.long_lists import IdentifierSearchMixin, tell_count
 from recommender.admin.run_review import basis_in_words
 from recommender.models import RunComment, RunCorrection, RunCorrectionShopper, RunCoupon
 
@@ -29,7 +30,7 @@ class RunCouponAdmin(ReadOnlyMixin, TableAdmin):
     list_select_related = ("coupon", "run__campaign")
     list_filter = ("spend_basis", "discount_basis")
     search_fields = ("coupon__coupon_id__exact", "run__id__exact")
-    ordering = ("-run", "-shopper_count", "coupon")
+    ordering = ("-run_id", "-shopper_count", "coupon_id")
 
     @display(description=gettext_lazy("shoppers"), ordering="shopper_count")
     def shoppers(self, row: RunCoupon) -> str:
@@ -80,7 +81,7 @@ class RunCorrectionAdmin(ReadOnlyMixin, TableAdmin):
         if not correction.segment_name:
             return None
         url = changelist_url(RunCorrectionShopper, {"correction__id__exact": correction.pk})
-        count = count_of(correction.correction_shoppers.count())
+        count = tell_count(correction.correction_shoppers.all())
         return format_html('<a class="text-link" href="{}">{}</a>', url, count)
 
 
@@ -90,6 +91,8 @@ class RunCorrectionShopperAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin
     list_select_related = ("shopper", "correction__coupon")
     search_fields = ("shopper__shopper_id",)
     search_help_text = gettext_lazy("A whole shopper id.")
+    ordering = ("-correction_id", "-shopper_id")
+    sortable_by = ()  # no other index serves
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return lookup == "correction__id__exact" or super().lookup_allowed(lookup, value, request)

@@ -2,21 +2,23 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from django.core.cache import cache
 from django.db.models import F
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import number_format
-from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from recommender.admin.base import change_url, changelist_url, link_to
 from recommender.admin.figures import count_of, money_of, percent_of, uses_of
 from recommender.admin.input_drift import describe_run_inputs
-from recommender.models import Job, Publication, Recommendation, Run, RunCorrection, RunCoupon, Shop
+from recommender.admin.summed_up import Shown, show_figures
+from recommender.models import Recommendation, Run, RunCorrection, RunCoupon, Shop
+from recommender.services.summaries import Checks as RunChecked
+from recommender.services.summaries import RunChecks
 
 if TYPE_CHECKING:
     from recommender.services.differences import CouponChange, Difference
@@ -25,18 +27,17 @@ if TYPE_CHECKING:
 
 COUPONS_SHOWN = 20
 CORRECTIONS_SHOWN = 20
-#: How long the page shows what was checked, in seconds. Publishing always checks anew.
-CHECKS_LAST = 600
 UNDER_REVIEW = (Run.State.DRAFTED, Run.State.APPROVED)
 
 
 @dataclass(frozen=True)
 class Checks:
-    """What was found out about a run against what is live, and when."""
+    """What was found out about a run against what is live, when, and the job that finds it out anew, if one does."""
 
     difference: "Difference"
     findings: "list[Finding]"
     made_at: datetime
+    job_url: str
 
 
 def describe_review(request: HttpRequest, run: Run) -> dict[str, Any]:
@@ -44,7 +45,8 @@ def describe_review(request: HttpRequest, run: Run) -> dict[str, Any]:
     currency = Shop.current().currency
     under_review = run.state in UNDER_REVIEW
     job = run.find_correction_job() if under_review else None
-    checks = check_run(run, anew="check" in request.GET, job=job) if under_review else None
+    shown = show_figures(RunChecks(run), anew="check" in request.GET) if under_review else None
+    checks = shown and read_checks(shown)
     may_see_inputs = request.user.has_perms(["recommender.view_runinput", "recommender.view_modelversion"])
     may_correct = under_review and job is None and request.user.has_perm("recommender.review_run")
     return {
@@ -59,6 +61,7 @@ def describe_review(request: HttpRequest, run: Run) -> dict[str, Any]:
         "campaign_url": change_url(run.campaign),
         "scores": _describe_scores(run),
         "inputs": describe_run_inputs(run) if may_see_inputs else None,
+        "shown": shown,
         "checks": checks,
         **(_describe_checks(checks) if checks else {}),
         "corrections": _describe_corrections(run),
@@ -74,23 +77,14 @@ def describe_review(request: HttpRequest, run: Run) -> dict[str, Any]:
     }
 
 
-def check_run(run: Run, *, anew: bool = True, job: Job | None = None) -> Checks:
-    """The guardrails and the difference from what is live: on large runs they take seconds, so a page may show what was
-    found a short while ago for the same lists, while the same job or none corrects them."""
-    from recommender.services.differences import compare_with_live
-    from recommender.services.guardrails import check_guardrails
-
-    def check() -> Checks:
-        difference = compare_with_live(run=run)
-        return Checks(difference, check_guardrails(run=run, difference=difference), timezone.now())
-
-    if run.estimated_at is None:
-        return check()
-    live = Publication.objects.live().filter(campaign=run.campaign_id).values_list("pk", flat=True).first()
-    key = f"run-checks-{run.pk}-{run.estimated_at.timestamp()}-{live}-{job.pk if job else 0}-{get_language()}"
-    if anew:
-        cache.delete(key)
-    return cast(Checks, cache.get_or_set(key, check, CHECKS_LAST))
+def read_checks(shown: Shown[RunChecked]) -> Checks | None:
+    """The guardrails and the difference from what is live, in the reader's language; None while they are found out."""
+    if shown.content is None:
+        return None
+    content = shown.content
+    return Checks(
+        content.difference, content.findings_for_reader(), shown.made_at or timezone.localtime(), shown.job_url
+    )
 
 
 def describe_difference(difference: "Difference") -> list[tuple[str, object]]:

@@ -17,8 +17,10 @@ from recommender.admin.base import TableAdmin, change_url, link_to
 from recommender.admin.figures import count_of, money_of, percent_of
 from recommender.admin.recommendations import list_reasons
 from recommender.admin.run_corrections import refuse_correction
+from recommender.admin.summed_up import show_figures
 from recommender.models import Run, RunCorrection, Shop, Shopper
 from recommender.reasons import speaking_against, speaking_for
+from recommender.services.summaries import UsesOfCoupons
 
 if TYPE_CHECKING:
     from recommender.services.shopper_review import History, NotOffered
@@ -85,6 +87,7 @@ class RunShoppersMixin(TableAdmin):
         if shopper is None:
             raise Http404(_("There is no such shopper."))
         currency = Shop.current().currency
+        shown = show_figures(UsesOfCoupons())
         may_correct = refuse_correction(run) is None and request.user.has_perm("recommender.review_run")
         listed = list(list_of(run=run, shopper=shopper))
         pins = find_pins(listed=listed)
@@ -114,8 +117,9 @@ class RunShoppersMixin(TableAdmin):
                     if other.why.value == "taken_out"
                     else None,
                 }
-                for other in explain_absence(run=run, shopper=shopper, moment=timezone.now())
+                for other in explain_absence(run=run, shopper=shopper, moment=timezone.now(), uses=shown.content or {})
             ],
+            "shown": shown,
             "may_correct": may_correct,
             "take_out_url": correct_url(run, RunCorrection.Kind.EXCLUDE, "", shopper),
         }

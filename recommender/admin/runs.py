@@ -23,9 +23,11 @@ from recommender.admin.bulk_review import BulkReviewMixin
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.figures import count_of, uses_of
 from recommender.admin.run_corrections import RunCorrectionsMixin, refuse_meanwhile
-from recommender.admin.run_review import check_run, describe_difference, describe_review
+from recommender.admin.run_review import describe_difference, describe_review, read_checks
 from recommender.admin.run_shoppers import RunShoppersMixin
+from recommender.admin.summed_up import show_figures
 from recommender.models import Job, Publication, Run, RunShard, Shop
+from recommender.services.summaries import RunChecks
 
 STATE_LABELS = {
     Run.State.COMPUTING: "info",
@@ -305,8 +307,12 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
         """Say what changes for how many shoppers; what a guardrail forbids is not asked, what it warns of is ticked."""
         refusal, facts = _refuse(run, name), _facts(run)
         live = Publication.objects.live().filter(campaign=run.campaign_id).first()
+        checks = None
         if refusal is None:
-            checks = check_run(run)
+            checks = read_checks(show_figures(RunChecks(run)))
+            if checks is None:
+                refusal = _("The run is being compared with what is live. Publish it when that is done.")
+        if checks is not None:
             broken = [finding for finding in checks.findings if not finding.kept]
             refusal = " ".join(finding.broken for finding in broken if finding.forbids) or None
             facts += [(_("Warning"), finding.broken) for finding in broken]

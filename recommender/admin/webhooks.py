@@ -14,6 +14,7 @@ from unfold.decorators import action, display
 from recommender.admin.base import ReadOnlyMixin, TableAdmin, link_to
 from recommender.admin.choices import ChoicesField
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
+from recommender.admin.long_lists import IdentifierSearchMixin
 from recommender.admin.secrets import show_secret
 from recommender.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
 
@@ -113,11 +114,13 @@ class WebhookEndpointAdmin(TableAdmin):
 
 
 @admin.register(WebhookDelivery)
-class WebhookDeliveryAdmin(ReadOnlyMixin, TableAdmin):
+class WebhookDeliveryAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
     list_display = ("__str__", "state_label", "attempts", "last_answer", "happened_at", "next_attempt", "finished_at")
     list_select_related = ("endpoint",)
     list_filter = ("state", "event", "endpoint")
     search_fields = ("message_id",)
+    search_help_text = gettext_lazy("A whole message id.")
+    sortable_by = ()  # no other index serves
     fields = (
         *("endpoint_link", "event", "message_id", "happened_at", "data", "state_label", "attempts", "next_attempt"),
         *("finished_at", "log"),

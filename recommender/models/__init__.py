@@ -26,6 +26,7 @@ from recommender.models.runs import Publication, Recommendation, Run, RunShard
 from recommender.models.segments import Segment, SegmentCondition
 from recommender.models.shop import Shop, User
 from recommender.models.shoppers import Shopper
+from recommender.models.summaries import Summary
 from recommender.models.uploads import Upload
 from recommender.models.webhooks import BudgetNotice, WebhookDelivery, WebhookEndpoint, WebhookEvent
 
@@ -78,6 +79,7 @@ __all__ = [
     "Shopper",
     "ShopperCounter",
     "Snapshot",
+    "Summary",
     "TokenSigner",
     "Upload",
     "User",

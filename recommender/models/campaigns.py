@@ -125,10 +125,13 @@ class CampaignSegment(models.Model):
         return str(self.segment)
 
 
+LISTED_TO_BE_SENT = Q(origin="shop", group="treatment") | Q(origin="holdout")
+
+
 class CampaignShopperQuerySet(models.QuerySet["CampaignShopper"]):
     def listed_to_be_sent(self) -> "CampaignShopperQuerySet":
         """Those that the shop listed to be sent the campaign, whether or not they were held out here afterwards."""
-        return self.filter(Q(origin="shop", group="treatment") | Q(origin="holdout"))
+        return self.filter(LISTED_TO_BE_SENT)
 
 
 class CampaignShopper(models.Model):
@@ -168,6 +171,12 @@ class CampaignShopper(models.Model):
     class Meta:
         verbose_name = _("shopper of a campaign")
         verbose_name_plural = _("shoppers of campaigns")
+        indexes = [
+            models.Index(
+                fields=["campaign", "shopper"], condition=Q(group="control"), name="campaign_shopper_held_out"
+            ),
+            models.Index(fields=["campaign"], condition=LISTED_TO_BE_SENT, name="campaign_shopper_listed"),
+        ]
         constraints = [models.UniqueConstraint(fields=["campaign", "shopper"], name="campaign_shopper_once")]
 
     def __str__(self) -> str:

@@ -109,6 +109,8 @@ class Code(models.Model):
         verbose_name = _("code")
         verbose_name_plural = _("codes")
         default_permissions = ()
+        # Of millions few may be used; to count them the others need not be read.
+        indexes = [models.Index(fields=["batch"], condition=Q(uses=1), name="code_used")]
         constraints = [models.CheckConstraint(condition=Q(uses__lte=1), name="code_holds_once")]
 
     def __str__(self) -> str:

@@ -19,7 +19,13 @@ class Redemption(models.Model):
     shopper = models.ForeignKey(
         Shopper, verbose_name=_("shopper"), on_delete=models.PROTECT, related_name="redemptions"
     )
-    coupon = models.ForeignKey(Coupon, verbose_name=_("coupon"), on_delete=models.PROTECT, related_name="redemptions")
+    coupon = models.ForeignKey(
+        Coupon,
+        verbose_name=_("coupon"),
+        on_delete=models.PROTECT,
+        related_name="redemptions",
+        db_index=False,  # the index on coupon and time serves
+    )
     redeemed_at = models.DateTimeField(_("redeemed"), db_index=True)
     campaign = models.ForeignKey(
         Campaign,
@@ -28,6 +34,7 @@ class Redemption(models.Model):
         blank=True,
         on_delete=models.PROTECT,
         related_name="redemptions",
+        db_index=False,  # the index on campaign and time serves
     )
     order = models.ForeignKey(
         Order, verbose_name=_("order"), null=True, blank=True, on_delete=models.PROTECT, related_name="redemptions"
@@ -37,6 +44,10 @@ class Redemption(models.Model):
     class Meta:
         verbose_name = _("redemption")
         verbose_name_plural = _("redemptions")
+        indexes = [
+            models.Index(fields=["coupon", "redeemed_at"], name="redemption_coupon_time"),
+            models.Index(fields=["campaign", "redeemed_at"], name="redemption_campaign_time"),
+        ]
         constraints = [
             # Expressions, because SQLite takes two NULLs for two different values.
             models.UniqueConstraint(
@@ -73,10 +84,22 @@ class Event(models.Model):
     kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
     occurred_at = models.DateTimeField(_("occurred"), db_index=True)
     coupon = models.ForeignKey(
-        Coupon, verbose_name=_("coupon"), null=True, blank=True, on_delete=models.PROTECT, related_name="events"
+        Coupon,
+        verbose_name=_("coupon"),
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="events",
+        db_index=False,  # the index on coupon and time serves
     )
     product = models.ForeignKey(
-        Product, verbose_name=_("product"), null=True, blank=True, on_delete=models.PROTECT, related_name="events"
+        Product,
+        verbose_name=_("product"),
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="events",
+        db_index=False,  # the index on product and time serves
     )
     campaign = models.ForeignKey(
         Campaign, verbose_name=_("campaign"), null=True, blank=True, on_delete=models.PROTECT, related_name="events"
@@ -86,8 +109,13 @@ class Event(models.Model):
     class Meta:
         verbose_name = _("event")
         verbose_name_plural = _("events")
-        # Whenever a shopper is served, it is asked what they dismissed; all that they saw need not be read for it.
-        indexes = [models.Index(fields=["shopper"], condition=Q(kind="dismiss"), name="event_dismissed")]
+        indexes = [
+            models.Index(fields=["coupon", "occurred_at"], name="event_coupon_time"),
+            models.Index(fields=["product", "occurred_at"], name="event_product_time"),
+            models.Index(fields=["kind", "occurred_at"], name="event_kind_time"),
+            # Whenever a shopper is served, it is asked what they dismissed; all that they saw need not be read for it.
+            models.Index(fields=["shopper"], condition=Q(kind="dismiss"), name="event_dismissed"),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(kind__in=["view", "impression", "click", "claim", "dismiss", "usage"]),

@@ -18,6 +18,12 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Running jobs whose worker gave no sign of life since ``moment``."""
         return self.filter(state=Job.State.RUNNING, heartbeat_at__lt=moment)
 
+    def forgettable_at(self, moment: datetime) -> "JobQuerySet":
+        """Those that summed up for pages, come in great numbers and left nothing that anybody asks for."""
+        return self.filter(
+            kind=Job.Kind.SUM_UP, state=Job.State.SUCCEEDED, finished_at__lt=moment - Job.SUMMING_UP_KEPT
+        )
+
 
 class Job(models.Model):
     """One piece of long work.
@@ -38,6 +44,7 @@ class Job(models.Model):
         CORRECT = "correct", _("correct a run")
         PUBLISH = "publish", _("publish")
         CODES = "codes", _("make codes")
+        SUM_UP = "sum_up", _("sum up")
 
     class State(models.TextChoices):
         QUEUED = "queued", _("waiting")
@@ -50,6 +57,7 @@ class Job(models.Model):
     HEARTBEAT_EXPIRES = timedelta(minutes=5)
     #: A worker gives a sign of life four times as often.
     SILENT_AFTER = timedelta(minutes=1)
+    SUMMING_UP_KEPT = timedelta(hours=6)
 
     kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
     key = models.CharField(_("key"), max_length=200)

@@ -187,7 +187,11 @@ class Recommendation(models.Model):
         db_index=False,  # the index on shopper and run serves
     )
     coupon = models.ForeignKey(
-        Coupon, verbose_name=_("coupon"), on_delete=models.PROTECT, related_name="recommendations"
+        Coupon,
+        verbose_name=_("coupon"),
+        on_delete=models.PROTECT,
+        related_name="recommendations",
+        db_index=False,  # the unique constraint that begins with it serves
     )
     rank = models.PositiveSmallIntegerField(_("rank"))
     computed_rank = models.PositiveSmallIntegerField(
@@ -209,10 +213,16 @@ class Recommendation(models.Model):
     class Meta:
         verbose_name = _("recommendation")
         verbose_name_plural = _("recommendations")
-        indexes = [models.Index(fields=["shopper", "run"], name="recommendation_shopper_run")]
+        indexes = [
+            models.Index(fields=["shopper", "run"], name="recommendation_shopper_run"),
+            models.Index(
+                fields=["run", "shopper", "rank"], condition=Q(excluded=True), name="recommendation_taken_out"
+            ),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["run", "shopper", "rank"], name="recommendation_rank_once"),
-            models.UniqueConstraint(fields=["run", "shopper", "coupon"], name="recommendation_coupon_once"),
+            # In this order, so that it also finds the lists of a run that hold a coupon.
+            models.UniqueConstraint(fields=["coupon", "run", "shopper"], name="recommendation_coupon_once"),
             models.CheckConstraint(condition=Q(rank__gte=1), name="recommendation_rank_from_1"),
             models.CheckConstraint(condition=Q(score__gte=0, score__lte=1), name="recommendation_score_is_probability"),
         ]

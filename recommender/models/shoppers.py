@@ -1,6 +1,7 @@
 """The people who buy."""
 
 from django.db import models
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from recommender.models.fields import ShopIdentifierField, attributes_field
@@ -25,6 +26,10 @@ class Shopper(models.Model):
     class Meta:
         verbose_name = _("shopper")
         verbose_name_plural = _("shoppers")
+        indexes = [
+            models.Index(fields=["joined_at"], name="shopper_joined"),
+            models.Index(fields=["id"], condition=Q(opted_out=True), name="shopper_opted_out"),
+        ]
 
     def __str__(self) -> str:
         return self.shopper_id

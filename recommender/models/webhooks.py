@@ -117,7 +117,8 @@ class WebhookDelivery(models.Model):
             models.Index(fields=["created_at"], name="webhook_delivery_created"),
         ]
         constraints = [
-            models.UniqueConstraint(fields=["endpoint", "message_id"], name="webhook_delivery_once"),
+            # In this order, so that it also finds a message by its id.
+            models.UniqueConstraint(fields=["message_id", "endpoint"], name="webhook_delivery_once"),
             models.CheckConstraint(
                 condition=Q(state="waiting", finished_at__isnull=True)
                 | Q(state__in=["delivered", "failed"], finished_at__isnull=False),

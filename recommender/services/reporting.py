@@ -107,6 +107,42 @@ class CampaignReport:
     by_day: list[Day] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class CampaignUses:
+    """How many shoppers are recorded as sent a campaign, how often its coupons were used, by how many shoppers, and how
+    many shoppers are recorded as held out."""
+
+    listed: int = 0
+    uses: int = 0
+    users: int = 0
+    held_out: int = 0
+
+
+def count_uses() -> dict[int, CampaignUses]:
+    """The uses of each campaign, by its key; one that was neither sent nor used is left out."""
+    groups = {
+        campaign: (sent, held_out)
+        for campaign, sent, held_out in CampaignShopper.objects.values_list("campaign")
+        .annotate(
+            sent=Count("pk", filter=Q(group=CampaignShopper.Group.TREATMENT)),
+            held_out=Count("pk", filter=Q(group=CampaignShopper.Group.CONTROL)),
+        )
+        .order_by()
+    }
+    used = {
+        campaign: (uses, users)
+        for campaign, uses, users in Redemption.objects.filter(campaign__isnull=False)
+        .values_list("campaign")
+        .annotate(uses=Count("pk"), users=Count("shopper", distinct=True))
+        .order_by()
+    }
+    found = {}
+    for key in groups.keys() | used.keys():
+        (listed, held_out), (uses, users) = groups.get(key, (0, 0)), used.get(key, (0, 0))
+        found[key] = CampaignUses(listed, uses, users, held_out)
+    return found
+
+
 def report_campaign(*, campaign: Campaign, groups: Mapping[str, QuerySet[Shopper]] | None = None) -> CampaignReport:
     """Sum up a campaign. What came in late stands on the day when it happened, and what came twice counts once.
 

@@ -1,13 +1,13 @@
 """A look into one shopper of a run: what is known, what is offered and why, and why not the rest."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from django.db.models import Count, Max, Min, Q, QuerySet, Sum
+from django.db.models import Count, Max, Min, Q, QuerySet, Subquery, Sum
 
 from recommender.models import (
     CampaignShopper,
@@ -92,13 +92,12 @@ def draw_shoppers(*, run: Run, count: int = 10, seed: int | None = None) -> list
     if ends["first"] is None:
         return []
     chance = random.Random(seed)  # noqa: S311
-    keys: set[int] = set()
-    for _attempt in range(4 * count):
-        place = chance.randint(ends["first"], ends["last"])
-        found = offered.filter(shopper__gte=place).order_by("shopper").values_list("shopper_id", flat=True).first()
-        keys.add(found if found is not None else ends["last"])
-        if len(keys) == count:
-            break
+    places = [chance.randint(ends["first"], ends["last"]) for _attempt in range(4 * count)]  # several may lead to one
+    next_to = [
+        Subquery(offered.filter(shopper__gte=place).order_by("shopper").values("shopper")[:1]) for place in places
+    ]
+    found = Run.objects.filter(pk=run.pk).values_list(*next_to)[0]
+    keys = list(dict.fromkeys(found))[:count]
     return list(Shopper.objects.filter(pk__in=keys).order_by("shopper_id"))
 
 
@@ -139,8 +138,28 @@ def find_pins(*, listed: Sequence[Recommendation]) -> dict[int, RunCorrection]:
     return RunCorrection.objects.select_related("made_by").in_bulk(numbers) if numbers else {}
 
 
-def explain_absence(*, run: Run, shopper: Shopper, moment: datetime) -> list[NotOffered]:
-    """Of every other coupon of the campaign, why this shopper is not offered it, as of a moment."""
+@dataclass(frozen=True)
+class CouponUses:
+    """How often a coupon was used, and what that took off; None where no use says."""
+
+    uses: int = 0
+    spent: Decimal | None = None
+
+
+def count_uses_of_coupons() -> dict[int, CouponUses]:
+    """The uses of each coupon that was used, by its key."""
+    counted = Redemption.objects.values_list("coupon").annotate(uses=Count("pk"), spent=Sum("discount_amount"))
+    return {coupon: CouponUses(uses, spent) for coupon, uses, spent in counted.order_by()}
+
+
+def explain_absence(
+    *, run: Run, shopper: Shopper, moment: datetime, uses: Mapping[int, CouponUses]
+) -> list[NotOffered]:
+    """Of every other coupon of the campaign, why this shopper is not offered it, as of a moment.
+
+    Args:
+        uses: of all coupons that were used, by everybody.
+    """
     listed = list(run.recommendations.filter(shopper=shopper).select_related("coupon").order_by("rank"))
     offered = [recommendation for recommendation in listed if not recommendation.excluded]
     others = (
@@ -149,22 +168,21 @@ def explain_absence(*, run: Run, shopper: Shopper, moment: datetime) -> list[Not
         .distinct()
         .order_by("coupon_id")
     )
-    return _Absence(run, shopper, moment, listed).explain(list(others))
-
-
-@dataclass(frozen=True, slots=True)
-class _Uses:
-    """Of a coupon: by all, by the shopper, and what they took off; None where no use says."""
-
-    of_all: int = 0
-    by_shopper: int = 0
-    spent: Decimal | None = None
+    return _Absence(run, shopper, moment, listed, uses).explain(list(others))
 
 
 class _Absence:
     """What the absence of any coupon from a shopper's list is explained by, read once."""
 
-    def __init__(self, run: Run, shopper: Shopper, moment: datetime, listed: Sequence[Recommendation]) -> None:
+    def __init__(
+        self,
+        run: Run,
+        shopper: Shopper,
+        moment: datetime,
+        listed: Sequence[Recommendation],
+        uses: Mapping[int, CouponUses],
+    ) -> None:
+        self._uses = uses
         self._opted_out = shopper.opted_out
         self._held_out = CampaignShopper.objects.filter(
             campaign=run.campaign_id, shopper=shopper, group=CampaignShopper.Group.CONTROL
@@ -176,15 +194,15 @@ class _Absence:
         self._taken_out = {row.coupon_id for row in listed if row.excluded}
 
     def explain(self, coupons: Sequence[Coupon]) -> list[NotOffered]:
-        uses = self._uses(coupons)
+        own = dict(self._shopper.redemptions.values_list("coupon").annotate(uses=Count("pk")).order_by())
         corrections = self._corrections()
-        return [self._explain(coupon, uses.get(coupon.pk, _Uses()), corrections) for coupon in coupons]
+        return [self._explain(coupon, own.get(coupon.pk, 0), corrections) for coupon in coupons]
 
-    def _explain(self, coupon: Coupon, uses: _Uses, corrections: Sequence[RunCorrection]) -> NotOffered:
+    def _explain(self, coupon: Coupon, own_uses: int, corrections: Sequence[RunCorrection]) -> NotOffered:
         if coupon.pk in self._taken_out:
             reaching = (each for each in corrections if each.coupon_id in (None, coupon.pk))
             return NotOffered(coupon, WhyNot.TAKEN_OUT, correction=next(reaching, None))
-        if (closed := self._closed(coupon, uses)) is not None:
+        if (closed := self._closed(coupon, own_uses)) is not None:
             return NotOffered(coupon, closed)
         if self._chosen_from and coupon.coupon_id not in self._chosen_from:
             return NotOffered(coupon, WhyNot.NOT_CHOSEN_FROM)
@@ -192,8 +210,9 @@ class _Absence:
             return NotOffered(coupon, WhyNot.SAME_OFFER, same_as=same)
         return NotOffered(coupon, WhyNot.RANKED_LOWER, last_score=min(row.score for row in self._listed))
 
-    def _closed(self, coupon: Coupon, uses: _Uses) -> WhyNot | None:
+    def _closed(self, coupon: Coupon, own_uses: int) -> WhyNot | None:
         """The rule that keeps the coupon from the shopper, if one does."""
+        of_all = self._uses.get(coupon.pk, CouponUses())
         opens = max(self._moment, self._run.campaign.starts_at)
         rules = (
             (WhyNot.OPTED_OUT, self._opted_out),
@@ -205,20 +224,11 @@ class _Absence:
                 (coupon.ends_at is not None and coupon.ends_at <= opens)
                 or (coupon.starts_at is not None and coupon.starts_at >= self._run.campaign.ends_at),
             ),
-            (WhyNot.USED_UP, _reached(uses.of_all, coupon.total_limit)),
-            (WhyNot.USED_BY_SHOPPER, _reached(uses.by_shopper, coupon.per_shopper_limit)),
-            (WhyNot.BUDGET_SPENT, _reached(uses.spent, coupon.budget)),
+            (WhyNot.USED_UP, _reached(of_all.uses, coupon.total_limit)),
+            (WhyNot.USED_BY_SHOPPER, _reached(own_uses, coupon.per_shopper_limit)),
+            (WhyNot.BUDGET_SPENT, _reached(of_all.spent, coupon.budget)),
         )
         return next((why for why, holds in rules if holds), None)
-
-    def _uses(self, coupons: Sequence[Coupon]) -> dict[int, _Uses]:
-        counted = (
-            Redemption.objects.filter(coupon__in=[coupon.pk for coupon in coupons])
-            .order_by()
-            .values("coupon_id")
-            .annotate(all=Count("pk"), own=Count("pk", filter=Q(shopper=self._shopper)), spent=Sum("discount_amount"))
-        )
-        return {row["coupon_id"]: _Uses(row["all"], row["own"], row["spent"]) for row in counted}
 
     def _corrections(self) -> list[RunCorrection]:
         """Those that took something out of the shopper's list, the latest first."""

@@ -53,6 +53,7 @@ WITHOUT_PAGES = {
     models.Code,
     models.GroupBuyMember,
     models.ReservationCoupon,
+    models.Summary,
 }
 
 

@@ -13,8 +13,9 @@ from django.utils import timezone
 
 from recommender import models, tasks
 from recommender.admin import run_corrections
-from recommender.models import Publication, Recommendation, Run, RunComment, RunCorrection, Shopper, User
-from recommender.services import corrections
+from recommender.admin.base import change_url
+from recommender.models import Job, Publication, Recommendation, Run, RunComment, RunCorrection, Shopper, Summary, User
+from recommender.services import corrections, summaries
 from recommender.services.corrections import correct_run
 from recommender.services.estimates import estimate_run
 from tests.services.small_shop import NOW, add_run, make_shop
@@ -122,23 +123,68 @@ def test_the_page_takes_as_many_queries_for_a_large_run(
         add(run, f"more-{number}", f"c{number % 3 + 1}", 1)
     estimate_run(run=run)
     assert count_queries() == few
-    with django_assert_max_num_queries(29):
+    with django_assert_max_num_queries(35):
         admin_client.get(address("change", run.pk), {"check": ""})
 
 
-def test_checks_are_shown_again_until_the_lists_or_what_is_live_change(run: Run, admin_client: Client) -> None:
-    def checked() -> Any:
-        return admin_client.get(address("change", run.pk)).context["checks"]
+def test_a_small_run_is_checked_whenever_somebody_looks(run: Run, admin_client: Client) -> None:
+    first = admin_client.get(address("change", run.pk)).context["checks"]
+    assert admin_client.get(address("change", run.pk)).context["checks"].made_at > first.made_at
+    assert not Job.objects.exists()
+    assert not Summary.objects.exists()
 
+
+def do_the_job() -> None:
+    job = Job.objects.unfinished().get()
+    summaries.find_topic(key=job.arguments["topic"]).sum_up()
+    Job.objects.filter(pk=job.pk).update(state=Job.State.SUCCEEDED, finished_at=timezone.now())
+
+
+def test_a_large_run_is_checked_by_a_job(run: Run, admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(summaries, "FEW", 1)
+
+    def checked(**query: str) -> Any:
+        return admin_client.get(address("change", run.pk), query).context["checks"]
+
+    def work() -> None:
+        assert Job.objects.unfinished().get().arguments == {"topic": f"checks:{run.pk}"}
+        do_the_job()
+
+    answer = admin_client.get(address("change", run.pk))
+    assert answer.context["checks"] is None
+    assert change_url(Job.objects.get()) in answer.content.decode()
+    assert checked() is None
+    work()
     first = checked()
+    assert (first.difference.new, first.job_url) == (2, "")
     assert checked().made_at == first.made_at
-    assert admin_client.get(address("change", run.pk), {"check": ""}).context["checks"].made_at > first.made_at
+    assert not Job.objects.unfinished().exists(), "what was checked a moment ago is not checked again"
+
+    assert checked(check="").job_url == change_url(Job.objects.unfinished().get())
+    work()
+    assert checked().made_at > first.made_at
 
     correct_run(run=run, kind=RunCorrection.Kind.EXCLUDE, shopper=Shopper.objects.get(shopper_id="s2"))
+    assert checked() is None, "it was found out about other lists"
+    work()
     assert checked().difference.new == 1
     live = add_run(run.campaign, state=Run.State.PUBLISHED)
     Publication.objects.create(campaign=run.campaign, run=live, published_at=NOW)
+    assert checked() is None, "something else is live"
+    work()
     assert checked().difference.live.run == live
+
+
+def test_a_large_run_is_not_published_before_it_was_checked(
+    run: Run, admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Run.objects.update(state=Run.State.APPROVED)
+    monkeypatch.setattr(summaries, "FEW", 1)
+    answer = admin_client.post(address("publish", run.pk), {"live_seen": "0", **ACCEPTED}, follow=True)
+    assert messages_of(answer) == ["The run is being compared with what is live. Publish it when that is done."]
+    assert not Publication.objects.exists()
+    do_the_job()
+    assert admin_client.get(address("publish", run.pk)).status_code == 200
 
 
 def test_a_run_is_corrected_and_the_correction_undone(

@@ -11,7 +11,14 @@ from recommender import models
 from recommender.models import Coupon, Recommendation, Run, RunCorrection, Shopper
 from recommender.services.corrections import correct_run
 from recommender.services.estimates import estimate_run
-from recommender.services.shopper_review import WhyNot, draw_shoppers, explain_absence, look_up_history
+from recommender.services.shopper_review import (
+    NotOffered,
+    WhyNot,
+    count_uses_of_coupons,
+    draw_shoppers,
+    explain_absence,
+    look_up_history,
+)
 from tests.services.small_shop import NOW, START, add_run, make_shop
 
 pytestmark = pytest.mark.django_db
@@ -34,12 +41,16 @@ def shopper() -> Shopper:
     return Shopper.objects.get(shopper_id="s1")
 
 
+def absences(run: Run) -> list[NotOffered]:
+    return explain_absence(run=run, shopper=shopper(), moment=NOW, uses=count_uses_of_coupons())
+
+
 def why_not(run: Run) -> dict[str, WhyNot]:
-    return {each.coupon.coupon_id: each.why for each in explain_absence(run=run, shopper=shopper(), moment=NOW)}
+    return {each.coupon.coupon_id: each.why for each in absences(run)}
 
 
 def test_what_is_not_on_the_list_is_the_same_offer_or_ranked_lower(run: Run) -> None:
-    absent = explain_absence(run=run, shopper=shopper(), moment=NOW)
+    absent = absences(run)
     assert [(each.coupon.coupon_id, each.why) for each in absent] == [
         ("c2", WhyNot.RANKED_LOWER),
         ("c4", WhyNot.SAME_OFFER),
@@ -105,11 +116,11 @@ def test_the_rule_that_keeps_a_coupon_back(run: Run, change: Callable[[Run], obj
 def test_what_was_taken_out_names_the_correction(run: Run) -> None:
     chief = models.User.objects.create_user("chief")
     whole = correct_run(run=run, kind=RunCorrection.Kind.EXCLUDE, coupon=Coupon.objects.get(coupon_id="c1"))
-    absent = {each.coupon.coupon_id: each for each in explain_absence(run=run, shopper=shopper(), moment=NOW)}
+    absent = {each.coupon.coupon_id: each for each in absences(run)}
     assert (absent["c1"].why, absent["c1"].correction) == (WhyNot.TAKEN_OUT, whole)
 
     altogether = correct_run(run=run, kind=RunCorrection.Kind.EXCLUDE, shopper=shopper(), made_by=chief)
-    absent = {each.coupon.coupon_id: each for each in explain_absence(run=run, shopper=shopper(), moment=NOW)}
+    absent = {each.coupon.coupon_id: each for each in absences(run)}
     assert [absent[name].correction for name in ("c1", "c3")] == [altogether, altogether]
     assert absent["c2"].why == WhyNot.RANKED_LOWER
 

@@ -58,6 +58,7 @@ class Command(BaseCommand):
 def load_sample(name: str, sample: Sample, shift_to: date | None, progress: Progress) -> list[str]:
     """Write and load the sample's export; return what is to be told of it."""
     from recommender.services.ingest import LoadRefused, load_export
+    from recommender.services.summaries import sum_up_shop
 
     folder = settings.DATA_DIR / "samples" / name
     shutil.rmtree(folder, ignore_errors=True)
@@ -71,4 +72,5 @@ def load_sample(name: str, sample: Sample, shift_to: date | None, progress: Prog
             report = load_export(folder=folder, progress=progress)
         except LoadRefused as refusal:
             raise CommandError(str(refusal)) from refusal
+    sum_up_shop(progress=progress)
     return [*report_lines(report), *(f"{count:>12,} {phrase}" for phrase, count in facts.items())]

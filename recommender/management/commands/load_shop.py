@@ -67,6 +67,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         from recommender.services.ingest import LoadRefused, load_export
+        from recommender.services.summaries import sum_up_shop
 
         progress = ConsoleProgress()
         try:
@@ -76,6 +77,8 @@ class Command(BaseCommand):
                 max_bad_share=options["max_bad_rows"],
                 progress=progress,
             )
+            if not report.dry_run:
+                sum_up_shop(progress=progress)
         except LoadRefused as refusal:
             raise CommandError(str(refusal)) from refusal
         finally:

@@ -15,12 +15,14 @@ class Command(BaseCommand):
         from recommender.services.guardrails import PublishingForbidden
         from recommender.services.publishing import publish
         from recommender.services.runs import WrongState
+        from recommender.services.summaries import Results
 
         run = Run.objects.select_related("campaign").filter(pk=options["run"]).first()
         if run is None:
             raise CommandError(f"There is no run {options['run']}.")
         try:
             publication = publish(run=run, approve=True)
+            Results(run.campaign).sum_up_if_large()
         except (PublishingForbidden, WrongState) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(

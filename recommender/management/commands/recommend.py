@@ -31,6 +31,7 @@ class Command(BaseCommand):
         from recommender.ml.artifact import ArtifactUnreadable
         from recommender.ml.history import SnapshotUnreadable
         from recommender.services.runs import NothingToRecommend, compute_run, plan_run
+        from recommender.services.summaries import RunChecks
         from recommender.services.training import NothingToLearnFrom
 
         refusals = (
@@ -51,6 +52,7 @@ class Command(BaseCommand):
                 progress=progress,
             )
             run = compute_run(run=run, progress=progress)
+            RunChecks(run).sum_up_if_large()
         except refusals as error:
             raise CommandError(str(error)) from error
         finally:
