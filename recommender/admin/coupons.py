@@ -146,7 +146,7 @@ def _tell_use(coupon: Coupon) -> UseInWords:
     """Kept with the coupon: the template asks for it time and again, and it may have to be counted."""
     if not hasattr(coupon, "use_in_words"):
         coupon.use_in_words = _put_in_words(coupon)  # type: ignore[attr-defined]
-    return coupon.use_in_words  # type: ignore[attr-defined, no-any-return]
+    return coupon.use_in_words  # type: ignore[attr-defined]
 
 
 def _put_in_words(coupon: Coupon) -> UseInWords:

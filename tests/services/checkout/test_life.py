@@ -214,6 +214,15 @@ def test_a_part_that_comes_back_gives_back_its_share_of_the_budget() -> None:
     assert refusal_of(reverse, **nowhere) == "unknown_line"
 
 
+def test_a_share_is_rounded_down_and_the_rest_comes_with_the_rest() -> None:
+    reservation = confirmed_order(discount_value=MONEY("9.97"))
+    assert [line["discount"] for line in reservation.coupons.get().lines] == ["2.85", "7.12"]
+    reverse(reservation_id=reservation.reservation_id, lines=[ReturnedLine("2", MONEY(2))], at=NOW)
+    assert count_by_sql() == {"c": (1, MONEY("5.23"))}  # 7.12 × 2 / 3 = 4.746…
+    reverse(reservation_id=reservation.reservation_id, lines=[ReturnedLine("2")], at=NOW)
+    assert count_by_sql() == {"c": (1, MONEY("2.85"))}
+
+
 def test_with_the_last_of_it_the_use_comes_back_too() -> None:
     reservation = confirmed_order(budget=10)
     for line in ("2", "1"):
