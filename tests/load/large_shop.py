@@ -18,7 +18,8 @@ FEW_SHOPPERS = 100
 PER_SHOPPER = {"orders": 1, "lines": 2, "events": 2}
 SHOPPERS_A_REDEMPTION = 5
 SHOPPERS_A_HELD_OUT = 20
-SHARD_SHOPPERS = 2_000
+#: Shards are as large as in real runs, but a list of them fills a page in the small shop too.
+SHARD_SHOPPERS, LEAST_SHARDS = 2_000, 60
 DAYS = 400
 
 REASONS = '[{"kind": "bought", "strength": 0.4, "days": 9, "name": "Ice"}, {"kind": "rarely_used", "strength": -0.2}]'
@@ -252,7 +253,7 @@ def _write_run(run: models.Run, shoppers: int, length: int) -> None:
         "coupons": RUN_COUPONS,
         "first_coupon": _first_key(models.Coupon),
         "reasons": REASONS,
-        "shard": SHARD_SHOPPERS,
+        "shard": max(1, min(SHARD_SHOPPERS, shoppers // LEAST_SHARDS)),
     }
     for statement in (
         """INSERT INTO recommender_recommendation (run_id, shopper_id, coupon_id, rank, score, reasons, excluded)
