@@ -18,8 +18,7 @@ FEW_SHOPPERS = 100
 PER_SHOPPER = {"orders": 1, "lines": 2, "events": 2}
 SHOPPERS_A_REDEMPTION = 5
 SHOPPERS_A_HELD_OUT = 20
-#: Shards are as large as in real runs, but a list of them fills a page in the small shop too.
-SHARD_SHOPPERS, LEAST_SHARDS = 2_000, 60
+SHARD_SHOPPERS = 2_000
 DAYS = 400
 
 REASONS = '[{"kind": "bought", "strength": 0.4, "days": 9, "name": "Ice"}, {"kind": "rarely_used", "strength": -0.2}]'
@@ -233,16 +232,14 @@ def _write_history(size: Size) -> None:
 
 
 def _write_lists(size: Size) -> None:
-    few = min(size.shoppers, FEW_SHOPPERS)
-    runs = list(models.Run.objects.order_by("pk")[:3])
-    for run, shoppers, length in (
-        (runs[0], size.shoppers, LIST_LENGTH),
-        (runs[1], size.shoppers, 1),
-        (runs[2], few, 10),
-    ):
-        _write_run(run, shoppers, length)
-    for run in runs[3:]:
-        _write_run(run, 0, 0)
+    whole, live, few, *others = models.Run.objects.order_by("pk")
+    _write_run(whole, size.shoppers, LIST_LENGTH)
+    _write_run(live, size.shoppers, 1)
+    _write_run(few, FEW_SHOPPERS, LIST_LENGTH)
+    models.RunShard.objects.bulk_create(
+        models.RunShard(run=run, number=0, shopper_ids=[f"S{n}" for n in range(1, 1_001)], state="scored", attempts=1)
+        for run in others
+    )
 
 
 def _write_run(run: models.Run, shoppers: int, length: int) -> None:
@@ -253,7 +250,7 @@ def _write_run(run: models.Run, shoppers: int, length: int) -> None:
         "coupons": RUN_COUPONS,
         "first_coupon": _first_key(models.Coupon),
         "reasons": REASONS,
-        "shard": max(1, min(SHARD_SHOPPERS, shoppers // LEAST_SHARDS)),
+        "shard": SHARD_SHOPPERS,
     }
     for statement in (
         """INSERT INTO recommender_recommendation (run_id, shopper_id, coupon_id, rank, score, reasons, excluded)
