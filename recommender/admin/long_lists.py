@@ -54,6 +54,22 @@ class BoundedChangeList(ChangeList):
             self.full_result_count = self.result_count  # else the heading takes those counted for all that were found
 
 
+class PrefixSearchMixin:
+    """Search of a very large table by the beginning of its identifier, the only one of ``search_fields``.
+
+    No more rows are looked for than a list counts: to find the latest of all that begin so, most of them would be read.
+    """
+
+    search_fields: tuple[str]
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        beginning = search_term.strip()
+        if not beginning:
+            return queryset, False
+        found = queryset.filter(**{self.search_fields[0]: beginning}).order_by()
+        return queryset.filter(pk__in=found.values("pk")[: MOST_COUNTED + 1]), False
+
+
 class IdentifierSearchMixin:
     """Search of a very large table by whole identifiers.
 

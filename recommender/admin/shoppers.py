@@ -4,11 +4,12 @@ from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
 from recommender.admin.base import TableAdmin
+from recommender.admin.long_lists import PrefixSearchMixin
 from recommender.models import Shopper
 
 
 @admin.register(Shopper)
-class ShopperAdmin(TableAdmin):
+class ShopperAdmin(PrefixSearchMixin, TableAdmin):
     list_display = ("shopper_id", "joined_at", "opted_out")
     list_filter = ("opted_out", "joined_at")
     list_disable_select_all = True  # there may be millions

@@ -232,16 +232,14 @@ def _write_history(size: Size) -> None:
 
 
 def _write_lists(size: Size) -> None:
-    few = min(size.shoppers, FEW_SHOPPERS)
-    runs = list(models.Run.objects.order_by("pk")[:3])
-    for run, shoppers, length in (
-        (runs[0], size.shoppers, LIST_LENGTH),
-        (runs[1], size.shoppers, 1),
-        (runs[2], few, 10),
-    ):
-        _write_run(run, shoppers, length)
-    for run in runs[3:]:
-        _write_run(run, 0, 0)
+    whole, live, few, *others = models.Run.objects.order_by("pk")
+    _write_run(whole, size.shoppers, LIST_LENGTH)
+    _write_run(live, size.shoppers, 1)
+    _write_run(few, FEW_SHOPPERS, LIST_LENGTH)
+    models.RunShard.objects.bulk_create(
+        models.RunShard(run=run, number=0, shopper_ids=[f"S{n}" for n in range(1, 1_001)], state="scored", attempts=1)
+        for run in others
+    )
 
 
 def _write_run(run: models.Run, shoppers: int, length: int) -> None:

@@ -266,10 +266,10 @@ def _list_pages_of(model: "type[Model]", client: "Client") -> list[Page]:
 def _page_of_a_row(model: "type[Model]") -> Page | None:
     from django.urls import reverse
 
-    row = model._default_manager.order_by("pk").values_list("pk", flat=True)[:20]
-    if not row:
+    row = model._default_manager.order_by("-pk").values_list("pk", flat=True).first()
+    if row is None:
         return None
-    url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_change", args=[list(row)[-1]])
+    url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_change", args=[row])
     return Page(f"page of a {model._meta.verbose_name}", url)
 
 
@@ -312,6 +312,7 @@ def _measure_page(
     queries = {}
     for number in range(times + 1):
         for shop in SHOPS:
+            connections[shop].queries_log.clear()  # it holds no more than some thousands
             with _used(connections[shop]), CaptureQueriesContext(connections[shop]) as captured:
                 started = time.perf_counter()
                 pages[shop].ask(clients[shop])
