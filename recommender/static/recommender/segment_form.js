@@ -4,6 +4,7 @@ document.addEventListener("DOMContentLoaded", () => {
   if (!button) return;
   const form = button.form;
   const members = form.querySelector("[data-segment-members]");
+  const counting = form.querySelector("[data-segment-counting]");
   const stale = form.querySelector("[data-segment-stale]");
   const unreachable = form.querySelector("[data-segment-unreachable]");
   const pauseMilliseconds = 600;
@@ -48,6 +49,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const turn = ++latest;
     const began = performance.now();
     stale.hidden = unreachable.hidden = true;
+    counting.hidden = false;
     members.setAttribute("aria-busy", "true");
     try {
       const answer = await fetch(button.dataset.segmentPreview, {
@@ -62,6 +64,8 @@ document.addEventListener("DOMContentLoaded", () => {
     } catch {
       if (turn === latest) unreachable.hidden = false;
     }
+    if (turn !== latest) return;
+    counting.hidden = true;
     members.removeAttribute("aria-busy");
   };
 
