@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from recommender.api.authentication import calling_shopper
-from recommender.api.fields import IdentifierField
+from recommender.api.fields import BoundedListField, IdentifierField
 from recommender.api.permissions import IsShopOrShopper, IsShopper
 from recommender.api.schema import NOT_MODIFIED, problems
 from recommender.api.views import ApiView
@@ -117,7 +117,7 @@ class OwnCouponsView(ApiView):
 
 
 class BatchInput(CouponsQuery):
-    shopper_ids = serializers.ListField(child=IdentifierField(), min_length=1, max_length=SHOPPERS_AT_MOST)
+    shopper_ids = BoundedListField(child=IdentifierField(), min_length=1, max_length=SHOPPERS_AT_MOST)
 
 
 @extend_schema_serializer(component_name="ShoppersCoupons")

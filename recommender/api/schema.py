@@ -11,6 +11,10 @@ from recommender.api.problems import MEDIA_TYPE, Problem
 
 SHOP_KEY = "shopKey"
 SHOPPER_TOKEN = "shopperToken"  # noqa: S105
+#: What is refused before an address looks at it: an Accept of something else, a body in chunks.
+ANY_REQUEST = (406, 411)
+#: And a body that is not JSON, is too long, or is of another type.
+WITH_A_BODY = (400, 413, 415)
 
 
 class BearerScheme(OpenApiAuthenticationExtension):
@@ -38,14 +42,20 @@ class BearerScheme(OpenApiAuthenticationExtension):
 
 
 class ApiSchema(AutoSchema):
-    """Says of each address which scope a key needs."""
+    """Says of each address which scope a key needs, and the errors that any address may give."""
 
     def get_operation(self, *arguments: Any, **options: Any) -> dict[str, Any] | None:
         operation: dict[str, Any] | None = super().get_operation(*arguments, **options)
         scope = getattr(self.view, "scope", None)
-        if operation is not None and scope is not None:
+        if operation is None:
+            return None
+        if scope is not None:
             told = operation.get("description", "")
             operation["description"] = f"{told}\n\nA key needs the scope `{scope}`.".strip()
+        responses = operation["responses"]
+        for status in (*ANY_REQUEST, *(WITH_A_BODY if "requestBody" in operation else ())):
+            responses.setdefault(str(status), responses["401"])
+        operation["responses"] = dict(sorted(responses.items()))
         return operation
 
 
