@@ -4,7 +4,6 @@ from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.utils import OpenApiResponse
 
 from recommender.api.permissions import IsShopOrShopper, IsShopper
 from recommender.api.problems import MEDIA_TYPE, Problem
@@ -53,7 +52,12 @@ class ApiSchema(AutoSchema):
             told = operation.get("description", "")
             operation["description"] = f"{told}\n\nA key needs the scope `{scope}`.".strip()
         responses = operation["responses"]
-        for status in (*ANY_REQUEST, *(WITH_A_BODY if "requestBody" in operation else ())):
+        statuses = [*ANY_REQUEST, *(WITH_A_BODY if "requestBody" in operation else ())]
+        if self.method == "GET" and "application/json" in responses["200"]["content"]:
+            # Every such answer has an ETag, and may be asked for only if it is another, or only if it is the same.
+            responses["304"] = {"description": "What you hold still holds."}
+            statuses.append(412)
+        for status in statuses:
             responses.setdefault(str(status), responses["401"])
         operation["responses"] = dict(sorted(responses.items()))
         return operation
@@ -62,7 +66,3 @@ class ApiSchema(AutoSchema):
 def problems(*statuses: int) -> dict[tuple[int, str], type[Problem]]:
     """The responses of ``extend_schema`` for errors, with those that any address may give."""
     return {(status, MEDIA_TYPE): Problem for status in sorted({401, 403, 429, *statuses})}
-
-
-#: An answer with an ``ETag`` that the caller holds already, named in ``If-None-Match``: without a body.
-NOT_MODIFIED = {304: OpenApiResponse(description="What you hold still holds.")}
