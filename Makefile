@@ -13,6 +13,7 @@ DATABASE ?= both
 ARGUMENTS ?=
 ADDRESS ?= http://$(BIND)
 NAME ?= demo
+SHOP_PORT ?= 8010
 
 .PHONY: help
 help:  ## List the targets
@@ -33,6 +34,11 @@ demo: $(VENV)/.installed  ## The whole loop on the sample shop, then the site (B
 ifneq ($(SERVE),0)
 	@$(BIN)/python manage.py up --bind $(BIND)
 endif
+
+.PHONY: shop
+shop: $(VENV)/.installed  ## The example shop in front of a site that runs, such as make demo (ADDRESS=; SHOP_PORT=8010)
+	@$(BIN)/python manage.py prepare_example_shop
+	@$(BIN)/python examples/shop/backend.py $${DATA_DIR:-data}/example-shop.json --site $(ADDRESS) --port $(SHOP_PORT)
 
 .PHONY: test
 # tests/ml touches no database: the layers of ARCHITECTURE.md keep Django out of recommender/ml.

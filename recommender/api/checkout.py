@@ -14,7 +14,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from recommender.api.fields import IdentifierField
+from recommender.api.fields import BoundedListField, IdentifierField
 from recommender.api.once import IDEMPOTENCY_KEY, WriteView
 from recommender.api.refusals import as_problem, describe_refused
 from recommender.api.schema import problems
@@ -49,7 +49,7 @@ class LineInput(serializers.Serializer):
 
 @extend_schema_serializer(component_name="Basket")
 class BasketInput(serializers.Serializer):
-    lines = LineInput(many=True, allow_empty=False, max_length=MOST_LINES)  # type: ignore[call-arg]
+    lines = BoundedListField(child=LineInput(), min_length=1, max_length=MOST_LINES)
     shipping = AmountField(default=Decimal(0), help_text="What sending it costs.")
 
     def validate_lines(self, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -73,8 +73,8 @@ class CheckoutInput(serializers.Serializer):
 
     shopper_id = IdentifierField()
     basket = BasketInput()
-    coupon_ids = serializers.ListField(child=IdentifierField(), default=list, max_length=MOST_COUPONS)
-    codes = serializers.ListField(
+    coupon_ids = BoundedListField(child=IdentifierField(), default=list, max_length=MOST_COUPONS)
+    codes = BoundedListField(
         child=serializers.CharField(max_length=CODE_LENGTH),
         default=list,
         max_length=MOST_COUPONS,
@@ -116,11 +116,11 @@ class ReturnedLineInput(serializers.Serializer):
 
 @extend_schema_serializer(component_name="Reversal")
 class ReverseInput(serializers.Serializer):
-    lines = ReturnedLineInput(  # type: ignore[call-arg]
-        many=True,
+    lines = BoundedListField(
+        child=ReturnedLineInput(),
         required=False,
         allow_null=True,
-        allow_empty=False,
+        min_length=1,
         max_length=MOST_LINES,
         help_text="What came back; by default the whole order.",
     )

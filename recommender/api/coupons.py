@@ -13,9 +13,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from recommender.api.authentication import calling_shopper
-from recommender.api.fields import IdentifierField
+from recommender.api.fields import BoundedListField, IdentifierField
 from recommender.api.permissions import IsShopOrShopper, IsShopper
-from recommender.api.schema import NOT_MODIFIED, problems
+from recommender.api.schema import problems
 from recommender.api.views import ApiView
 from recommender.models import Coupon, Scope
 from recommender.reasons import in_words, speaking_for
@@ -96,7 +96,7 @@ class ShopperCouponsView(ApiView):
             OpenApiParameter("shopper_id", str, OpenApiParameter.PATH, description="The shop's identifier."),
             CouponsQuery,
         ],
-        responses={200: ShopperCouponsOutput, **NOT_MODIFIED, **problems(400, 404)},
+        responses={200: ShopperCouponsOutput, **problems(400, 404)},
     )
     def get(self, request: Request, shopper_id: str) -> Response:
         return Response(describe_offers(find_offers([shopper_id], request.query_params.dict())[0]))
@@ -110,14 +110,14 @@ class OwnCouponsView(ApiView):
         summary="The coupons that the calling shopper is offered now",
         description=LIST_DESCRIPTION,
         parameters=[CouponsQuery],
-        responses={200: ShopperCouponsOutput, **NOT_MODIFIED, **problems(400, 404)},
+        responses={200: ShopperCouponsOutput, **problems(400, 404)},
     )
     def get(self, request: Request) -> Response:
         return Response(describe_offers(find_offers([calling_shopper(request)], request.query_params.dict())[0]))
 
 
 class BatchInput(CouponsQuery):
-    shopper_ids = serializers.ListField(child=IdentifierField(), min_length=1, max_length=SHOPPERS_AT_MOST)
+    shopper_ids = BoundedListField(child=IdentifierField(), min_length=1, max_length=SHOPPERS_AT_MOST)
 
 
 @extend_schema_serializer(component_name="ShoppersCoupons")

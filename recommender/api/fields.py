@@ -19,6 +19,18 @@ class IdentifierField(serializers.CharField):
         super().__init__(max_length=64, **kwargs)
 
 
+class BoundedListField(serializers.ListField):
+    """A list of at most ``max_length`` things. How many they are is looked at before what each of them is."""
+
+    def __init__(self, *, max_length: int, **kwargs: Any) -> None:
+        super().__init__(max_length=max_length, **kwargs)
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        if isinstance(data, list):
+            self.run_validators(data)
+        return super().to_internal_value(data)
+
+
 class PastTimeField(serializers.DateTimeField):
     """A time in ISO 8601 with its offset, no later than now."""
 

@@ -1,5 +1,6 @@
 """What shoppers do with their own coupons: below ``/api/v1/me/``."""
 
+from datetime import UTC
 from typing import Any
 
 from django.utils import timezone
@@ -15,7 +16,7 @@ from recommender.api.authentication import calling_shopper
 from recommender.api.coupons import CampaignOutput, CouponOutput, ReasonOutput, describe_offer
 from recommender.api.cursors import CursorField, write_cursor
 from recommender.api.permissions import IsShopper
-from recommender.api.schema import NOT_MODIFIED, problems
+from recommender.api.schema import problems
 from recommender.api.views import ApiView
 from recommender.models import Event
 from recommender.services.own_coupons import (
@@ -51,7 +52,7 @@ class WhyView(ApiView):
         summary="Why the calling shopper is offered a coupon",
         description="404 with `not_offered` for a coupon that is not on the shopper's list now.",
         parameters=[COUPON_ID],
-        responses={200: WhyOutput, **NOT_MODIFIED, **problems(404)},
+        responses={200: WhyOutput, **problems(404)},
     )
     def get(self, request: Request, coupon_id: str) -> Response:
         try:
@@ -121,9 +122,10 @@ class HistoryQuery(serializers.Serializer):
         text, source, key = parts
         try:
             at = parse_datetime(text)
-        except ValueError:
+            at = None if at is None or timezone.is_naive(at) else at.astimezone(UTC)
+        except (ValueError, OverflowError):
             at = None
-        if at is None or timezone.is_naive(at) or source not in (0, 1) or not 0 <= key <= LARGEST_KEY:
+        if at is None or source not in (0, 1) or not 0 <= key <= LARGEST_KEY:
             raise ValidationError(CursorField.default_error_messages["unreadable"])
         return Place(at, source, key)
 
@@ -153,7 +155,7 @@ class HistoryView(ApiView):
         summary="What the calling shopper did with coupons",
         description="Used, claimed and dismissed, the latest first.",
         parameters=[HistoryQuery],
-        responses={200: HistoryOutput, **NOT_MODIFIED, **problems(400)},
+        responses={200: HistoryOutput, **problems(400)},
     )
     def get(self, request: Request) -> Response:
         query = HistoryQuery(data=request.query_params.dict())

@@ -1,14 +1,15 @@
 """One shape for every error: problem details (RFC 9457)."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from rest_framework import serializers, status
-from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
+from rest_framework.exceptions import APIException, ErrorDetail, ParseError, ValidationError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
@@ -76,6 +77,10 @@ def problem_response(exception: Exception, context: dict[str, Any]) -> Response 
         exception = ContentTooLarge(
             _("The body is longer than %(bytes)d bytes.") % {"bytes": settings.DATA_UPLOAD_MAX_MEMORY_SIZE}
         )
+    if isinstance(exception, TooManyFieldsSent):
+        exception = ParseError(
+            _("The address has more than %(most)d parameters.") % {"most": settings.DATA_UPLOAD_MAX_NUMBER_FIELDS}
+        )
     response = exception_handler(exception, context)
     if response is None:
         return None
@@ -85,16 +90,22 @@ def problem_response(exception: Exception, context: dict[str, Any]) -> Response 
     else:
         detail = response.data["detail"]
         code = detail.code if isinstance(detail, ErrorDetail) else code
-    response.data = {
-        "type": "about:blank",
-        "title": HTTPStatus(response.status_code).phrase,
-        "status": response.status_code,
-        "detail": detail,
-        "code": code,
-        "errors": errors,
-    }
+    response.data = describe_problem(HTTPStatus(response.status_code), detail, code, errors)
     response.content_type = MEDIA_TYPE
     return response
+
+
+def describe_problem(
+    status: HTTPStatus, detail: str, code: str, errors: Mapping[str, list[str]] | None = None
+) -> dict[str, Any]:
+    return {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": detail,
+        "code": code,
+        "errors": errors or {},
+    }
 
 
 def field_errors(exception: ValidationError) -> dict[str, list[str]]:

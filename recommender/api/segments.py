@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from recommender.api.cursors import CursorField, write_cursor
-from recommender.api.schema import NOT_MODIFIED, problems
+from recommender.api.schema import problems
 from recommender.api.views import ApiView
 from recommender.models import Scope, Segment, Shopper
 from recommender.services.segments import find_shoppers, preview_segment
@@ -48,7 +48,7 @@ class SegmentsView(ApiView):
         operation_id="list_segments",
         summary="Segments, and how many shoppers belong to each now",
         parameters=[SegmentsQuery],
-        responses={200: SegmentsOutput, **NOT_MODIFIED, **problems(400)},
+        responses={200: SegmentsOutput, **problems(400)},
     )
     def get(self, request: Request) -> Response:
         query = SegmentsQuery(data=request.query_params.dict())
@@ -83,7 +83,7 @@ class MembershipView(ApiView):
             OpenApiParameter("segment_id", int, OpenApiParameter.PATH),
             OpenApiParameter("shopper_id", str, OpenApiParameter.PATH, description="The shop's identifier."),
         ],
-        responses={200: MembershipOutput, **NOT_MODIFIED, **problems(404)},
+        responses={200: MembershipOutput, **problems(404)},
     )
     def get(self, request: Request, segment_id: int, shopper_id: str) -> Response:
         segment = Segment.objects.filter(pk=min(segment_id, LARGEST_KEY)).first()

@@ -1,7 +1,6 @@
 """The addresses of the API. Its description and the page that shows it are open to read; nothing else is."""
 
 from django.urls import path, re_path, register_converter
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from recommender.api.checkout import (
     ConfirmView,
@@ -20,7 +19,7 @@ from recommender.api.own_coupons import ClaimView, DismissView, HistoryView, Why
 from recommender.api.redemptions import RedemptionsView
 from recommender.api.segments import MembershipView, SegmentsView
 from recommender.api.shopper_tokens import ShopperTokensView
-from recommender.api.views import UnknownAddressView
+from recommender.api.views import DescriptionPage, DescriptionView, UnknownAddressView
 
 
 class IdentifierConverter:
@@ -68,7 +67,7 @@ urlpatterns = [
     path("groups", GroupsView.as_view(), name="groups"),
     path("groups/<uuid:group_id>", GroupView.as_view(), name="group"),
     path("groups/<uuid:group_id>/members", GroupMembersView.as_view(), name="group-members"),
-    path("schema", SpectacularAPIView.as_view(authentication_classes=[]), name="schema"),
-    path("docs", SpectacularSwaggerView.as_view(url_name="api:schema", authentication_classes=[]), name="docs"),
+    path("schema", DescriptionView.as_view(), name="schema"),
+    path("docs", DescriptionPage.as_view(url_name="api:schema"), name="docs"),
     re_path("", UnknownAddressView.as_view()),
 ]

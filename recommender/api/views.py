@@ -1,6 +1,8 @@
 """What every address of the API has in common."""
 
 import hashlib
+import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,15 +15,17 @@ from django.utils.cache import get_conditional_response, patch_cache_control, pa
 from django.utils.http import http_date
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.exceptions import NotFound, ParseError
 from rest_framework.parsers import JSONParser
 from rest_framework.permissions import AllowAny
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from recommender.api.limits import tell_limits
-from recommender.api.problems import LengthRequired, problem_response
+from recommender.api.problems import MEDIA_TYPE, LengthRequired, describe_problem, problem_response
 from recommender.models import Scope
 
 #: What is added to an answer changes the part after the point; what could break a caller gets addresses of its own.
@@ -43,16 +47,58 @@ class Deprecation:
 
 
 class JSONBodyParser(JSONParser):
-    """JSON that is nested no deeper than can be read."""
+    """JSON in UTF-8, whatever it is said to be in, nested no deeper than can be read, of whole characters."""
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         try:
-            return super().parse(stream, media_type, parser_context)
+            text = stream.read().decode()
+            data = json.loads(text, parse_constant=_refuse_constant)
+            if _SURROGATE.search(text):
+                json.dumps(data, ensure_ascii=False).encode()
         except RecursionError as error:
             raise ParseError(_("The body is nested too deeply.")) from error
+        except UnicodeEncodeError as error:
+            raise ParseError(_("The body holds half of a surrogate pair, which is no character.")) from error
+        except ValueError as error:
+            raise ParseError(_("The body is not JSON in UTF-8: %(error)s") % {"error": error}) from error
+        return data
 
 
-class ApiView(APIView):
+#: How JSON writes what may be half a character.
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(_("%(name)s is no number of JSON.") % {"name": name})
+
+
+class ProblemsView(APIView):
+    """Errors are problem details in JSON, whatever an address answers else."""
+
+    metadata_class = None
+
+    def get_exception_handler(self) -> Callable[..., Response | None]:
+        return problem_response
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        if getattr(response, "exception", False):
+            request.accepted_renderer, request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
+        return super().finalize_response(request, response, *args, **kwargs)
+
+
+class DescriptionView(ProblemsView, SpectacularAPIView):
+    """The description of the API, for whoever asks."""
+
+    authentication_classes = []
+
+
+class DescriptionPage(ProblemsView, SpectacularSwaggerView):
+    """The same as a page."""
+
+    authentication_classes = []
+
+
+class ApiView(ProblemsView):
     """Takes JSON, answers JSON that nobody else may keep, and tells errors as problem details.
 
     Attributes:
@@ -61,7 +107,6 @@ class ApiView(APIView):
     """
 
     parser_classes = [JSONBodyParser]
-    metadata_class = None
     scope: Scope | None = None
     deprecation: Deprecation | None = None
 
@@ -69,9 +114,6 @@ class ApiView(APIView):
         if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
             raise LengthRequired  # such a body would be taken for an empty one
         super().initial(request, *args, **kwargs)
-
-    def get_exception_handler(self) -> Callable[..., Response | None]:
-        return problem_response
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)
@@ -83,21 +125,30 @@ class ApiView(APIView):
         if request.method == "GET" and response.status_code == HTTPStatus.OK:
             # Whoever asks may keep it, and asks each time whether it still holds.
             patch_cache_control(response, private=True, no_cache=True)
-            response.add_post_render_callback(partial(_if_changed, request._request))
+            if isinstance(response, Response):  # and not a file, which is sent as it is read
+                response.add_post_render_callback(partial(_if_changed, request._request))
         else:
             patch_cache_control(response, private=True, no_store=True)
         return response
 
 
 def _if_changed(request: HttpRequest, response: Response) -> HttpResponse | None:
-    """The rendered answer with its ``ETag``, or a 304 for who holds the same.
+    """The rendered answer with its ``ETag``, a 304 for who holds the same, or a 412 for who asks for another.
 
     The tag is a digest of the answer itself, so it is right after whatever has changed: a publication or its undoing, a
     use, a budget, the language.
     """
     etag = f'"{hashlib.sha256(response.rendered_content).hexdigest()[:32]}"'
     response.headers["ETag"] = etag
-    return get_conditional_response(request, etag=etag, response=response)
+    conditional: HttpResponse | None = get_conditional_response(request, etag=etag, response=response)
+    if conditional is not None and conditional.status_code == HTTPStatus.PRECONDITION_FAILED:
+        problem = describe_problem(
+            HTTPStatus.PRECONDITION_FAILED, _("The answer is not the one that you ask for."), "precondition_failed"
+        )
+        return HttpResponse(
+            JSONRenderer().render(problem), status=HTTPStatus.PRECONDITION_FAILED, content_type=MEDIA_TYPE
+        )
+    return conditional
 
 
 @extend_schema(exclude=True)

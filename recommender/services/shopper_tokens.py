@@ -7,6 +7,7 @@ type alone, so a public key can never be taken for a shared secret.
 
 import json
 import logging
+import re
 import secrets
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -164,7 +165,8 @@ def _read(token: str, key: Any, algorithm: str) -> str:
     if not 0 < int(claims["exp"]) - int(claims["iat"]) <= TOKEN_LIFETIME_AT_MOST.total_seconds():
         raise jwt.InvalidTokenError("The token lives too long.")
     shopper_id: str = claims["sub"]
-    if not 1 <= len(shopper_id) <= IDENTIFIER_LENGTH or "\0" in shopper_id:
+    # Half of a surrogate pair is no character, and no database keeps it.
+    if not 1 <= len(shopper_id) <= IDENTIFIER_LENGTH or re.search("[\0\ud800-\udfff]", shopper_id):
         raise jwt.InvalidTokenError("Its subject can be no shopper.")
     return shopper_id
 

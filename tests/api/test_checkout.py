@@ -185,6 +185,15 @@ def test_a_malformed_request(changes: dict[str, Any], field: str, write: Call) -
     assert not CouponCounter.objects.exists()
 
 
+@pytest.mark.parametrize("lines", [[], [None], [{"line_id": "1", "quantity": "0"}], [{"line_id": "1"}] * 2, {}])
+def test_a_malformed_return(lines: Any, write: Call, reservation_id: str) -> None:
+    write(f"checkout/reservations/{reservation_id}/confirm", {"order_id": "o1"})
+    before = count_by_sql()
+    response = write(f"checkout/reservations/{reservation_id}/reverse", {"lines": lines})
+    assert response.status_code == 400, response.content
+    assert count_by_sql() == before
+
+
 # Once
 
 

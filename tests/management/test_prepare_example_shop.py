@@ -1,0 +1,53 @@
+"""What the example shop is given of an installation."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+
+from recommender.models import ApiKey, Coupon, Product, Scope, Shopper, TokenSigner
+from recommender.services.access import find_api_key
+from tests.api.shop_rows import make_campaign, publish
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_shop_with_nothing_on_show(settings: Any, tmp_path: Path) -> None:
+    settings.DATA_DIR = tmp_path
+    with pytest.raises(CommandError, match="publish a run first"):
+        call_command("prepare_example_shop")
+    assert not list(tmp_path.iterdir())
+    assert not ApiKey.objects.exists()
+
+
+def test_coupons_that_say_nothing_say_something_and_others_stay(settings: Any, tmp_path: Path) -> None:
+    settings.DATA_DIR = tmp_path
+    anna, ben = (Shopper.objects.create(shopper_id=name) for name in ("anna", "ben"))
+    silent = Coupon.objects.create(coupon_id="silent", offer_id="a")
+    telling = Coupon.objects.create(coupon_id="telling", offer_id="b", discount_type="amount", discount_value="3")
+    tea = Product.objects.create(product_id="tea", price="2.5")
+    Product.objects.create(product_id="milk", active=False)
+    silent.targets.create(product=tea)
+    publish(make_campaign("spring", silent, telling), (anna, silent, 0.2), (anna, telling, 0.1), (ben, telling, 0.9))
+    publish(make_campaign("autumn", silent), (ben, silent, 0.1))
+    call_command("prepare_example_shop")
+    path = tmp_path / "example-shop.json"
+    assert path.stat().st_mode & 0o777 == 0o600
+    known = json.loads(path.read_text())
+    assert known["shopper_id"] == "ben"
+    assert known["products"] == [{"product_id": "tea", "name": "tea", "price": "2.500"}]
+    key = find_api_key(key=known["api_key"])
+    assert key is not None
+    assert key.scopes == [Scope.CHECKOUT]
+    silent.refresh_from_db()
+    assert (silent.discount_type, silent.discount_value, silent.per_shopper_limit) == ("percent", 10, 1)
+    assert silent.code == f"SHOP-{silent.pk}"
+    telling.refresh_from_db()
+    assert (telling.discount_type, telling.discount_value, telling.code) == ("amount", 3, "")
+
+    call_command("prepare_example_shop")
+    assert json.loads(path.read_text()) == known
+    assert ApiKey.objects.count() == TokenSigner.objects.count() == 1
