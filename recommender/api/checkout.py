@@ -1,5 +1,6 @@
 """``/api/v1/checkout``: what a basket gets, and how it is held, confirmed, released and reversed."""
 
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,7 +15,9 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from recommender.api.authentication import ShopCaller
 from recommender.api.fields import BoundedListField, IdentifierField
+from recommender.api.limits import guesses_refused
 from recommender.api.once import IDEMPOTENCY_KEY, WriteView
 from recommender.api.refusals import as_problem, describe_refused
 from recommender.api.schema import problems
@@ -25,9 +28,10 @@ from recommender.rules.numbers import WHOLE_DIGITS
 from recommender.rules.pricing import MOST_COUPONS
 from recommender.services.checkout.baskets import GivenBasket, GivenLine
 from recommender.services.checkout.offers import Asked
-from recommender.services.checkout.refusals import UnknownThing
+from recommender.services.checkout.refusals import CheckoutRefused, RefusedCoupon, UnknownThing
 from recommender.services.checkout.reserving import LIFETIME, LIFETIME_AT_MOST, Quote, reserve, validate
 from recommender.services.checkout.settling import ReturnedLine, confirm, find_reservation, release, reverse
+from recommender.services.guessing import Guesser, TooManyGuesses, begin_guess, guessed_right, guessed_wrong
 
 CODE_LENGTH = 100
 
@@ -212,9 +216,13 @@ class ValidateView(ApiView):
     def post(self, request: Request) -> Response:
         posted = _read(CheckoutInput, request)
         try:
+            tried = _begin_guess(request, posted)
             quote = validate(**_asked(posted), at=timezone.now())
         except UnknownThing as error:
             raise as_problem(error) from error
+        except TooManyGuesses as error:
+            raise guesses_refused(error) from error
+        tried(quote.refused)
         return Response(_describe_quote(quote))
 
 
@@ -238,12 +246,21 @@ class ReservationsView(WriteView):
 
         def work() -> Response:
             lifetime = timedelta(seconds=posted["lifetime"])
-            reservation, quote = reserve(**_asked(posted), lifetime=lifetime, at=timezone.now())
+            tried = _begin_guess(request, posted)
+            try:
+                reservation, quote = reserve(**_asked(posted), lifetime=lifetime, at=timezone.now())
+            except CheckoutRefused as refusal:
+                tried(refusal.coupons)
+                raise
+            tried(quote.refused)
             answer = _describe(reservation)
             answer["refused"] = [describe_refused(each) for each in quote.refused]
             return Response(answer, status=status.HTTP_201_CREATED)
 
-        return self.once(request, work)
+        try:
+            return self.once(request, work)
+        except TooManyGuesses as error:  # it is no answer to keep: the same request may be sent again later
+            raise guesses_refused(error) from error
 
 
 class ReservationView(ApiView):
@@ -345,6 +362,29 @@ def _asked(posted: dict[str, Any]) -> dict[str, Any]:
             *(Asked(code=code) for code in posted["codes"]),
         ],
     }
+
+
+def _begin_guess(request: Request, posted: dict[str, Any]) -> Callable[[Iterable[RefusedCoupon]], None]:
+    """Slow down whoever tries codes that are none, and nobody else. What it returns is to be told what was refused.
+
+    Raises:
+        TooManyGuesses: no code may be tried now.
+    """
+    if not posted["codes"]:
+        return lambda refused: None
+    assert isinstance(request.user, ShopCaller), "its permission lets nobody else by"
+    # A till asks for its shoppers: its network address says nothing of them.
+    guesser = Guesser(api_key=request.user.api_key.pk, shopper_id=posted["shopper_id"])
+    begin_guess(guesser=guesser)
+
+    def tried(refused: Iterable[RefusedCoupon]) -> None:
+        wrong = sum(each.code == "unknown_code" for each in refused)
+        if wrong:
+            guessed_wrong(guesser=guesser, further=wrong - 1)
+        else:
+            guessed_right(guesser=guesser)
+
+    return tried
 
 
 def _describe_quote(quote: Quote) -> dict[str, Any]:

@@ -45,6 +45,12 @@ class CampaignOutput(serializers.Serializer):
     ends_at = serializers.DateTimeField(help_text="The first moment it no longer runs.")
 
 
+@extend_schema_serializer(component_name="GroupTerms")
+class GroupTermsOutput(serializers.Serializer):
+    size = serializers.IntegerField(min_value=2, help_text="It holds once so many shoppers have joined…")
+    hours = serializers.IntegerField(min_value=1, help_text="…within so many hours of the first.")
+
+
 @extend_schema_serializer(component_name="Coupon")
 class CouponOutput(serializers.Serializer):
     coupon_id = serializers.CharField()
@@ -57,6 +63,7 @@ class CouponOutput(serializers.Serializer):
     max_discount = serializers.DecimalField(max_digits=14, decimal_places=3, allow_null=True)
     starts_at = serializers.DateTimeField(allow_null=True)
     ends_at = serializers.DateTimeField(allow_null=True, help_text="The first moment it no longer holds.")
+    group = GroupTermsOutput(allow_null=True, help_text="Null for a coupon that holds for each shopper alone.")
 
 
 @extend_schema_serializer(component_name="OfferedCoupon")
@@ -178,6 +185,8 @@ def describe_offer(served: ServedCoupon) -> dict[str, Any]:
     for column in ("discount_value", "min_spend", "max_discount"):
         if coupon[column] is not None:
             coupon[column] = str(coupon[column])  # the renderer would make a float of it
+    size, hours = coupon.pop("group_size"), coupon.pop("group_hours")
+    coupon["group"] = None if size is None else {"size": size, "hours": hours}
     reasons = speaking_for(coupon.pop("reasons"))
     return {
         "rank": coupon.pop("rank"),

@@ -5,7 +5,7 @@ from datetime import datetime
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Expression, F, Q
 from django.utils.translation import gettext_lazy as _
 
 from recommender.models.coupons import Coupon
@@ -16,10 +16,15 @@ from recommender.models.shoppers import Shopper
 MOST_HELD_OUT = 90  # percent: a campaign that is sent to hardly anyone shows nothing
 
 
+def campaign_is_live(moment: datetime | Expression, path: str = "") -> Q:
+    """Its window holds ``moment``. ``path`` leads to the campaign: ``run__campaign__``."""
+    return Q((f"{path}starts_at__lte", moment), (f"{path}ends_at__gt", moment))
+
+
 class CampaignQuerySet(models.QuerySet["Campaign"]):
     def live_at(self, moment: datetime) -> "CampaignQuerySet":
         """Campaigns whose window holds ``moment``."""
-        return self.filter(starts_at__lte=moment, ends_at__gt=moment)
+        return self.filter(campaign_is_live(moment))
 
 
 class Campaign(models.Model):

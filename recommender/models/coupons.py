@@ -4,7 +4,7 @@ from datetime import datetime
 
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Expression, F, Q
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -15,14 +15,17 @@ from recommender.models.segments import Segment
 MOST_GROUP_HOURS = 24 * 366  # longer than any group waits, and short enough for the calendar
 
 
+def coupon_is_open(moment: datetime | Expression, path: str = "") -> Q:
+    """Active, and its own window, where it has one, holds ``moment``. ``path`` leads to the coupon: ``coupon__``."""
+    began = Q((f"{path}starts_at__isnull", True)) | Q((f"{path}starts_at__lte", moment))
+    lasts = Q((f"{path}ends_at__isnull", True)) | Q((f"{path}ends_at__gt", moment))
+    return Q((f"{path}active", True)) & began & lasts
+
+
 class CouponQuerySet(models.QuerySet["Coupon"]):
     def open_at(self, moment: datetime) -> "CouponQuerySet":
         """Active coupons whose own window, where they have one, holds ``moment``."""
-        return self.filter(
-            Q(starts_at__isnull=True) | Q(starts_at__lte=moment),
-            Q(ends_at__isnull=True) | Q(ends_at__gt=moment),
-            active=True,
-        )
+        return self.filter(coupon_is_open(moment))
 
 
 class Coupon(models.Model):

@@ -7,11 +7,12 @@ counts for the coupon; still every use is taken by a conditional update, and con
 A counter that is not there yet is made by counting, so that history which was loaded before counts as well.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
+from itertools import chain, product
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -142,6 +143,13 @@ def read_counters(*, coupons: Collection[int], campaigns: Collection[int]) -> Co
     return Counted(zone=Shop.current().zone, held=False, coupons=of_coupons, campaigns=of_campaigns)
 
 
+def make_counters(*, coupons: Collection[int], campaigns: Collection[int]) -> None:
+    """Make the counters that are missing, so that whoever reads them need not count. Nothing is held afterwards."""
+    with transaction.atomic():
+        _make_missing(CouponCounter, "coupon_id", coupons, _count_coupons)
+        _make_missing(CampaignCounter, "campaign_id", campaigns, _count_campaigns)
+
+
 def lock_redemptions() -> None:
     """Wait until nobody loads history, and keep loads waiting: a load holds this table before any counter.
 
@@ -169,6 +177,36 @@ def uses_of(counted: Counted, *, coupon: Coupon, shopper_id: int, at: datetime) 
         week=by_span[Span.WEEK],
         month=by_span[Span.MONTH],
     )
+
+
+def uses_of_shoppers(
+    *, coupons: Collection[int], shoppers: Collection[int], spans: Collection[Span], at: datetime
+) -> Mapping[tuple[int, int | None, Span], int]:
+    """How often shoppers used coupons in the periods that hold ``at``, by coupon, shopper and period, for many at once.
+    Whoever has no entry did not."""
+    if not coupons or not shoppers or not spans:
+        return {}
+    zone = Shop.current().zone
+    there = ShopperCounter.objects.filter(_any_span(at, zone), coupon__in=coupons, shopper__in=shoppers)
+    known: dict[tuple[int, int | None, Span], int] = {
+        (row.coupon_id, row.shopper_id, Span(row.period)): row.uses for row in there
+    }
+    if all((*pair, span) in known for pair in product(coupons, shoppers) for span in spans):
+        return known
+    recorded = _recorded().filter(coupon__in=coupons, shopper__in=shoppers)
+    held = ReservationCoupon.objects.filter(coupon__in=coupons, reservation__shopper__in=shoppers, held_uses__gt=0)
+    if Span.EVER not in spans:
+        since = min(_bounds(span, _starts_on(span, at, zone), zone)[0] for span in spans)
+        recorded, held = recorded.filter(redeemed_at__gte=since), held.filter(counted_at__gte=since)
+    counts: Counter[tuple[int, int | None, Span]] = Counter()
+    for coupon, shopper, moment, uses in chain(
+        recorded.values_list("coupon_id", "shopper_id", "redeemed_at", Value(1)),
+        held.values_list("coupon_id", "reservation__shopper_id", "counted_at", "held_uses"),
+    ):
+        for span in spans:
+            if _starts_on(span, moment, zone) == _starts_on(span, at, zone):
+                counts[coupon, shopper, span] += uses
+    return {**counts, **known}
 
 
 def disregard(counted: Counted, *, use: Use) -> None:

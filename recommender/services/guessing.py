@@ -93,6 +93,19 @@ def begin_guess(*, guesser: Guesser) -> None:
         logger.warning("Wrong codes are not counted: the cache cannot be reached.", exc_info=True)
 
 
+def guessed_wrong(*, guesser: Guesser, further: int) -> None:
+    """Count what was wrong beside the attempt that :func:`begin_guess` counted: several codes may come together."""
+    try:
+        for name, free in guesser.counters():
+            for _code in range(further):
+                wrong = count_up(name, seconds=FORGOTTEN_AFTER.total_seconds())
+            delay = guess_delay(wrong=wrong, free=free).total_seconds() if further else 0
+            if delay:
+                cache.set(f"{name}:until", time.time() + delay, delay)
+    except RedisError:
+        logger.warning("Wrong codes are not counted: the cache cannot be reached.", exc_info=True)
+
+
 def guessed_right(*, guesser: Guesser) -> None:
     """The code was one: the shopper's wrong ones are forgotten.
 

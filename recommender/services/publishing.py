@@ -6,7 +6,8 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from recommender.models import Campaign, Publication, Run, User
+from recommender.models import Campaign, CampaignCoupon, Publication, Run, User
+from recommender.services import counters
 from recommender.services.guardrails import forbid_or_pass
 from recommender.services.runs import WrongState
 from recommender.services.webhooks import announce_publication, announce_rollback
@@ -42,6 +43,9 @@ def publish(
         WrongState: the run is not approved; with ``approve``, neither drafted nor approved.
         PublishingForbidden: it breaks a guardrail that nobody may overrule.
     """
+    # Served lists are held against counters. They are made before anything is locked: who redeems locks them first.
+    coupons = CampaignCoupon.objects.filter(campaign=run.campaign_id).values_list("coupon_id", flat=True)
+    counters.make_counters(coupons=list(coupons), campaigns=[run.campaign_id])
     publishable = [Run.State.DRAFTED, Run.State.APPROVED] if approve else [Run.State.APPROVED]
     with transaction.atomic():
         live = _lock_live(run.campaign_id)

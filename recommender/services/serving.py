@@ -1,32 +1,41 @@
 """What a shopper is offered at this moment.
 
 Lists were computed before they were published, so whatever may have changed since is looked at again whenever they are
-served: what is no longer to be had is left out, and the next ranks fill the places.
+served: what is no longer to be had is left out, and the next ranks fill the places. How often coupons were used and
+what that cost, what baskets hold included, is read of the counters; redemptions are never added up.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, DecimalField, Exists, F, IntegerField, OuterRef, Q, QuerySet, Subquery, Sum, Value
-from django.db.models.expressions import Combinable
+from django.db.models import Case, Count, Exists, Expression, F, OuterRef, Q, QuerySet, Subquery, Sum, Value, When
 from django.db.models.functions import Coalesce
 
 from recommender.models import (
     Campaign,
     CampaignShopper,
-    Coupon,
     Event,
+    GroupBuyMember,
+    Order,
     Recommendation,
     Redemption,
+    Reservation,
+    ReservationCoupon,
     RunCorrection,
     RunCoupon,
+    Segment,
     Shopper,
+    ShopperCounter,
 )
+from recommender.models.campaigns import campaign_is_live
+from recommender.models.coupons import coupon_is_open
+from recommender.services.counters import SHOPPER_LIMITS, Span, read_counters, uses_of_shoppers
 from recommender.services.holdout import is_held_out
+from recommender.services.segments import find_shoppers
 
 #: For so long an offer that a shopper dismissed is not offered to them, in whatever guise.
 DISMISSED_FOR = timedelta(days=90)
@@ -38,7 +47,11 @@ class CampaignUnknown(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class ServedCoupon:
-    """A coupon on a shopper's list. ``reasons`` are kinds and facts, for :mod:`recommender.reasons` to word."""
+    """A coupon on a shopper's list. ``reasons`` are kinds and facts, for :mod:`recommender.reasons` to word.
+
+    ``group_size`` and ``group_hours`` are those of a coupon that holds once so many shoppers have joined in so many
+    hours; None for one that holds for each alone.
+    """
 
     rank: int
     score: float
@@ -55,6 +68,8 @@ class ServedCoupon:
     max_discount: Decimal | None
     starts_at: datetime | None
     ends_at: datetime | None
+    group_size: int | None
+    group_hours: int | None
     reasons: list[dict[str, Any]]
 
 
@@ -82,9 +97,10 @@ def offers_of_many(
     ``campaign_id`` only that one counts, in its published order, and it is empty while the campaign does not run. An
     offer is on the list once.
 
-    Left out is what staff took out, what is not open, what is used up by this shopper or by all, what its own or its
-    campaign's budget no longer pays for, what the shopper dismissed, and campaigns that they are held out of. Whoever
-    opted out is offered nothing.
+    Left out is what staff took out, what is not open, what is used up by this shopper (ever, or today, this week or
+    month) or by all, what its own or its campaign's budget no longer pays for, what is for a segment that the shopper
+    is not in or for a first order that they made, what the shopper dismissed, and campaigns that they are held out of.
+    Whoever opted out is offered nothing.
 
     A shopper for whom nothing on show was computed, known to the shop or not, gets the live campaigns that are for
     everyone, their coupons by the mean score over all shoppers. The digest that holds out says also of them who gets
@@ -103,7 +119,13 @@ def offers_of_many(
             raise CampaignUnknown(campaign_id)
         campaigns = campaigns.filter(campaign_id=campaign_id)
     addressable = {shopper.pk for shopper in shoppers.values() if not shopper.opted_out}
-    lists = _personal_lists(addressable, campaigns, campaign_id is not None, at)
+    lists: dict[int, list[Row]] = defaultdict(list)
+    if addressable:
+        rows = list(_personal(at, campaign_id).filter(shopper__in=addressable))
+        may_use = _Uses(rows, addressable, at).may_use
+        for row in rows:
+            if may_use(row, row["shopper"], row["shopper_uses"]):
+                lists[row["shopper"]].append(row)
     without = addressable - lists.keys()
     had_a_list = _had_a_list(without, campaigns)
     for_everyone = _ForEveryone(campaigns, at, without - had_a_list)
@@ -113,10 +135,13 @@ def offers_of_many(
         if shopper is not None and (shopper.opted_out or shopper.pk in lists or shopper.pk in had_a_list):
             offers.append(Offers(shopper_id, True, _ranked(lists.get(shopper.pk, ()), limit)))
         else:
-            rows = for_everyone.rows_for(shopper_id, None if shopper is None else shopper.pk)
-            offers.append(Offers(shopper_id, False, _ranked(rows, limit)))
+            found = for_everyone.rows_for(shopper_id, None if shopper is None else shopper.pk)
+            offers.append(Offers(shopper_id, False, _ranked(found, limit)))
     return offers
 
+
+#: A coupon of a list, as the query has it.
+Row = Mapping[str, Any]
 
 #: Of all campaigns: the coupons that staff put first lead, whatever campaign they did it in.
 _MERGED = (F("pin").desc(nulls_last=True), "-score", "rank", "coupon__coupon_id")
@@ -132,6 +157,8 @@ _COUPON_COLUMNS = (
     "max_discount",
     "starts_at",
     "ends_at",
+    "group_size",
+    "group_hours",
 )
 _SERVED_COLUMNS = (
     "run__campaign__campaign_id",
@@ -139,18 +166,28 @@ _SERVED_COLUMNS = (
     "run__campaign__ends_at",
     *(f"coupon__{column}" for column in _COUPON_COLUMNS),
 )
+#: What :class:`_Uses` looks at.
+_LIMITING_COLUMNS = (
+    "coupon",
+    "coupon__total_limit",
+    "coupon__budget",
+    *(f"coupon__{column}" for column in SHOPPER_LIMITS.values()),
+    "coupon__first_order_only",
+    "coupon__segment",
+    "coupon__counter__uses",
+    "coupon__counter__spent",
+    "run__campaign",
+    "run__campaign__budget",
+    "run__campaign__counter__spent",
+)
+_PERIODS = {f"coupon__{column}": span for span, column in SHOPPER_LIMITS.items() if span != Span.EVER}
 
 
 # Lists that were computed for the shopper
 
 
-def _personal_lists(
-    shopper_keys: set[int], campaigns: QuerySet[Campaign], in_published_order: bool, at: datetime
-) -> Mapping[int, list[dict[str, Any]]]:
-    """What is left of the lists, by the shopper's key. Whoever has nothing left has no entry."""
-    lists: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    if not shopper_keys:
-        return lists
+def _personal(at: datetime | Expression, campaign: str | Expression | None) -> QuerySet[Recommendation, dict[str, Any]]:
+    """What is on show for shoppers and open to them, of one campaign or of all."""
     held_out = CampaignShopper.objects.filter(
         campaign=OuterRef("run__campaign"), shopper=OuterRef("shopper"), group=CampaignShopper.Group.CONTROL
     )
@@ -161,20 +198,31 @@ def _personal_lists(
     offered = (
         Recommendation.objects.live()
         .filter(
-            # EXISTS looks at the coupons of this list; IN would first gather every usable coupon of the shop.
-            Exists(_usable_coupons(at).filter(_left_for(OuterRef("shopper")), pk=OuterRef("coupon"))),
-            _campaign_pays(),
+            campaign_is_live(at, "run__campaign__"),
+            coupon_is_open(at, "coupon__"),
             ~Exists(held_out),
             ~Exists(dismissed),
-            shopper__in=shopper_keys,
-            run__campaign__in=campaigns,
         )
-        .order_by(*(["rank"] if in_published_order else _MERGED))
-        .values("shopper", "score", "reasons", *_SERVED_COLUMNS)
+        .annotate(shopper_uses=_shopper_uses())
+        .values("shopper", "score", "reasons", "shopper_uses", *_SERVED_COLUMNS, *_LIMITING_COLUMNS)
     )
-    for row in offered:
-        lists[row["shopper"]].append(row)
-    return lists
+    if campaign is None:
+        return offered.order_by(*_MERGED)
+    return offered.filter(run__campaign__campaign_id=campaign).order_by("rank")
+
+
+def _shopper_uses() -> Expression:
+    """How often the shopper ever used the coupon, where that is limited: as the counter says, which is not there until
+    it is asked for; till then what of history is this shopper's and this coupon's, found by its index."""
+    own = {"coupon": OuterRef("coupon"), "shopper": OuterRef("shopper")}
+    counter = ShopperCounter.objects.filter(**own, period=Span.EVER).values("uses")
+    recorded = Redemption.objects.filter(**own, reservation_coupon__isnull=True).order_by().values("coupon")
+    held = ReservationCoupon.objects.filter(coupon=OuterRef("coupon"), reservation__shopper=OuterRef("shopper"))
+    sums = held.order_by().values("coupon").annotate(uses=Sum("held_uses")).values("uses")
+    counts = recorded.annotate(uses=Count("pk")).values("uses")
+    counted = Coalesce(Subquery(counts), 0) + Coalesce(Subquery(sums), 0)
+    limited = When(coupon__per_shopper_limit__isnull=False, then=Coalesce(Subquery(counter), counted))
+    return Case(limited, default=Value(0))
 
 
 def _had_a_list(shopper_keys: set[int], campaigns: QuerySet[Campaign]) -> set[int]:
@@ -219,10 +267,8 @@ class _ForEveryone:
                 continue
             if offer and (shopper_key, None, offer) in self._dismissed:
                 continue
-            limit = row["coupon__per_shopper_limit"]
-            if limit is not None and self._uses[shopper_key, row["coupon"]] >= limit:
-                continue
-            yield row
+            if self._uses.may_use(row, shopper_key, self._ever.get((row["coupon"], shopper_key, Span.EVER), 0)):
+                yield row
 
     def _read_rows(self) -> list[dict[str, Any]]:
         # As for runs: who is listed, or belongs to a segment, is whom the campaign is for, and nobody else.
@@ -238,8 +284,7 @@ class _ForEveryone:
         )
         return list(
             RunCoupon.objects.filter(
-                Exists(_usable_coupons(self._at).filter(pk=OuterRef("coupon"))),
-                _campaign_pays(),
+                coupon_is_open(self._at, "coupon__"),
                 mean_score__isnull=False,
                 run__publications__ended_at__isnull=True,
                 run__publications__isnull=False,
@@ -250,14 +295,7 @@ class _ForEveryone:
             )
             .exclude(correction=RunCorrection.Kind.EXCLUDE)
             .order_by("-mean_score", "coupon__coupon_id")
-            .values(
-                "score",
-                "coupon",
-                "run__campaign",
-                "run__campaign__holdout_percent",
-                "coupon__per_shopper_limit",
-                *_SERVED_COLUMNS,
-            )
+            .values("score", "run__campaign__holdout_percent", *_SERVED_COLUMNS, *_LIMITING_COLUMNS)
         )
 
     def _read_shoppers(self) -> None:
@@ -265,10 +303,10 @@ class _ForEveryone:
         keys = self._shopper_keys
         self._held_out: set[tuple[int | None, int]] = set()
         self._dismissed: set[tuple[int | None, int | None, str]] = set()
-        self._uses: Counter[tuple[int | None, int]] = Counter()
+        self._uses = _Uses(self._read or [], keys, self._at)
+        self._ever: Mapping[tuple[int, int | None, Span], int] = {}
         if not keys or not self._read:
             return
-        coupons = {row["coupon"] for row in self._read}
         held_out = CampaignShopper.objects.filter(
             shopper__in=keys,
             campaign__in={row["run__campaign"] for row in self._read},
@@ -280,45 +318,110 @@ class _ForEveryone:
             self._dismissed.add((shopper, coupon, ""))
             if offer:
                 self._dismissed.add((shopper, None, offer))
-        uses = Redemption.objects.filter(shopper__in=keys, coupon__in=coupons)
-        self._uses.update(uses.values_list("shopper_id", "coupon_id"))
+        limited = {row["coupon"] for row in self._read if row["coupon__per_shopper_limit"] is not None}
+        self._ever = uses_of_shoppers(coupons=limited, shoppers=keys, spans=[Span.EVER], at=self._at)
 
 
 # What holds
 
 
-def _usable_coupons(at: datetime) -> QuerySet[Coupon]:
-    """Coupons that are open, and of which uses and budget are left."""
-    uses = Redemption.objects.filter(coupon=OuterRef("pk"))
-    return Coupon.objects.open_at(at).filter(
-        Q(total_limit__isnull=True) | Q(total_limit__gt=_count(uses)),
-        Q(budget__isnull=True) | Q(budget__gt=_spent(uses, "coupon")),
-    )
+class _Uses:
+    """Whether shoppers may still use coupons of lists. What only some coupons ask for is read when one is there."""
+
+    def __init__(self, rows: Sequence[Row], shoppers: Iterable[int], at: datetime) -> None:
+        self._at = at
+        self._shoppers = set(shoppers)
+        self._read_missing_counters(rows)
+        limited = {name: {row["coupon"] for row in rows if row[name] is not None} for name in _PERIODS}
+        self._in_period: Mapping[tuple[int, int | None, Span], int] = {}
+        if spans := [_PERIODS[name] for name, coupons in limited.items() if coupons]:
+            self._in_period = uses_of_shoppers(
+                coupons=set.union(*limited.values()), shoppers=self._shoppers, spans=spans, at=at
+            )
+        segments = {row["coupon__segment"] for row in rows} - {None}
+        self._members = self._find_members(segments) if segments else {}
+        self._ordered = who_ordered(self._shoppers) if any(row["coupon__first_order_only"] for row in rows) else set()
+        self._kept = self._find_kept({row["coupon"] for row in rows if row["coupon__group_size"] is not None})
+
+    def may_use(self, row: Row, shopper: int | None, ever: int) -> bool:
+        """Whether uses and budgets are left of a coupon for a shopper, and it is for them. ``shopper`` is None for
+        somebody whom the shop does not know; ``ever`` is how often they used it."""
+        return self._is_left(row, shopper) and self._is_left_to(row, shopper, ever) and self._is_for(row, shopper)
+
+    def _is_left(self, row: Row, shopper: int | None) -> bool:
+        coupon, limit, budget = row["coupon"], row["coupon__total_limit"], row["coupon__budget"]
+        uses, spent = self._counters.get(coupon) or (row["coupon__counter__uses"], row["coupon__counter__spent"])
+        if limit is not None and uses - ((coupon, shopper) in self._kept) >= limit:
+            return False
+        if budget is not None and spent >= budget:
+            return False
+        campaign, budget = row["run__campaign"], row["run__campaign__budget"]
+        return budget is None or self._spent.get(campaign, row["run__campaign__counter__spent"]) < budget
+
+    def _is_left_to(self, row: Row, shopper: int | None, ever: int) -> bool:
+        limit = row["coupon__per_shopper_limit"]
+        return (limit is None or ever < limit) and all(
+            row[name] is None or self._in_period.get((row["coupon"], shopper, span), 0) < row[name]
+            for name, span in _PERIODS.items()
+        )
+
+    def _is_for(self, row: Row, shopper: int | None) -> bool:
+        if row["coupon__segment"] is not None and shopper not in self._members[row["coupon__segment"]]:
+            return False
+        return not (row["coupon__first_order_only"] and shopper in self._ordered)
+
+    def _read_missing_counters(self, rows: Sequence[Row]) -> None:
+        """Publishing makes the counters; of coupons that no publication of this release showed they are counted."""
+        limits = ("coupon__total_limit", "coupon__budget")
+        coupons = {
+            row["coupon"]
+            for row in rows
+            if row["coupon__counter__uses"] is None and any(row[name] is not None for name in limits)
+        }
+        campaigns = {
+            row["run__campaign"]
+            for row in rows
+            if row["run__campaign__counter__spent"] is None and row["run__campaign__budget"] is not None
+        }
+        self._counters: dict[int, tuple[int, Decimal]] = {}
+        self._spent: dict[int, Decimal] = {}
+        if coupons or campaigns:
+            counted = read_counters(coupons=coupons, campaigns=campaigns)
+            self._counters = {key: (counter.uses, counter.spent) for key, counter in counted.coupons.items()}
+            self._spent = {key: counter.spent for key, counter in counted.campaigns.items()}
+
+    def _find_members(self, segments: set[int]) -> dict[int, set[int | None]]:
+        found = Segment.objects.in_bulk(segments)
+        return {
+            key: set(find_shoppers(segment=found[key], at=self._at).filter(self._among()).values_list("pk", flat=True))
+            for key in segments
+        }
+
+    def _among(self) -> Q:
+        # Of one shopper PostgreSQL adds up that shopper's rows; of several it adds up everybody's first.
+        return Q(pk=next(iter(self._shoppers))) if len(self._shoppers) == 1 else Q(pk__in=self._shoppers)
+
+    def _find_kept(self, coupons: set[int]) -> set[tuple[int, int | None]]:
+        """For whom a group keeps a use of a coupon: it is counted, and theirs."""
+        if not coupons or not self._shoppers:
+            return set()
+        members = GroupBuyMember.objects.filter(shopper__in=self._shoppers, group__coupon__in=coupons, held_uses__gt=0)
+        return set(members.values_list("group__coupon_id", "shopper_id"))
 
 
-def _left_for(shopper: OuterRef) -> Q:
-    """Coupons that the shopper of the outer query did not use as often as one shopper may."""
-    uses = Redemption.objects.filter(coupon=OuterRef("pk"), shopper=OuterRef(shopper))
-    return Q(per_shopper_limit__isnull=True) | Q(per_shopper_limit__gt=_count(uses))
+def who_ordered(shoppers: Iterable[int]) -> set[int | None]:
+    """Those of some shoppers who ordered before. Orders that were confirmed here count although their lines were not
+    loaded yet."""
+    keys = list(shoppers)
+    confirmed = Reservation.objects.filter(shopper__in=keys, state=Reservation.State.CONFIRMED)
+    orders = Order.objects.filter(shopper__in=keys)
+    return {
+        *orders.order_by().values_list("shopper_id", flat=True).distinct(),
+        *confirmed.values_list("shopper_id", flat=True),
+    }
 
 
-def _campaign_pays() -> Q:
-    uses = Redemption.objects.filter(campaign=OuterRef("run__campaign"))
-    return Q(run__campaign__budget__isnull=True) | Q(run__campaign__budget__gt=_spent(uses, "campaign"))
-
-
-def _count(uses: QuerySet[Redemption]) -> Combinable:
-    counted = uses.order_by().values("coupon").annotate(uses=Count("pk")).values("uses")
-    return Coalesce(Subquery(counted, output_field=IntegerField()), 0)
-
-
-def _spent(uses: QuerySet[Redemption], by: str) -> Combinable:
-    money = DecimalField(max_digits=14, decimal_places=3)
-    summed = uses.order_by().values(by).annotate(spent=Sum("discount_amount")).values("spent")
-    return Coalesce(Subquery(summed, output_field=money), Value(Decimal(0), output_field=money))
-
-
-def _dismissals(at: datetime) -> QuerySet[Event]:
+def _dismissals(at: datetime | Expression) -> QuerySet[Event]:
     return Event.objects.filter(kind=Event.Kind.DISMISS, coupon__isnull=False, occurred_at__gt=at - DISMISSED_FOR)
 
 

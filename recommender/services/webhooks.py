@@ -21,14 +21,16 @@ from decimal import Decimal
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db.models import F, Sum
+from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from recommender.models import (
     BudgetNotice,
     Campaign,
+    CampaignCounter,
     Coupon,
+    CouponCounter,
     Publication,
     Redemption,
     User,
@@ -140,8 +142,11 @@ def announce_rollback(*, ended: Publication, shown: Publication | None, at: date
     )
 
 
-def announce_redemption(*, redemption: Redemption) -> None:
-    """Tell of a use, and of a budget that is nearly spent by it. Call it in the transaction that writes the use."""
+def announce_redemption(*, redemption: Redemption, order_id: str | None = None) -> None:
+    """Tell of a use, and of a budget that is nearly spent by it. Call it in the transaction that writes the use.
+
+    ``order_id`` is the shop's, where it told one of an order that is perhaps not loaded yet.
+    """
     now = timezone.now()
     amount = redemption.discount_amount
     announce(
@@ -151,7 +156,7 @@ def announce_redemption(*, redemption: Redemption) -> None:
             "shopper_id": redemption.shopper.shopper_id,
             "coupon_id": redemption.coupon.coupon_id,
             "campaign_id": redemption.campaign.campaign_id if redemption.campaign else None,
-            "order_id": redemption.order.order_id if redemption.order else None,
+            "order_id": redemption.order.order_id if redemption.order else order_id,
             "redeemed_at": redemption.redeemed_at,
             "discount_amount": None if amount is None else _money(amount),
         },
@@ -164,13 +169,14 @@ def announce_redemption(*, redemption: Redemption) -> None:
 
 
 def _announce_budget(kind: str, owner: Coupon | Campaign, at: datetime) -> None:
-    """Tell once of each budget that it is nearly spent."""
+    """Tell once of each budget that it is nearly spent, what baskets hold of it included."""
     if not owner.budget:
         return
     key = f"{kind}:{owner.pk}:{owner.budget.normalize():f}"
     if BudgetNotice.objects.filter(key=key).exists():
         return
-    spent = Redemption.objects.filter(**{kind: owner}).aggregate(spent=Sum("discount_amount"))["spent"] or Decimal(0)
+    counter = CouponCounter if isinstance(owner, Coupon) else CampaignCounter
+    spent: Decimal = counter._default_manager.values_list("spent", flat=True).get(**{kind: owner})
     if spent < owner.budget * NEARLY:
         return
     _notice, is_first = BudgetNotice.objects.get_or_create(key=key)

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.core.cache import cache
 from django.db import OperationalError, connection
 from django.http import HttpResponse
 from django.utils import timezone
@@ -328,3 +329,41 @@ def test_answers_are_what_the_description_says(call: Call, reservation_id: str, 
     answer = call("GET", f"checkout/reservations/{reservation_id}").json()  # type: ignore[attr-defined]
     assert list(answer) == list(description["Reservation"]["properties"])
     assert list(answer["coupons"][0]) == list(description["HeldCoupon"]["properties"])
+
+
+# Guessing
+
+
+def test_wrong_codes_get_slower_and_slower(call: Call, write: Call, golden: Golden) -> None:
+    def guess(*codes: str, shopper_id: str = "anna") -> HttpResponse:
+        return call("POST", "checkout/validate", {**ASKED, "shopper_id": shopper_id, "coupon_ids": [], "codes": codes})
+
+    assert [guess(f"wrong {number}").status_code for number in range(5)] == [200] * 5
+    assert guess("wrong once more").status_code == 200, "it is the first after which there is a wait"
+    refused = guess("tea20")
+    assert (refused.status_code, refused.json()["code"], refused["Retry-After"]) == (429, "too_many_guesses", "1")  # type: ignore[attr-defined]
+    assert guess("tea20", shopper_id="ben").status_code == 200, "whoever did not guess is not delayed"
+    assert call("POST", "checkout/validate", ASKED).status_code == 200, "and who enters no code is not either"
+    body = {**ASKED, "coupon_ids": [], "codes": ["tea20"]}
+    later = write("checkout/reservations", body, key="later")
+    assert (later.status_code, later.json()["code"]) == (429, "too_many_guesses")  # type: ignore[attr-defined]
+    assert not Reservation.objects.exists()
+    cache.clear()  # as time does
+    assert write("checkout/reservations", body, key="later").status_code == 201, "that refusal was not kept"
+
+
+def test_several_wrong_codes_count_as_several(call: Call) -> None:
+    body = {**ASKED, "coupon_ids": [], "codes": ["tea20", *(f"wrong {number}" for number in range(7))]}
+    assert call("POST", "checkout/validate", body).status_code == 200
+    refused = call("POST", "checkout/validate", {**body, "codes": ["tea20"]})
+    assert (refused.status_code, refused["Retry-After"]) == (429, "2")
+
+
+def test_wrong_codes_that_are_to_be_reserved_count_too(write: Call) -> None:
+    body = {**ASKED, "coupon_ids": [], "codes": ["wrong"]}
+    assert [write("checkout/reservations", body).status_code for _time in range(7)] == [409] * 6 + [429]
+
+
+def test_right_codes_are_never_slowed(call: Call) -> None:
+    body = {**ASKED, "coupon_ids": [], "codes": ["tea20"]}
+    assert {call("POST", "checkout/validate", body).status_code for _time in range(20)} == {200}

@@ -49,6 +49,18 @@ def states() -> list[str]:
     return list(Run.objects.order_by("pk").values_list("state", flat=True))
 
 
+def test_publishing_makes_the_counters_that_lists_are_held_against(campaign: Campaign) -> None:
+    shopper = models.Shopper.objects.create(shopper_id="anna")
+    coupon = models.Coupon.objects.create(coupon_id="tea")
+    models.CampaignCoupon.objects.create(campaign=campaign, coupon=coupon)
+    models.Redemption.objects.create(
+        shopper=shopper, coupon=coupon, campaign=campaign, redeemed_at=NOW, discount_amount=3
+    )
+    publish(run=add_run(campaign), now=NOW)
+    assert list(models.CouponCounter.objects.values_list("coupon", "uses", "spent")) == [(coupon.pk, 1, 3)]
+    assert list(models.CampaignCounter.objects.values_list("campaign", "spent")) == [(campaign.pk, 3)]
+
+
 def test_an_approved_run_goes_live(campaign: Campaign) -> None:
     publisher = models.User.objects.create_user("publisher")
     run = add_run(campaign)

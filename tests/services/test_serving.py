@@ -1,6 +1,6 @@
 """What a shopper is offered: what holds at this moment, merged, each offer once."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -9,19 +9,30 @@ from django.test.utils import CaptureQueriesContext
 
 from recommender.models import (
     Campaign,
+    CampaignCounter,
     CampaignSegment,
     CampaignShopper,
     Coupon,
+    CouponCounter,
     Event,
+    Order,
     Publication,
     Recommendation,
     Redemption,
+    Reservation,
     Run,
     RunCorrection,
     RunCoupon,
     Segment,
     Shopper,
+    ShopperCounter,
 )
+from recommender.services.checkout.baskets import GivenBasket, GivenLine
+from recommender.services.checkout.groups import join_group, start_group
+from recommender.services.checkout.offers import Asked
+from recommender.services.checkout.reserving import reserve
+from recommender.services.checkout.settling import release
+from recommender.services.counters import make_counters
 from recommender.services.holdout import is_held_out
 from recommender.services.serving import CampaignUnknown, Offers, ServedCoupon, offers_of, offers_of_many
 from tests.api.shop_rows import make_campaign, publish
@@ -185,7 +196,9 @@ def test_unknown_shopper_and_unknown_campaign_are_told_apart(spring: Campaign) -
 def test_the_number_of_queries_does_not_grow_with_the_list(anna: Shopper, spring: Campaign) -> None:
     for number in range(5):
         coupons = [Coupon.objects.create(coupon_id=f"{number}-{place}", total_limit=9) for place in range(10)]
-        publish(make_campaign(f"campaign-{number}", *coupons), *((anna, coupon, 0.3) for coupon in coupons))
+        campaign = make_campaign(f"campaign-{number}", *coupons, budget=9)
+        publish(campaign, *((anna, coupon, 0.3) for coupon in coupons))
+        make_counters(coupons=[coupon.pk for coupon in coupons], campaigns=[campaign.pk])
     with CaptureQueriesContext(connection) as queries:
         assert len(served(limit=100)) == 52
     assert len(queries) == 2, "\n".join(query["sql"] for query in queries)
@@ -273,6 +286,146 @@ def test_a_dismissed_offer_is_left_out_in_whatever_guise_and_comes_back(anna: Sh
     dismiss(anna, plain)
     assert ids() == ["other plain"], "that neither has an offer does not make them the same"
     assert ids(at=NOW + timedelta(days=2)) == ["tea-1", "other plain"]
+
+
+# What the counters say, and whom coupons are for
+
+
+def count(coupon: Coupon, *, uses: int = 0, spent: int = 0) -> None:
+    """What the counter says, whatever redemptions there are: nobody adds them up."""
+    CouponCounter.objects.update_or_create(coupon=coupon, defaults={"uses": uses, "spent": spent})
+
+
+def lists_of_both() -> tuple[list[str], list[str]]:
+    """Of Anna, who has a list, and of Ben, who gets what is best for all."""
+    return ids("anna"), ids("ben")
+
+
+def test_what_baskets_hold_counts_against_the_total_limit(ben: Shopper, tea: Coupon, for_all: Campaign) -> None:
+    Coupon.objects.filter(pk=tea.pk).update(total_limit=2)
+    redeem(tea, ben, 5)
+    count(tea, uses=1)
+    assert lists_of_both() == (["tea", "milk"], ["milk", "tea"])
+    count(tea, uses=2)
+    assert lists_of_both() == (["milk"], ["milk"])
+
+
+def test_what_baskets_hold_counts_against_budgets(ben: Shopper, tea: Coupon, milk: Coupon, for_all: Campaign) -> None:
+    Coupon.objects.filter(pk=tea.pk).update(budget=10)
+    Campaign.objects.update(budget=20)
+    spend(milk, 100, for_all)
+    count(tea, spent=9)
+    counter = CampaignCounter.objects.create(campaign=for_all, spent=19)
+    assert lists_of_both() == (["tea", "milk"], ["milk", "tea"])
+    count(tea, spent=10)
+    assert lists_of_both() == (["milk"], ["milk"])
+    CampaignCounter.objects.filter(pk=counter.pk).update(spent=20)
+    assert lists_of_both() == ([], [])
+
+
+def test_a_held_reservation_takes_the_coupon_off_lists_until_it_is_released(
+    anna: Shopper, ben: Shopper, tea: Coupon, for_all: Campaign
+) -> None:
+    Coupon.objects.filter(pk=tea.pk).update(total_limit=1, discount_type="amount", discount_value=2)
+    basket = GivenBasket((GivenLine("1", "p", Decimal(1), Decimal(10)),), Decimal(0))
+    held, _quote = reserve(shopper_id="anna", basket=basket, asked=[Asked("tea")], at=NOW)
+    assert lists_of_both() == (["milk"], ["milk"])
+    release(reservation_id=held.reservation_id, at=NOW)
+    assert lists_of_both() == (["tea", "milk"], ["milk", "tea"])
+
+
+def test_a_shoppers_counter_counts_rather_than_redemptions(
+    anna: Shopper, ben: Shopper, tea: Coupon, for_all: Campaign
+) -> None:
+    Coupon.objects.filter(pk=tea.pk).update(per_shopper_limit=2)
+    redeem(tea, anna, 5)
+    for shopper in (anna, ben):
+        ShopperCounter.objects.create(coupon=tea, shopper=shopper, period="ever", starts_on=date.min, uses=1)
+    assert lists_of_both() == (["tea", "milk"], ["milk", "tea"])
+    ShopperCounter.objects.update(uses=2)
+    assert lists_of_both() == (["milk"], ["milk"])
+
+
+@pytest.mark.parametrize("counted", [True, False], ids=["by counters", "by history"])
+@pytest.mark.parametrize(
+    ("limit", "first_day", "before"),
+    [
+        ("per_day_limit", date(2026, 3, 10), timedelta(hours=13)),
+        ("per_week_limit", date(2026, 3, 9), timedelta(days=2)),
+        ("per_month_limit", date(2026, 3, 1), timedelta(days=10)),
+    ],
+)
+def test_limits_per_day_week_and_month(
+    anna: Shopper,
+    ben: Shopper,
+    tea: Coupon,
+    for_all: Campaign,
+    limit: str,
+    first_day: date,
+    before: timedelta,
+    counted: bool,
+) -> None:
+    Coupon.objects.filter(pk=tea.pk).update(**{limit: 2})
+    period = limit.split("_")[1]
+
+    def use(shopper: Shopper, at: datetime, starts_on: date) -> None:
+        if not counted:
+            Redemption.objects.create(shopper=shopper, coupon=tea, redeemed_at=at)
+            return
+        counter, _is_new = ShopperCounter.objects.get_or_create(
+            coupon=tea, shopper=shopper, period=period, starts_on=starts_on
+        )
+        ShopperCounter.objects.filter(pk=counter.pk).update(uses=counter.uses + 1)
+
+    for shopper in (anna, ben):
+        for number in (1, 2, 3):
+            use(shopper, NOW - before - number * SECOND, first_day - timedelta(days=1))
+        use(shopper, NOW - SECOND, first_day)
+    assert lists_of_both() == (["tea", "milk"], ["milk", "tea"])
+    use(anna, NOW - 2 * SECOND, first_day)
+    assert lists_of_both() == (["milk"], ["milk", "tea"])
+    use(ben, NOW - 2 * SECOND, first_day)
+    assert lists_of_both() == (["milk"], ["milk"])
+
+
+def test_a_coupon_for_a_segment_is_for_its_shoppers(
+    anna: Shopper, ben: Shopper, tea: Coupon, for_all: Campaign
+) -> None:
+    segment = Segment.objects.create(name="gold")
+    segment.conditions.create(kind="attribute", comparison="is", attribute="level", value="gold")
+    Coupon.objects.filter(pk=tea.pk).update(segment=segment)
+    assert (lists_of_both(), ids("nobody")) == ((["milk"], ["milk"]), ["milk"])
+    Shopper.objects.filter(pk=anna.pk).update(attributes={"level": "gold"})
+    assert (lists_of_both(), ids("nobody")) == ((["tea", "milk"], ["milk"]), ["milk"])
+    Shopper.objects.update(attributes={"level": "gold"})
+    assert (lists_of_both(), ids("nobody")) == ((["tea", "milk"], ["milk", "tea"]), ["milk"])
+
+
+def test_a_coupon_for_the_first_order_is_not_for_who_ordered(
+    anna: Shopper, ben: Shopper, tea: Coupon, for_all: Campaign
+) -> None:
+    Coupon.objects.filter(pk=tea.pk).update(first_order_only=True)
+    Order.objects.create(order_id="of another", shopper=Shopper.objects.create(shopper_id="cat"), ordered_at=NOW)
+    assert lists_of_both() == (["tea", "milk"], ["milk", "tea"])
+    Order.objects.create(order_id="o1", shopper=anna, ordered_at=NOW)
+    confirmed = {"state": "confirmed", "confirmed_at": NOW, "order_id": "not loaded"}
+    Reservation.objects.create(shopper=ben, lines=[], created_at=NOW, expires_at=NOW, **confirmed)
+    assert (lists_of_both(), ids("nobody")) == ((["milk"], ["milk"]), ["milk", "tea"])
+
+
+def test_a_coupon_for_groups_says_so_and_stays_for_whom_a_use_is_kept(
+    anna: Shopper, ben: Shopper, tea: Coupon, for_all: Campaign
+) -> None:
+    terms = {"discount_type": "amount", "discount_value": 2}
+    Coupon.objects.filter(pk=tea.pk).update(group_size=2, group_hours=24, total_limit=2, **terms)
+    assert [(one.coupon_id, one.group_size, one.group_hours) for one in served()] == [
+        ("tea", 2, 24),
+        ("milk", None, None),
+    ]
+    group = start_group(coupon_id="tea", shopper_id="anna", at=NOW)
+    Shopper.objects.create(shopper_id="cat")
+    join_group(group_id=group.group_id, shopper_id="cat", at=NOW)
+    assert lists_of_both() == (["tea", "milk"], ["milk"]), "both uses are kept, one of them for Anna"
 
 
 # Those of whom nothing was computed

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -22,6 +23,7 @@ from recommender.models import (
     BudgetNotice,
     Campaign,
     Coupon,
+    Order,
     Redemption,
     Run,
     Shopper,
@@ -30,6 +32,11 @@ from recommender.models import (
     WebhookEvent,
 )
 from recommender.services import webhooks
+from recommender.services.checkout.baskets import GivenBasket, GivenLine
+from recommender.services.checkout.offers import Asked
+from recommender.services.checkout.refusals import CheckoutRefused
+from recommender.services.checkout.reserving import reserve
+from recommender.services.checkout.settling import confirm
 from recommender.services.outbound import AddressRefused
 from recommender.services.publishing import rollback
 from recommender.services.redemption import RedemptionRefused, redeem_coupon
@@ -344,6 +351,38 @@ def test_a_campaigns_budget_too(spring: Campaign) -> None:
     assert [data for event, data in told() if event == "budget.nearly_spent"] == [
         {"campaign_id": "spring", "budget": "5.000", "spent": "4.000"}
     ]
+
+
+def test_a_confirmed_reservation_is_told_with_its_order_and_what_baskets_hold_of_the_budget(spring: Campaign) -> None:
+    Coupon.objects.update(discount_type="amount", discount_value=4)
+    basket = GivenBasket((GivenLine("1", "p", Decimal(1), Decimal(20)),), Decimal(0))
+    now = timezone.now()
+    confirmed, _other = (
+        reserve(shopper_id="anna", basket=basket, asked=[Asked("tea")], at=now)[0] for _time in range(2)
+    )
+    assert told() == []
+    confirm(reservation_id=confirmed.reservation_id, order_id="not loaded yet", at=now)
+    confirm(reservation_id=confirmed.reservation_id, order_id="not loaded yet", at=now)
+    redemption = Redemption.objects.get()
+    (event, data), nearly = told()
+    assert (event, data["redemption_id"], data["order_id"], data["discount_amount"]) == (
+        "coupon.redeemed",
+        redemption.pk,
+        "not loaded yet",
+        "4.000",
+    )
+    assert nearly == ("budget.nearly_spent", {"coupon_id": "tea", "budget": "10.000", "spent": "8.000"})
+
+
+def test_a_confirmation_that_is_refused_is_not_told(spring: Campaign) -> None:
+    Coupon.objects.update(discount_type="amount", discount_value=4)
+    basket = GivenBasket((GivenLine("1", "p", Decimal(1), Decimal(20)),), Decimal(0))
+    held, _quote = reserve(shopper_id="anna", basket=basket, asked=[Asked("tea")], at=timezone.now())
+    ben = Shopper.objects.create(shopper_id="ben")
+    Order.objects.create(order_id="ben's", shopper=ben, ordered_at=LONG_AGO)
+    with pytest.raises(CheckoutRefused):
+        confirm(reservation_id=held.reservation_id, order_id="ben's", at=timezone.now())
+    assert told() == []
 
 
 def test_rolling_back_is_told(spring: Campaign) -> None:

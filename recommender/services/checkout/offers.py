@@ -16,8 +16,6 @@ from recommender.models import (
     CouponTarget,
     GroupBuy,
     GroupBuyMember,
-    Order,
-    Reservation,
     Segment,
     Shopper,
 )
@@ -29,6 +27,7 @@ from recommender.services import counters
 from recommender.services.checkout.refusals import RefusedCoupon
 from recommender.services.redemption import offering_campaigns
 from recommender.services.segments import find_shoppers
+from recommender.services.serving import who_ordered
 
 #: Stands for all the things that a coupon is for and the basket has not: no shop calls a product so.
 NOT_IN_BASKET = ""
@@ -241,17 +240,11 @@ def describe_situation(candidate: Candidate, *, shopper: Shopper, counted: count
         moment=at,
         zone=counted.zone,
         uses=uses,
-        ordered_before=coupon.first_order_only and _ordered_before(shopper),
+        ordered_before=coupon.first_order_only and bool(who_ordered([shopper.pk])),
         segment_ids=_segments_of(coupon.segment, shopper, at),
         opted_out=shopper.opted_out and not candidate.asked.code,
         group=group,
     )
-
-
-def _ordered_before(shopper: Shopper) -> bool:
-    """Orders that were confirmed here count although their lines were not loaded yet."""
-    confirmed = Reservation.objects.filter(shopper=shopper, state=Reservation.State.CONFIRMED)
-    return Order.objects.filter(shopper=shopper).exists() or confirmed.exists()
 
 
 def _segments_of(segment: Segment | None, shopper: Shopper, at: datetime) -> frozenset[str]:

@@ -20,6 +20,7 @@ from recommender.services.checkout.holding import (
 from recommender.services.checkout.refusals import CheckoutRefused, UnknownThing
 from recommender.services.checkout.reserving import take_all
 from recommender.services.checkout.transactions import checkout_transaction
+from recommender.services.webhooks import announce_redemption
 
 State = Reservation.State
 #: How long after its end a reservation can still be confirmed, if its coupons can be had.
@@ -87,6 +88,7 @@ def confirm(*, reservation_id: UUID, order_id: str, at: datetime) -> Reservation
                 discount_amount=item.amount,
             )
             item.save(update_fields=["redemption", "counted_at", "held_uses", "held_amount"])
+            announce_redemption(redemption=item.redemption, order_id=order_id)
         reservation.state, reservation.confirmed_at, reservation.order_id = State.CONFIRMED, at, order_id
         reservation.ended_at = None
         reservation.save(update_fields=["state", "confirmed_at", "order_id", "ended_at"])
