@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,13 @@ from recommender.services.access import (
     revoke_api_key,
     rotate_api_key,
 )
+from recommender.services.checkout.baskets import GivenBasket, GivenLine
+from recommender.services.checkout.groups import start_group
+from recommender.services.checkout.offers import Asked
+from recommender.services.checkout.reserving import reserve
+from recommender.services.checkout.settling import confirm
 from recommender.services.shopper_tokens import create_signer, revoke_signer
-from tests.api.shop_rows import FAR_AHEAD, LONG_AGO, make_campaign, publish
+from tests.api.shop_rows import BATCH, CONFIRMED, FAR_AHEAD, GROUP, HELD, LONG_AGO, make_campaign, publish
 
 WRITTEN = (CodeBatch, CouponCounter, Event, GroupBuy, Order, OrderLine, Redemption, Reservation, Shopper)
 GOLDEN = Path(__file__).parent / "golden"
@@ -69,6 +75,24 @@ def shop(db: None) -> None:
     Segment.objects.create(pk=1000, name="buyers of the tests").conditions.create(
         kind="orders", comparison="at_least", amount=1
     )
+
+
+@pytest.fixture
+def full_shop(shop: None) -> None:
+    """The shop with a coupon for groups and a group for it, a reservation held and one confirmed, and codes to make."""
+    now = timezone.now()
+    together = Coupon.objects.create(
+        coupon_id="together", discount_type="amount", discount_value="1", group_size=2, group_hours=24
+    )
+    make_campaign("groups", together)
+    group = start_group(shopper_id="anna", coupon_id="together", at=now)
+    GroupBuy.objects.filter(pk=group.pk).update(group_id=GROUP)
+    basket = GivenBasket((GivenLine("1", "green tea", Decimal(2), Decimal(10)),), Decimal(0))
+    for reservation_id in (HELD, CONFIRMED):
+        reservation, _quote = reserve(shopper_id="anna", basket=basket, asked=[Asked(coupon_id="tea-spring")], at=now)
+        Reservation.objects.filter(pk=reservation.pk).update(reservation_id=reservation_id)
+    confirm(reservation_id=CONFIRMED, order_id="o1", at=now)
+    CodeBatch.objects.create(pk=BATCH, coupon=Coupon.objects.get(coupon_id="milk-spring"), count=1)
 
 
 def sign(secret: str, **changes: Any) -> str:

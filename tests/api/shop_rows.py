@@ -20,6 +20,10 @@ from recommender.models import (
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 FAR_AHEAD = datetime(2100, 1, 1, tzinfo=UTC)
 
+#: What the full shop has of each kind, beside what every shop of the tests has.
+HELD, CONFIRMED, GROUP = (f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2, 3))
+BATCH = 1000
+
 _numbers: Iterator[int] = count()
 
 

@@ -6,7 +6,6 @@ schemathesis makes requests from the description, right ones and wrong ones, and
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -14,26 +13,17 @@ import schemathesis
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections, transaction
-from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 from schemathesis import Case
 from schemathesis.config import SchemathesisConfig
 
-from recommender.models import CodeBatch, Coupon, GroupBuy, Reservation
-from recommender.services.checkout.baskets import GivenBasket, GivenLine
-from recommender.services.checkout.groups import start_group
-from recommender.services.checkout.offers import Asked
-from recommender.services.checkout.reserving import reserve
-from recommender.services.checkout.settling import confirm
-from tests.api.shop_rows import make_campaign
+from tests.api.shop_rows import BATCH, CONFIRMED, GROUP, HELD
 
 PROVES = bool(os.environ.get("COUPONSITE_PROVE"))
 # `make prove` runs them again with more examples.
 pytestmark = [pytest.mark.prove] if PROVES else []
-
-HELD, CONFIRMED, GROUP = (f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2, 3))
 
 SHOPPERS, COUPONS = ["anna", "ben"], ["tea-spring", "milk-spring", "together"]
 PRODUCTS, CAMPAIGNS, ORDERS = ["green tea"], ["spring"], ["o1"]
@@ -50,7 +40,7 @@ KNOWN: dict[str, list[Any]] = {
     "path.reservation_id": [HELD, CONFIRMED],
     "path.group_id": [GROUP],
     "path.segment_id": [1000],
-    "path.batch_id": [1000],
+    "path.batch_id": [BATCH],
 }
 #: What fits the description and is refused all the same, since a description can not say why.
 ALSO_REFUSED = {
@@ -106,22 +96,9 @@ schema = describe()
 
 
 @pytest.fixture
-def bearers(tokens: dict[str, str], settings: Any) -> Iterator[dict[str, str]]:
-    """A shop in which something of every kind is there, without limits on rates; and who calls it."""
+def bearers(tokens: dict[str, str], full_shop: None, settings: Any) -> Iterator[dict[str, str]]:
+    """Who calls, of a shop in which something of every kind is there, and as often as they like."""
     settings.KEY_REQUESTS_PER_MINUTE = settings.SHOPPER_REQUESTS_PER_MINUTE = 0
-    now = timezone.now()
-    together = Coupon.objects.create(
-        coupon_id="together", discount_type="amount", discount_value="1", group_size=2, group_hours=24
-    )
-    make_campaign("groups", together)
-    group = start_group(shopper_id="anna", coupon_id="together", at=now)
-    GroupBuy.objects.filter(pk=group.pk).update(group_id=GROUP)
-    basket = GivenBasket((GivenLine("1", "green tea", Decimal(2), Decimal(10)),), Decimal(0))
-    for reservation_id in (HELD, CONFIRMED):
-        reservation, _quote = reserve(shopper_id="anna", basket=basket, asked=[Asked(coupon_id="tea-spring")], at=now)
-        Reservation.objects.filter(pk=reservation.pk).update(reservation_id=reservation_id)
-    confirm(reservation_id=CONFIRMED, order_id="o1", at=now)
-    CodeBatch.objects.create(pk=1000, coupon=Coupon.objects.get(coupon_id="milk-spring"), count=1)
     # As the test client of Django does: the connection, with the test's transaction, outlives a request.
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
