@@ -128,4 +128,9 @@ def _flat(detail: Any, name: str) -> dict[str, list[str]]:
         for place, each in enumerate(detail):
             found |= _flat(each, f"{name}.{place}" if name else str(place))
         return found
-    return {name or "non_field_errors": [str(message) for message in detail]} if detail else {}
+    return {name or "non_field_errors": [_whole_characters(str(message)) for message in detail]} if detail else {}
+
+
+def _whole_characters(message: str) -> str:
+    """A message that may repeat what was sent. Half of a surrogate pair, which may stand there, cannot be sent back."""
+    return message.encode(errors="replace").decode()

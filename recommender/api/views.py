@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -47,25 +46,15 @@ class Deprecation:
 
 
 class JSONBodyParser(JSONParser):
-    """JSON in UTF-8, whatever it is said to be in, nested no deeper than can be read, of whole characters."""
+    """JSON in UTF-8, whatever it is said to be in, nested no deeper than can be read."""
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         try:
-            text = stream.read().decode()
-            data = json.loads(text, parse_constant=_refuse_constant)
-            if _SURROGATE.search(text):
-                json.dumps(data, ensure_ascii=False).encode()
+            return json.loads(stream.read().decode(), parse_constant=_refuse_constant)
         except RecursionError as error:
             raise ParseError(_("The body is nested too deeply.")) from error
-        except UnicodeEncodeError as error:
-            raise ParseError(_("The body holds half of a surrogate pair, which is no character.")) from error
         except ValueError as error:
             raise ParseError(_("The body is not JSON in UTF-8: %(error)s") % {"error": error}) from error
-        return data
-
-
-#: How JSON writes what may be half a character.
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -4,15 +4,15 @@ import base64
 import hashlib
 import hmac
 import json
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
 import jwt
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from recommender.models import Event, TokenSigner
@@ -98,10 +98,12 @@ def test_a_body_that_is_none(path: str, body: bytes, send: Send, written: Callab
     assert written() == before
 
 
-def test_half_a_character_is_named(send: Send) -> None:
-    answer = send("POST", "events", b'{"kind": "\\uD83D"}')
-    assert (answer.status_code, answer.json()["code"]) == (400, "parse_error")
-    assert "half of a surrogate pair" in answer.json()["detail"]
+def test_half_a_character_is_refused_where_it_stands(send: Send) -> None:
+    event = b'{"kind": "click", "coupon_id": "tea-spring", "shopper_id": "anna"}'
+    answer = send("POST", "events", b'[{"kind": "\\uD83D"}, ' + event + b', {"event_id": "\\udead", "kind": "click"}]')
+    assert answer.json()["accepted"] == 1
+    assert [refused["index"] for refused in answer.json()["refused"]] == [0, 2]
+    assert answer.json()["refused"][0]["errors"]["kind"] == ['"?" is not a valid choice.']
     whole = send("POST", "shopper-tokens", b'{"shopper_id": "\\ud83d\\ude00"}')
     assert whole.json()["detail"] == "There is no shopper \U0001f600."
 
@@ -316,10 +318,8 @@ def test_bearers_that_are_none(bearer: str, send: Send) -> None:
     assert send("GET", "me/coupons", bearer=bearer).status_code == 401
 
 
-def test_an_unknown_key_takes_as_long_as_a_known_one(send: Send, tokens: dict[str, str]) -> None:
-    """Both are one query by their digest: neither begins of a key nor its length can be found by a clock."""
-    from django.db import connection
-    from django.test.utils import CaptureQueriesContext
+def test_an_unknown_key_is_looked_up_as_a_known_one(send: Send, tokens: dict[str, str]) -> None:
+    """Both are one query by their digest, so a clock tells nothing of how much of a key is right."""
 
     def queries(bearer: str) -> list[str]:
         with CaptureQueriesContext(connection) as found:
@@ -330,17 +330,6 @@ def test_an_unknown_key_takes_as_long_as_a_known_one(send: Send, tokens: dict[st
     unknown = known[:-1] + ("A" if known[-1] != "A" else "B")
     assert len(queries(known)) == len(queries(unknown)) == 1
     assert known not in queries(known)[0]  # the database sees a digest
-
-    def seconds(bearer: str) -> float:
-        taken = []
-        for _time in range(15):
-            began = time.perf_counter()
-            send("GET", "me/coupons", bearer=bearer)
-            taken.append(time.perf_counter() - began)
-        return statistics.median(taken)
-
-    near, far = seconds(unknown), seconds("csk_" + "A" * 43)
-    assert 1 / 3 < near / far < 3
 
 
 # Idempotency keys of others
