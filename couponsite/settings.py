@@ -101,7 +101,7 @@ CACHES = {
         {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}}
         if ENVIRONMENT.broker_is_embedded
         else {
-            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "BACKEND": "couponsite.cache.CountingRedisCache",
             "LOCATION": ENVIRONMENT.redis_url.replace("redis+socket://", "unix://"),
             "KEY_PREFIX": "couponsite",
             "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
@@ -150,7 +150,7 @@ TIME_ZONE = "UTC"
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["recommender.api.authentication.BearerAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["recommender.api.permissions.IsShop"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["recommender.api.renderers.FastJSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "recommender.api.schema.ApiSchema",
     "DEFAULT_THROTTLE_CLASSES": ["recommender.api.limits.CallerThrottle"],

@@ -4,15 +4,42 @@
 the coupon, which is for those to read who want to know why it is not offered, or not first.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache, wraps
 from math import exp
+from threading import local
 from typing import Any
 
 from django.utils.formats import number_format
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import get_language, gettext, ngettext
 
 Reason = Mapping[str, Any]
+
+
+class _Speaking(local):
+    """The language of the list that is put into words, looked up once a list: there are dozens of words in one."""
+
+    language: str | None = None
+
+
+_speaking = _Speaking()
+
+
+def _once_a_language(spell: Callable[..., str]) -> Callable[..., str]:
+    """Remember what comes of a message, or of small numbers: the same return in every list."""
+
+    @lru_cache(maxsize=4096)
+    def spell_in(language: str | None, *given: Any) -> str:
+        return spell(*given)
+
+    @wraps(spell)
+    def spelled(*given: Any) -> str:
+        return spell_in(_speaking.language or get_language(), *given)
+
+    return spelled
+
+
+_ = _once_a_language(gettext)
 
 DAYS_A_WEEK, DAYS_A_MONTH, DAYS_A_YEAR = 7, 30.4, 365.25
 
@@ -34,7 +61,11 @@ def in_words(reasons: Iterable[Reason]) -> list[str]:
     Raises:
         KeyError: a kind that has no words.
     """
-    return [_WORDS[reason["kind"]](reason) for reason in reasons]
+    _speaking.language = get_language()
+    try:
+        return [_WORDS[reason["kind"]](reason) for reason in reasons]
+    finally:
+        _speaking.language = None
 
 
 def strength_in_words(reason: Reason) -> str:
@@ -49,6 +80,7 @@ def strength_in_words(reason: Reason) -> str:
 # Numbers in words
 
 
+@_once_a_language
 def _times(count: int) -> str:
     if count == 1:
         return _("once")
@@ -56,29 +88,50 @@ def _times(count: int) -> str:
 
 
 def _duration(days: float) -> str:
-    """In the unit that leaves a small number of them."""
+    return _spell_duration(*_in_units(days))
+
+
+def _in_units(days: float) -> tuple[float, int]:
+    """In the unit that leaves a small number of them: its days, and how many."""
     if days < 2 * DAYS_A_WEEK:
-        count = round(days)
-        return ngettext("%(count)d day", "%(count)d days", count) % {"count": count}
+        return 1, round(days)
     if days < 3 * DAYS_A_MONTH:
-        count = round(days / DAYS_A_WEEK)
-        return ngettext("%(count)d week", "%(count)d weeks", count) % {"count": count}
+        return DAYS_A_WEEK, round(days / DAYS_A_WEEK)
     if days < 2 * DAYS_A_YEAR:
-        count = round(days / DAYS_A_MONTH)
-        return ngettext("%(count)d month", "%(count)d months", count) % {"count": count}
-    count = round(days / DAYS_A_YEAR)
-    return ngettext("%(count)d year", "%(count)d years", count) % {"count": count}
+        return DAYS_A_MONTH, round(days / DAYS_A_MONTH)
+    return DAYS_A_YEAR, round(days / DAYS_A_YEAR)
+
+
+@_once_a_language
+def _spell_duration(unit: float, count: int) -> str:
+    spelled = {
+        1: ngettext("%(count)d day", "%(count)d days", count),
+        DAYS_A_WEEK: ngettext("%(count)d week", "%(count)d weeks", count),
+        DAYS_A_MONTH: ngettext("%(count)d month", "%(count)d months", count),
+        DAYS_A_YEAR: ngettext("%(count)d year", "%(count)d years", count),
+    }
+    return spelled[unit] % {"count": count}
 
 
 def _ago(days: float) -> str:
-    if round(days) == 0:
+    return _spell_ago(*_in_units(days))
+
+
+@_once_a_language
+def _spell_ago(unit: float, count: int) -> str:
+    if count == 0:
         return _("hours ago")
-    return _("%(duration)s ago") % {"duration": _duration(days)}
+    return _("%(duration)s ago") % {"duration": _spell_duration(unit, count)}
 
 
 def _number(value: float, decimals: int = 0) -> str:
     # which by itself would cut, not round
-    return number_format(round(value, decimals), decimals, force_grouping=True)
+    return _spell_number(round(value, decimals), decimals)
+
+
+@_once_a_language
+def _spell_number(rounded: float, decimals: int) -> str:
+    return number_format(rounded, decimals, force_grouping=True)
 
 
 def _percent(share: float) -> str:

@@ -1,7 +1,7 @@
 """``GET /api/v1/shoppers/{shopper_id}/coupons``, ``GET /api/v1/me/coupons`` and ``POST /api/v1/recommendations``."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from decimal import Decimal
 from typing import Any
 
 from django.utils import timezone
@@ -22,11 +22,13 @@ from recommender.reasons import in_words, speaking_for
 from recommender.services.serving import CampaignUnknown, Offers, ServedCoupon, offers_of_many
 
 SHOPPERS_AT_MOST = 500
+#: So many coupons are listed where nobody says how many.
+LISTED = 10
 
 
 class CouponsQuery(serializers.Serializer):
     campaign = IdentifierField(required=False, help_text="Only this campaign's, in its published order.")
-    limit = serializers.IntegerField(min_value=1, max_value=100, default=10)
+    limit = serializers.IntegerField(min_value=1, max_value=100, default=LISTED)
 
 
 # The classes below only describe the answer, which is made of plain dictionaries.
@@ -157,15 +159,17 @@ def find_offers(shopper_ids: Sequence[str], asked: Mapping[str, Any]) -> list[Of
         ValidationError: what was asked cannot be read.
         NotFound: there is no such campaign.
     """
-    query = CouponsQuery(data=asked)
-    query.is_valid(raise_exception=True)
-    campaign_id = query.validated_data.get("campaign")
+    campaign_id, limit = None, LISTED
+    if asked:  # to make a serializer costs as much as to look the list up
+        query = CouponsQuery(data=asked)
+        query.is_valid(raise_exception=True)
+        campaign_id, limit = query.validated_data.get("campaign"), query.validated_data["limit"]
     try:
         return offers_of_many(
             shopper_ids=shopper_ids,
             campaign_id=campaign_id,
             at=timezone.now(),
-            limit=query.validated_data["limit"],
+            limit=limit,
         )
     except CampaignUnknown as error:
         message = _("There is no campaign %(id)s.") % {"id": campaign_id}
@@ -181,23 +185,33 @@ def describe_offers(offers: Offers) -> dict[str, Any]:
 
 
 def describe_offer(served: ServedCoupon) -> dict[str, Any]:
-    coupon = asdict(served)
-    for column in ("discount_value", "min_spend", "max_discount"):
-        if coupon[column] is not None:
-            coupon[column] = str(coupon[column])  # the renderer would make a float of it
-    size, hours = coupon.pop("group_size"), coupon.pop("group_hours")
-    coupon["group"] = None if size is None else {"size": size, "hours": hours}
-    reasons = speaking_for(coupon.pop("reasons"))
+    reasons = speaking_for(served.reasons)
     return {
-        "rank": coupon.pop("rank"),
-        "score": coupon.pop("score"),
+        "rank": served.rank,
+        "score": served.score,
         "campaign": {
-            "campaign_id": coupon.pop("campaign_id"),
-            "name": coupon.pop("campaign_name"),
-            "ends_at": coupon.pop("campaign_ends_at"),
+            "campaign_id": served.campaign_id,
+            "name": served.campaign_name,
+            "ends_at": served.campaign_ends_at,
         },
-        "coupon": coupon,
+        "coupon": {
+            "coupon_id": served.coupon_id,
+            "offer_id": served.offer_id,
+            "title": served.title,
+            "code": served.code,
+            "discount_type": served.discount_type,
+            "discount_value": _digits(served.discount_value),
+            "min_spend": _digits(served.min_spend),
+            "max_discount": _digits(served.max_discount),
+            "starts_at": served.starts_at,
+            "ends_at": served.ends_at,
+            "group": (None if served.group_size is None else {"size": served.group_size, "hours": served.group_hours}),
+        },
         "reasons": [
             {"kind": reason["kind"], "text": text} for reason, text in zip(reasons, in_words(reasons), strict=True)
         ],
     }
+
+
+def _digits(amount: Decimal | None) -> str | None:
+    return None if amount is None else str(amount)  # the renderer would make a float of it

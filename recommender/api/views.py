@@ -138,7 +138,7 @@ def _if_changed(request: HttpRequest, response: Response) -> HttpResponse | None
     The tag is a digest of the answer itself, so it is right after whatever has changed: a publication or its undoing, a
     use, a budget, the language.
     """
-    etag = f'"{hashlib.sha256(response.rendered_content).hexdigest()[:32]}"'
+    etag = f'"{hashlib.sha256(response.content).hexdigest()[:32]}"'
     response.headers["ETag"] = etag
     conditional: HttpResponse | None = get_conditional_response(request, etag=etag, response=response)
     if conditional is not None and conditional.status_code == HTTPStatus.PRECONDITION_FAILED:

@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import jwt
-from django.db.models import F, Q
+from django.db.models import CharField, DateTimeField, F, Q
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 
+from recommender.compiled import Compiled
 from recommender.models import ApiKey, Scope, Shopper, User
 from recommender.models.access import validate_scopes
 
@@ -70,7 +71,15 @@ def create_api_key(
 
 def find_api_key(*, key: str, at: datetime | None = None) -> ApiKey | None:
     """The row of a key that was not revoked, by its secret or by the former one while that is accepted."""
-    return ApiKey.objects.usable().of_digest(_digest(key), at or timezone.now()).first()
+    found = _find_key(digest=_digest(key), moment=at or timezone.now())
+    return found[0] if found else None
+
+
+_find_key = Compiled(
+    lambda digest, moment: ApiKey.objects.usable().of_digest(digest, moment).order_by("-pk")[:1],
+    digest=CharField(),
+    moment=DateTimeField(),
+)
 
 
 def record_use(*, api_key: ApiKey, at: datetime) -> None:

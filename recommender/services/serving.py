@@ -12,9 +12,25 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Case, Count, Exists, Expression, F, OuterRef, Q, QuerySet, Subquery, Sum, Value, When
+from django.db.models import (
+    Case,
+    CharField,
+    Count,
+    DateTimeField,
+    Exists,
+    Expression,
+    F,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Sum,
+    Value,
+    When,
+)
 from django.db.models.functions import Coalesce
 
+from recommender.compiled import Compiled
 from recommender.models import (
     Campaign,
     CampaignShopper,
@@ -109,6 +125,14 @@ def offers_of_many(
     Raises:
         CampaignUnknown: no campaign has this identifier.
     """
+    if len(shopper_ids) == 1 and (rows := _read_personal(shopper_ids[0], campaign_id, at)):
+        offered = _still_offered(rows, at)
+        if offered:
+            return [Offers(shopper_ids[0], True, _ranked(offered, limit))]
+    return _offers_of_many(shopper_ids, campaign_id, at, limit)
+
+
+def _offers_of_many(shopper_ids: Sequence[str], campaign_id: str | None, at: datetime, limit: int) -> list[Offers]:
     shoppers = {
         shopper.shopper_id: shopper
         for shopper in Shopper.objects.filter(shopper_id__in=shopper_ids).only("pk", "shopper_id", "opted_out")
@@ -121,11 +145,9 @@ def offers_of_many(
     addressable = {shopper.pk for shopper in shoppers.values() if not shopper.opted_out}
     lists: dict[int, list[Row]] = defaultdict(list)
     if addressable:
-        rows = list(_personal(at, campaign_id).filter(shopper__in=addressable))
-        may_use = _Uses(rows, addressable, at).may_use
-        for row in rows:
-            if may_use(row, row["shopper"], row["shopper_uses"]):
-                lists[row["shopper"]].append(row)
+        rows = _personal(at, at - DISMISSED_FOR, campaign_id).filter(shopper__in=addressable)
+        for row in _still_offered(list(rows), at):
+            lists[row["shopper"]].append(row)
     without = addressable - lists.keys()
     had_a_list = _had_a_list(without, campaigns)
     for_everyone = _ForEveryone(campaigns, at, without - had_a_list)
@@ -186,29 +208,54 @@ _PERIODS = {f"coupon__{column}": span for span, column in SHOPPER_LIMITS.items()
 # Lists that were computed for the shopper
 
 
-def _personal(at: datetime | Expression, campaign: str | Expression | None) -> QuerySet[Recommendation, dict[str, Any]]:
-    """What is on show for shoppers and open to them, of one campaign or of all."""
+def _personal(
+    at: datetime | Expression, dismissed_since: datetime | Expression, campaign: str | Expression | None = None
+) -> QuerySet[Recommendation, dict[str, Any]]:
+    """What is on show for shoppers of one campaign or of all, and what of it they dismissed or are held out of."""
     held_out = CampaignShopper.objects.filter(
         campaign=OuterRef("run__campaign"), shopper=OuterRef("shopper"), group=CampaignShopper.Group.CONTROL
     )
-    dismissed = _dismissals(at).filter(
+    dismissed = _dismissals(dismissed_since).filter(
         Q(coupon=OuterRef("coupon")) | (~Q(coupon__offer_id="") & Q(coupon__offer_id=OuterRef("coupon__offer_id"))),
         shopper=OuterRef("shopper"),
     )
     offered = (
         Recommendation.objects.live()
-        .filter(
-            campaign_is_live(at, "run__campaign__"),
-            coupon_is_open(at, "coupon__"),
-            ~Exists(held_out),
-            ~Exists(dismissed),
+        .filter(campaign_is_live(at, "run__campaign__"), coupon_is_open(at, "coupon__"))
+        # Told of each row rather than left out: a condition PostgreSQL may join, and read all that anybody dismissed.
+        .annotate(
+            shopper_uses=_shopper_uses(),
+            held_out=Subquery(held_out.values("pk")[:1]),
+            dismissed=Subquery(dismissed.values("pk")[:1]),
         )
-        .annotate(shopper_uses=_shopper_uses())
-        .values("shopper", "score", "reasons", "shopper_uses", *_SERVED_COLUMNS, *_LIMITING_COLUMNS)
+        .values(
+            "shopper", "score", "reasons", "shopper_uses", "held_out", "dismissed", *_SERVED_COLUMNS, *_LIMITING_COLUMNS
+        )
     )
     if campaign is None:
         return offered.order_by(*_MERGED)
     return offered.filter(run__campaign__campaign_id=campaign).order_by("rank")
+
+
+def _of_shopper(shopper_id: Expression, **named: Any) -> QuerySet[Recommendation, dict[str, Any]]:
+    return _personal(**named).filter(shopper__shopper_id=shopper_id, shopper__opted_out=False)
+
+
+_MOMENTS = {"at": DateTimeField(), "dismissed_since": DateTimeField()}
+_read_all = Compiled(_of_shopper, shopper_id=CharField(), **_MOMENTS)
+_read_one_campaign = Compiled(_of_shopper, shopper_id=CharField(), campaign=CharField(), **_MOMENTS)
+
+
+def _read_personal(shopper_id: str, campaign_id: str | None, at: datetime) -> list[Row]:
+    """The list of a shopper who may be offered something; empty if there is none."""
+    values = {"shopper_id": shopper_id, "at": at, "dismissed_since": at - DISMISSED_FOR}
+    return _read_all(**values) if campaign_id is None else _read_one_campaign(**values, campaign=campaign_id)
+
+
+def _still_offered(rows: Sequence[Row], at: datetime) -> list[Row]:
+    left = [row for row in rows if row["held_out"] is None and row["dismissed"] is None]
+    may_use = _Uses(left, {row["shopper"] for row in left}, at).may_use
+    return [row for row in left if may_use(row, row["shopper"], row["shopper_uses"])]
 
 
 def _shopper_uses() -> Expression:
@@ -313,7 +360,7 @@ class _ForEveryone:
             group=CampaignShopper.Group.CONTROL,
         )
         self._held_out.update(held_out.values_list("shopper_id", "campaign_id"))
-        dismissals = _dismissals(self._at).filter(shopper__in=keys)
+        dismissals = _dismissals(self._at - DISMISSED_FOR).filter(shopper__in=keys)
         for shopper, coupon, offer in dismissals.values_list("shopper_id", "coupon_id", "coupon__offer_id"):
             self._dismissed.add((shopper, coupon, ""))
             if offer:
@@ -421,8 +468,8 @@ def who_ordered(shoppers: Iterable[int]) -> set[int | None]:
     }
 
 
-def _dismissals(at: datetime | Expression) -> QuerySet[Event]:
-    return Event.objects.filter(kind=Event.Kind.DISMISS, coupon__isnull=False, occurred_at__gt=at - DISMISSED_FOR)
+def _dismissals(since: datetime | Expression) -> QuerySet[Event]:
+    return Event.objects.filter(kind=Event.Kind.DISMISS, coupon__isnull=False, occurred_at__gt=since)
 
 
 def _ranked(offered: Iterable[Mapping[str, Any]], limit: int) -> list[ServedCoupon]:

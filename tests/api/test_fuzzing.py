@@ -118,7 +118,7 @@ def nothing_kept() -> Iterator[None]:
 
 
 FEW = settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
-MANY = settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @schema.parametrize()
