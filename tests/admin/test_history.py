@@ -165,7 +165,7 @@ def test_no_secret_is_written_down(admin_client: Client) -> None:
     user.refresh_from_db()
     assert user.check_password("zebra-crossing-9")
     assert steps_of(admin_client, user) == [[Step("Changed.", (Change("Password", is_secret=True),))]]
-    admin_client.post(reverse("admin:recommender_apikey_add"), {"name": "till"})
+    admin_client.post(reverse("admin:recommender_apikey_add"), {"name": "till", "scopes": ["checkout"]})
     api_key = ApiKey.objects.get()
     admin_client.post(page(api_key, "revoke"))
     assert [[step.text for step in steps] for steps in steps_of(admin_client, api_key)] == [

@@ -249,7 +249,10 @@ def test_recommendations_are_taken_out_and_put_back(
 
     client_with("view_recommendation", "publish_run").post(address, chosen)
     assert Recommendation.objects.get().excluded is not excluded
-    client_with("view_recommendation", "review_run").post(address, chosen)
+    reviewer = client_with("view_recommendation", "review_run")
+    asking = reviewer.post(address, chosen).headers["Location"]
+    assert Recommendation.objects.get().excluded is not excluded
+    reviewer.post(asking, {"reason": "sold out"})
     assert Recommendation.objects.get().excluded is excluded
 
 
