@@ -24,6 +24,7 @@ from tests.admin.rows import add_rows
 from tests.admin.test_roles import LOOKING, address, prepare, walk
 from tests.browser.conftest import PASSWORD
 from tests.browser.test_pages import grave_faults
+from tests.browser.visits import NO_PAGES
 from tests.services.small_shop import START, add_run
 from tests.services.uploads.files import zip_export, zip_members
 from tests.worker import run_worker
@@ -166,7 +167,11 @@ def test_what_another_site_sends_is_not_offered_again(sign_in: Callable[..., Pag
 #: about.
 FIRST, LAST = ("run.correct", "upload.cancel"), ("campaign.duplicate",)
 CONFIRMED = sorted(
-    ((name, model, kind) for name, model, kind in walk() if kind in ("row", "list") and name not in LOOKING),
+    (
+        (name, model, kind)
+        for name, model, kind in walk()
+        if kind in ("row", "list") and name not in LOOKING and f"recommender_{name.replace('.', '_')}" not in NO_PAGES
+    ),
     key=lambda action: (action[0] not in FIRST, action[0] in LAST),
 )
 
@@ -195,6 +200,9 @@ def test_a_double_click_does_a_thing_once(
                         control.select_option(value)
                     case _:
                         control.fill(value)
+        if name == "run.correct":  # it says first what it reaches
+            with page.expect_navigation():
+                page.locator("#main form button[type=submit]").last.click()
         answers, logged = Answer.objects.count(), LogEntry.objects.count()
         jobs, publications = Job.objects.count(), Publication.objects.count()
         page.locator("#main form button[type=submit]").last.dblclick(no_wait_after=True)

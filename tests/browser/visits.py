@@ -20,6 +20,7 @@ from tests.admin.test_roles import ADDRESSES, PAGES, STANDARD, address, other_ad
 NO_PAGES = {
     *("autocomplete", "jsi18n", "logout", "search", "view_on_site"),
     "recommender_campaign_results_export",
+    "recommender_codebatch_export",
     "recommender_job_progress",
     "recommender_modelversion_backtest_figure",
     "recommender_modelversion_drawing",
@@ -30,7 +31,10 @@ NO_PAGES = {
     *("recommender_segment_preview", "recommender_segment_preview_of"),
     "recommender_upload_progress",
     "recommender_upload_put_aside",
-    *("recommender_coupon_process_import", "recommender_product_process_import"),  # below: it wants a file
+    # They want a file.
+    "recommender_coupon_process_import",
+    "recommender_product_process_import",
+    "recommender_segment_process_import",
 }
 #: Pages of the admin as a whole.
 WHOLE = {"index": (), "password_change": (), "password_change_done": (), "app_list": ("recommender",)}
