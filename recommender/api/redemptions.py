@@ -61,8 +61,8 @@ class RedemptionsView(ApiView):
         summary="The use of a coupon",
         description=(
             "Recorded once: the same use sent again is answered by the first, with status 200. Refused with 409 and "
-            "the code `coupon_not_open`, `no_live_campaign`, `shopper_limit_reached`, `total_limit_reached` or "
-            "`order_of_another_shopper`; nothing is recorded then."
+            "the code `coupon_not_open`, `no_live_campaign`, `order_of_another_shopper` or that of the limit or budget "
+            "in the way; nothing is recorded then."
         ),
         request=RedemptionInput,
         responses={201: RedemptionOutput, 200: RedemptionOutput, **problems(400, 403, 409)},
