@@ -73,7 +73,7 @@ catalogues: $(VENV)/.installed-dev  ## Bring the translations in locale up to da
 .PHONY: screenshots
 screenshots: $(VENV)/.installed-dev  ## Pictures of a site that runs, for docs/screenshots (PASSWORD=...; ADDRESS=, NAME=)
 	@test -n "$(PASSWORD)" || { echo "Whose site? make screenshots PASSWORD=..., as make demo prints it." >&2; exit 1; }
-	$(BIN)/python -m tests.browser.screenshots $(ADDRESS) $(NAME) "$(PASSWORD)" $(ARGUMENTS)
+	$(BIN)/python -m tests.browser.screenshots $(ARGUMENTS) -- $(ADDRESS) $(NAME) "$(PASSWORD)"
 
 .PHONY: requirements
 requirements: $(VENV)/.installed-dev  ## Compile requirements*.txt from requirements*.in
