@@ -98,7 +98,7 @@ SENTENCES: list[tuple[str, dict[str, Any], str, str]] = [
         "day_limit_reached",
         {"limit": 1200, "again_at": MOMENT},
         "The coupon may be used 1,200 times a day, and was. From March 1, 2024, 1 p.m. on it may be used again.",
-        "该优惠券每人每日限用1200次，今日已用完，自2024年3月1日 13:00起可再次使用。",
+        "该优惠券每人每日限用1,200次，今日已用完，自2024年3月1日 13:00起可再次使用。",
     ),
     ("total_limit_reached", {"limit": 9}, "The coupon is used up.", "该优惠券已用完。"),
     ("nothing_it_is_for", {}, "Nothing in the basket is what the coupon is for.", "购物车中没有适用该优惠券的商品。"),
@@ -106,7 +106,7 @@ SENTENCES: list[tuple[str, dict[str, Any], str, str]] = [
         "minimum_spend_not_reached",
         {"min_spend": Decimal("1250.00"), "spend": Decimal("1249.50"), "missing": Decimal("0.50")},
         "0.50 more is needed of what the coupon is for: it holds from 1,250.00 up.",
-        "适用商品还差0.50：满1250.00可用。",
+        "适用商品还差0.50：满1,250.00可用。",
     ),
     (
         "too_few_items",
