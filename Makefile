@@ -8,6 +8,8 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+# A process for each core. The tests of a file stay together, since they share what is dear to make.
+IN_PARALLEL := -n auto --dist loadfile
 BIND ?= 127.0.0.1:8000
 DATABASE ?= both
 ARGUMENTS ?=
@@ -44,10 +46,10 @@ shop: $(VENV)/.installed  ## The example shop in front of a site that runs, such
 # tests/ml touches no database: the layers of ARCHITECTURE.md keep Django out of recommender/ml.
 test: $(VENV)/.installed-dev  ## All tests, on SQLite and on PostgreSQL (DATABASE=sqlite or postgres: on one; ARGUMENTS=...: to pytest)
 ifneq ($(DATABASE),postgres)
-	$(BIN)/python -m pytest $(ARGUMENTS)
+	$(BIN)/python -m pytest $(IN_PARALLEL) $(ARGUMENTS)
 endif
 ifneq ($(DATABASE),sqlite)
-	$(BIN)/python -m tests.servers $(BIN)/python -m pytest --ignore=tests/ml $(ARGUMENTS)
+	$(BIN)/python -m tests.servers $(BIN)/python -m pytest $(IN_PARALLEL) --ignore=tests/ml $(ARGUMENTS)
 endif
 
 .PHONY: prove

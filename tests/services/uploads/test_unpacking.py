@@ -124,7 +124,9 @@ def test_a_long_table_of_contents_is_not_read(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    "content", [b"order_id\n1\n", b"PK\x03\x04 and no more", zip_members({"orders.csv": "x" * 99})[:-30]]
+    "content",
+    [b"order_id\n1\n", b"PK\x03\x04 and no more", zip_members({"orders.csv": "x" * 99})[:-30]],
+    ids=["a table", "no more than its beginning", "its end cut off"],
 )
 def test_what_is_no_zip_is_refused(content: bytes, tmp_path: Path) -> None:
     refused(content, tmp_path, "not a zip, or it is damaged")
