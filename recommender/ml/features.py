@@ -228,12 +228,12 @@ class PairFeatures(Inputs):
 
 class _DescribedPairs(DescribedHistory):
     def __init__(self, history: History, coupons: pl.Series) -> None:
-        with ThreadPoolExecutor(max_workers=1) as beside:  # it needs nothing of the rest, and takes a third as long
+        with ThreadPoolExecutor(max_workers=1) as beside:  # what the rest does not wait for, half of all the work
             behaviour = beside.submit(behaviour_model, history)
-            self._prepare(history, coupons)
+            self._prepare(history, coupons, beside)
             self._behaviour = behaviour.result()
 
-    def _prepare(self, history: History, coupons: pl.Series) -> None:
+    def _prepare(self, history: History, coupons: pl.Series, beside: ThreadPoolExecutor) -> None:
         self._coupons = coupons.unique().sort()
         members = coupon_products(history, self._coupons)
         self._sets = ProductSets(history, members.rename({c.COUPON: SET}))
@@ -250,9 +250,9 @@ class _DescribedPairs(DescribedHistory):
             for below, level in enumerate(CATEGORY_LEVELS)
         }
         taught = taught_by(len(self._matrix.shoppers))
-        self._tastes = LatentTastes(self._bought[TIMES][taught], self._matrix.sold(TIMES), self._members)
-        finest = self._levels[CATEGORY_LEVELS[-1]]
-        self._associations = Associations(finest.by_group(self._bought[TIMES][taught]), finest.shares)
+        finest, learned = self._levels[CATEGORY_LEVELS[-1]], self._bought[TIMES][taught]
+        tastes = beside.submit(LatentTastes, learned, self._matrix.sold(TIMES), self._members)
+        associations = beside.submit(Associations, finest.by_group(learned), finest.shares)
         self._people_alike = use_by_people_alike(history)
         self._brands = GroupShares(self._matrix, members, _brands(history), self._coupons)
         sold = self._matrix.sold()
@@ -263,8 +263,19 @@ class _DescribedPairs(DescribedHistory):
         self._coupon_features = _coupon_features(history, self._coupons, members).join(
             self._sales(), on=c.COUPON, how="left", maintain_order="left"
         )
-        reference = self._affinities(reference_rows(self._matrix))
-        self._among_shoppers = {name: AmongShoppers(affinity) for name, affinity in reference.items()}
+        self._tastes, self._associations = tastes.result(), associations.result()
+        self._compare_shoppers()
+
+    def _compare_shoppers(self) -> None:
+        rows = reference_rows(self._matrix)
+        shoppers = len(rows)
+        everybody = shoppers == len(self._matrix.shoppers)
+        if everybody:
+            rows = np.append(rows, shoppers)  # and the row of those who bought nothing
+        affinities = self._affinities(rows)
+        self._among_shoppers = {name: AmongShoppers(affinity[:shoppers]) for name, affinity in affinities.items()}
+        #: Of all rows of the purchase matrix, where they are few enough to be known already.
+        self._known_affinities = affinities if everybody else None
 
     def describe(self, pairs: pl.DataFrame) -> pl.DataFrame:
         # All coupons of each shopper, whichever are asked for: a coupon's standing depends on the others.
@@ -275,7 +286,7 @@ class _DescribedPairs(DescribedHistory):
         asked = shoppers.search_sorted(pairs[c.SHOPPER]) * len(self._coupons) + self._coupons.search_sorted(
             pairs[c.COUPON]
         )
-        return grid[asked]
+        return grid if np.array_equal(asked, np.arange(len(grid))) else grid[asked]
 
     def _describe(self, shoppers: pl.Series) -> pl.DataFrame:
         """Every one of these shoppers with every coupon, a block of coupons for each shopper."""
@@ -325,7 +336,11 @@ class _DescribedPairs(DescribedHistory):
     def _tables(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """(rows, coupons) by feature: all that takes the purchase matrix, for rows of it."""
         bought = {kind: matrix[rows] for kind, matrix in self._bought.items()}
-        affinities = self._affinities(rows)
+        affinities = (
+            self._affinities(rows)
+            if self._known_affinities is None
+            else {name: known[rows] for name, known in self._known_affinities.items()}
+        )
         purchased = np.asarray(bought[FADED_TIMES].sum(axis=1))
         tables = affinities | {
             FADED_TIMES_WITH_COUPON: (bought[FADED_TIMES_WITH_COUPON] @ self._members).toarray(),
