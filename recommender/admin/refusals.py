@@ -42,9 +42,9 @@ class SignedOutMiddleware:
 
     def process_view(self, request: HttpRequest, view: Callable, args: tuple[Any, ...], names: dict[str, Any]) -> None:
         match = request.resolver_match
-        if request.method != "POST" or request.user.is_authenticated or match is None:
+        if request.method != "POST" or match is None or match.app_name != "admin":
             return
-        if match.app_name == "admin" and match.url_name not in ("login", "logout"):
+        if match.url_name not in ("login", "logout") and not request.user.is_authenticated:
             messages.warning(
                 request,
                 _(
