@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 
 from django.db.models import (
@@ -188,6 +189,7 @@ _SERVED_COLUMNS = (
     "run__campaign__ends_at",
     *(f"coupon__{column}" for column in _COUPON_COLUMNS),
 )
+_served_values = itemgetter(*_SERVED_COLUMNS)
 #: What :class:`_Uses` looks at.
 _LIMITING_COLUMNS = (
     "coupon",
@@ -482,15 +484,7 @@ def _ranked(offered: Iterable[Mapping[str, Any]], limit: int) -> list[ServedCoup
         if len(served) == limit:
             break
         seen.add(offer)
-        served.append(
-            ServedCoupon(
-                rank=len(served) + 1,
-                score=row["score"],
-                campaign_id=row["run__campaign__campaign_id"],
-                campaign_name=row["run__campaign__name"],
-                campaign_ends_at=row["run__campaign__ends_at"],
-                reasons=row.get("reasons", []),
-                **{column: row[f"coupon__{column}"] for column in _COUPON_COLUMNS},
-            )
-        )
+        # By place, which is faster than by name: the columns are those of the class, in its order.
+        values: tuple[Any, ...] = (len(served) + 1, row["score"], *_served_values(row), row.get("reasons", []))
+        served.append(ServedCoupon(*values))
     return served
