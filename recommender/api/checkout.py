@@ -390,7 +390,7 @@ def _begin_guess(request: Request, posted: dict[str, Any]) -> Callable[[Iterable
 def _describe_quote(quote: Quote) -> dict[str, Any]:
     return {
         "shopper_id": quote.shopper.shopper_id,
-        "currency": Shop.current().currency,
+        "currency": quote.currency,
         "discount": _money(quote.discount),
         "coupons": [
             {

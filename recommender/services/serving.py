@@ -16,7 +16,6 @@ from typing import Any
 from django.db.models import (
     Case,
     CharField,
-    Count,
     DateTimeField,
     Exists,
     Expression,
@@ -25,7 +24,6 @@ from django.db.models import (
     Q,
     QuerySet,
     Subquery,
-    Sum,
     Value,
     When,
 )
@@ -39,18 +37,15 @@ from recommender.models import (
     GroupBuyMember,
     Order,
     Recommendation,
-    Redemption,
     Reservation,
-    ReservationCoupon,
     RunCorrection,
     RunCoupon,
     Segment,
     Shopper,
-    ShopperCounter,
 )
 from recommender.models.campaigns import campaign_is_live
 from recommender.models.coupons import coupon_is_open
-from recommender.services.counters import SHOPPER_LIMITS, Span, read_counters, uses_of_shoppers
+from recommender.services.counters import SHOPPER_LIMITS, Span, read_counters, uses_ever, uses_of_shoppers
 from recommender.services.holdout import is_held_out
 from recommender.services.segments import find_shoppers
 
@@ -261,17 +256,9 @@ def _still_offered(rows: Sequence[Row], at: datetime) -> list[Row]:
 
 
 def _shopper_uses() -> Expression:
-    """How often the shopper ever used the coupon, where that is limited: as the counter says, which is not there until
-    it is asked for; till then what of history is this shopper's and this coupon's, found by its index."""
-    own = {"coupon": OuterRef("coupon"), "shopper": OuterRef("shopper")}
-    counter = ShopperCounter.objects.filter(**own, period=Span.EVER).values("uses")
-    recorded = Redemption.objects.filter(**own, reservation_coupon__isnull=True).order_by().values("coupon")
-    held = ReservationCoupon.objects.filter(coupon=OuterRef("coupon"), reservation__shopper=OuterRef("shopper"))
-    sums = held.order_by().values("coupon").annotate(uses=Sum("held_uses")).values("uses")
-    counts = recorded.annotate(uses=Count("pk")).values("uses")
-    counted = Coalesce(Subquery(counts), 0) + Coalesce(Subquery(sums), 0)
-    limited = When(coupon__per_shopper_limit__isnull=False, then=Coalesce(Subquery(counter), counted))
-    return Case(limited, default=Value(0))
+    """How often the shopper ever used the coupon, where that is limited."""
+    ever = uses_ever(coupon="coupon", shopper=OuterRef("shopper"))
+    return Case(When(coupon__per_shopper_limit__isnull=False, then=ever), default=Value(0))
 
 
 def _had_a_list(shopper_keys: set[int], campaigns: QuerySet[Campaign]) -> set[int]:
