@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from django.db.models import CharField
 
@@ -40,14 +41,16 @@ class GivenBasket:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def describe_basket(given: GivenBasket, *, currency: str) -> Basket:
-    """The basket with what the shop's catalogue knows of its products.
+def describe_basket(given: GivenBasket, *, currency: str, with_catalogue: bool = True) -> Basket:
+    """The basket with what the shop's catalogue knows of its products, which only coupons for some things ask for.
 
     Raises:
         ValueError: it is no basket; the message names the line and the field.
     """
     product_ids = {line.product_id for line in given.lines}
-    products = {row["product_id"]: row for row in _read_products(product_ids=product_ids)} if product_ids else {}
+    products: dict[str, Any] = {}
+    if with_catalogue and product_ids:
+        products = {row["product_id"]: row for row in _read_products(product_ids=product_ids)}
     unknown = {"category__path": None, "brand": ""}
     lines = []
     for line in given.lines:

@@ -74,8 +74,10 @@ def validate(*, shopper_id: str, basket: GivenBasket, asked: Sequence[Asked], at
     """
     till = _open_till(shopper_id, at)
     shopper = till.shopper
-    described = describe_basket(basket, currency=till.currency)
     candidates, unknown = find_candidates(asked, shopper=shopper, at=at)
+    described = describe_basket(
+        basket, currency=till.currency, with_catalogue=any(each.is_targeted for each in candidates)
+    )
     targets = find_targets(candidates, basket=described)
     counted = as_counted(candidates, shopper=shopper, zone=till.zone, at=at)
     if till.is_anything_overdue:
@@ -104,8 +106,10 @@ def reserve(
     with checkout_transaction():
         till = _open_till(shopper_id, at)
         shopper = till.shopper
-        described = describe_basket(basket, currency=till.currency)
         candidates, unknown = find_candidates(asked, shopper=shopper, at=at)
+        described = describe_basket(
+            basket, currency=till.currency, with_catalogue=any(each.is_targeted for each in candidates)
+        )
         targets = find_targets(candidates, basket=described)
         keys = _keys(candidates)
         overdue = lock_overdue(coupons=keys["coupons"], at=at)
