@@ -4,10 +4,10 @@ from typing import Any
 
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 
-#: Count one more; what is counted first says when all of it is forgotten. In one step, so that nothing stays for ever.
+#: Count some more; who counts first says when all of it is forgotten. In one step, so that nothing stays for ever.
 _COUNT_UP = """
-local count = redis.call('INCR', KEYS[1])
-if count == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+local count = redis.call('INCRBY', KEYS[1], ARGV[1])
+if count == tonumber(ARGV[1]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return count
 """
 
@@ -24,8 +24,8 @@ class _Client(RedisCacheClient):
             self._clients[id(pool)] = self._client(connection_pool=pool)  # type: ignore[attr-defined]
         return self._clients[id(pool)]
 
-    def count_up(self, key: str, milliseconds: int) -> int:
-        counted: int = self.get_client(key, write=True).eval(_COUNT_UP, 1, key, milliseconds)
+    def count_up(self, key: str, by: int, milliseconds: int) -> int:
+        counted: int = self.get_client(key, write=True).eval(_COUNT_UP, 1, key, by, milliseconds)
         return counted
 
 
@@ -34,8 +34,8 @@ class CountingRedisCache(RedisCache):
         super().__init__(server, params)
         self._class = _Client
 
-    def count_up(self, key: str, seconds: float) -> int:
-        """Count one more and return how many there are, since the first of them at most ``seconds`` ago."""
+    def count_up(self, key: str, *, by: int, seconds: float) -> int:
+        """Count some more and return how many there are, since the first of them at most ``seconds`` ago."""
         client: Any = self._cache
-        counted: int = client.count_up(self.make_and_validate_key(key), round(seconds * 1000))
+        counted: int = client.count_up(self.make_and_validate_key(key), by, round(seconds * 1000))
         return counted

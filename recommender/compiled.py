@@ -109,6 +109,7 @@ class _Statement:
         self._make_row = _row_maker(rows, columns)
         # A parameter that stands in several places is one of the prepared statement.
         self._places = list(dict.fromkeys(each for each in self._params if isinstance(each, _Place)))
+        self._numbers = [self._places.index(each) if isinstance(each, _Place) else None for each in self._params]
         # Other processes may share the connection through a pooler: what has the same name is the same.
         self._name = f"couponsite_{hashlib.sha256(repr((self._sql, self._params)).encode()).hexdigest()[:20]}"
         self._execute = f"EXECUTE {self._name}" + (
@@ -116,10 +117,11 @@ class _Statement:
         )
 
     def run(self, connection: BaseDatabaseWrapper, values: Mapping[str, Any]) -> list[Any]:
-        given = {place: place.value(values, connection) for place in self._places}
+        given = [place.value(values, connection) for place in self._places]
         with connection.cursor() as cursor:
-            if not self._run_prepared(cursor, connection, list(given.values())):
-                cursor.execute(self._sql, [given.get(each, each) for each in self._params])
+            if not self._run_prepared(cursor, connection, given):
+                pairs = zip(self._params, self._numbers, strict=True)
+                cursor.execute(self._sql, [each if number is None else given[number] for each, number in pairs])
             found = cursor.fetchall()
         return [self._make_row(self._converted(row, connection)) for row in found]
 
@@ -131,8 +133,10 @@ class _Statement:
         prepared = _prepared.setdefault(connection.connection, set())
         try:
             if self._name not in prepared:
-                numbers = {place: f"${number}" for number, place in enumerate(self._places, start=1)}
-                literals = [numbers.get(each) or cursor.mogrify("%s", [each]).decode() for each in self._params]
+                literals = [
+                    cursor.mogrify("%s", [each]).decode() if number is None else f"${number + 1}"
+                    for each, number in zip(self._params, self._numbers, strict=True)
+                ]
                 cursor.execute(f"PREPARE {self._name} AS {self._sql % tuple(literals)}")
                 prepared.add(self._name)
             cursor.execute(self._execute, given)

@@ -55,13 +55,13 @@ def speaking_against(reasons: Iterable[Reason]) -> list[Reason]:
     return [reason for reason in reasons if reason["kind"] in KINDS and reason.get("log_odds", 0) < 0]
 
 
-def in_words(reasons: Iterable[Reason]) -> list[str]:
-    """One sentence a reason, without its full stop.
+def in_words(reasons: Iterable[Reason], *, language: str | None = None) -> list[str]:
+    """One sentence a reason, without its full stop. ``language`` is the reader's, for who knows it already.
 
     Raises:
         KeyError: a kind that has no words.
     """
-    _speaking.language = get_language()
+    _speaking.language = language or get_language()
     try:
         return [_WORDS[reason["kind"]](reason) for reason in reasons]
     finally:

@@ -93,9 +93,10 @@ class SignedOutMiddleware:
         self, request: HttpRequest, view: Callable, args: tuple[Any, ...], names: dict[str, Any]
     ) -> HttpResponse | None:
         match = request.resolver_match
-        if request.method != "POST" or request.user.is_authenticated or match is None:
+        # The address first: what is asked of the API has no user.
+        if request.method != "POST" or match is None or match.app_name != "admin":
             return None
-        if match.app_name != "admin" or match.url_name in ("login", "logout"):
+        if match.url_name in ("login", "logout") or request.user.is_authenticated:
             return None
         sent = _list_sent(request)
         if sent:

@@ -1,6 +1,7 @@
 """Staff read and write times by the shop's clock."""
 
 from collections.abc import Callable
+from functools import cached_property
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -15,8 +16,12 @@ class ShopTimeZoneMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
 
+    @cached_property
+    def _pages(self) -> str:
+        return reverse("admin:index")
+
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not request.path.startswith(reverse("admin:index")):
+        if not request.path.startswith(self._pages):
             return self._get_response(request)
         with timezone.override(Shop.current().zone):
             return self._get_response(request)

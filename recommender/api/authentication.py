@@ -44,7 +44,7 @@ class BearerAuthentication(BaseAuthentication):
     """``Authorization: Bearer`` and an API key or a shopper's token; ``request.user`` is the caller."""
 
     def authenticate(self, request: Request) -> tuple[Any, str] | None:
-        scheme, _separator, credentials = request.headers.get("Authorization", "").partition(" ")
+        scheme, _separator, credentials = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "bearer":
             return None
         if credentials.startswith(KEY_BEGINS_WITH):
@@ -61,4 +61,4 @@ class BearerAuthentication(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         challenge = 'Bearer realm="couponsite"'
-        return f'{challenge}, error="invalid_token"' if "Authorization" in request.headers else challenge
+        return f'{challenge}, error="invalid_token"' if "HTTP_AUTHORIZATION" in request.META else challenge

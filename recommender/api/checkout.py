@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -346,10 +347,14 @@ class ReverseView(WriteView):
 
 
 def _read(serializer: type[serializers.Serializer], request: Request) -> dict[str, Any]:
-    posted = serializer(data=request.data)
-    posted.is_valid(raise_exception=True)
-    data: dict[str, Any] = posted.validated_data
+    data: dict[str, Any] = _reader(serializer).run_validation(request.data)
     return data
+
+
+@cache
+def _reader(serializer: type[serializers.Serializer]) -> serializers.Serializer:
+    """One for all requests: it keeps nothing of what it reads, and to make one costs more than to read."""
+    return serializer()
 
 
 def _asked(posted: dict[str, Any]) -> dict[str, Any]:
@@ -390,7 +395,7 @@ def _begin_guess(request: Request, posted: dict[str, Any]) -> Callable[[Iterable
 def _describe_quote(quote: Quote) -> dict[str, Any]:
     return {
         "shopper_id": quote.shopper.shopper_id,
-        "currency": Shop.current().currency,
+        "currency": quote.currency,
         "discount": _money(quote.discount),
         "coupons": [
             {

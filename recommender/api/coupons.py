@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.utils import timezone
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_serializer
 from rest_framework import serializers
@@ -177,14 +178,15 @@ def find_offers(shopper_ids: Sequence[str], asked: Mapping[str, Any]) -> list[Of
 
 
 def describe_offers(offers: Offers) -> dict[str, Any]:
+    language = get_language()
     return {
         "shopper_id": offers.shopper_id,
         "personal": offers.personal,
-        "coupons": [describe_offer(coupon) for coupon in offers.coupons],
+        "coupons": [describe_offer(coupon, language) for coupon in offers.coupons],
     }
 
 
-def describe_offer(served: ServedCoupon) -> dict[str, Any]:
+def describe_offer(served: ServedCoupon, language: str | None = None) -> dict[str, Any]:
     reasons = speaking_for(served.reasons)
     return {
         "rank": served.rank,
@@ -208,7 +210,8 @@ def describe_offer(served: ServedCoupon) -> dict[str, Any]:
             "group": (None if served.group_size is None else {"size": served.group_size, "hours": served.group_hours}),
         },
         "reasons": [
-            {"kind": reason["kind"], "text": text} for reason, text in zip(reasons, in_words(reasons), strict=True)
+            {"kind": reason["kind"], "text": text}
+            for reason, text in zip(reasons, in_words(reasons, language=language), strict=True)
         ],
     }
 

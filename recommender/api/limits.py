@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 
 from recommender.api.authentication import ShopCaller, ShopperCaller
-from recommender.services.counting import count_up
+from recommender.services.counting import Leases
 from recommender.services.guessing import TooManyGuesses
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WINDOW = 60  # seconds
+leases = Leases()
 
 
 class CallerThrottle(BaseThrottle):
@@ -39,12 +40,12 @@ class CallerThrottle(BaseThrottle):
         now = time.time()
         self._left_of_window = WINDOW - now % WINDOW
         try:
-            count = count_up(f"requests:{policy}:{name}:{int(now // WINDOW)}", seconds=WINDOW)
+            left = leases.take(f"requests:{policy}:{name}:{int(now // WINDOW)}", most=most, seconds=WINDOW)
         except RedisError:
             logger.warning("Requests are not counted: the cache cannot be reached.", exc_info=True)
             return True
-        request._request.rate_limit = (policy, most, max(0, most - count), self._left_of_window)  # type: ignore[attr-defined]
-        return count <= most
+        request._request.rate_limit = (policy, most, max(0, left), self._left_of_window)  # type: ignore[attr-defined]
+        return left >= 0
 
     def wait(self) -> float:
         return self._left_of_window

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Expression, F, Q
 from django.utils.translation import gettext_lazy as _
 
 from recommender.models.campaigns import Campaign
@@ -18,7 +18,7 @@ from recommender.models.shoppers import Shopper
 
 
 class ReservationQuerySet(models.QuerySet["Reservation"]):
-    def overdue_at(self, moment: datetime) -> "ReservationQuerySet":
+    def overdue_at(self, moment: datetime | Expression) -> "ReservationQuerySet":
         """Those whose time is over and that still hold what they held."""
         return self.filter(state=Reservation.State.RESERVED, expires_at__lte=moment)
 

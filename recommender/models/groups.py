@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Expression, F, Q
 from django.utils.translation import gettext_lazy as _
 
 from recommender.models.coupons import Coupon
@@ -12,7 +12,7 @@ from recommender.models.shoppers import Shopper
 
 
 class GroupBuyQuerySet(models.QuerySet["GroupBuy"]):
-    def overdue_at(self, moment: datetime) -> "GroupBuyQuerySet":
+    def overdue_at(self, moment: datetime | Expression) -> "GroupBuyQuerySet":
         """Those that nobody can join any more and that were not enough."""
         return self.filter(state=GroupBuy.State.OPEN, closes_at__lte=moment)
 

@@ -17,7 +17,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db import connection, models, transaction
-from django.db.models import Count, F, Q, QuerySet, Sum, Value
+from django.db.models import Count, Expression, F, OuterRef, Q, QuerySet, Subquery, Sum, Value
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Coalesce, Round
 
@@ -132,15 +132,29 @@ def lock_campaigns(counted: Counted, *, campaigns: Collection[int]) -> None:
 
 def read_counters(*, coupons: Collection[int], campaigns: Collection[int]) -> Counted:
     """What counts at this moment. Nothing is held and nothing written."""
-    of_coupons = {row.coupon_id: row for row in CouponCounter.objects.filter(coupon__in=coupons)}
-    missing = set(coupons) - of_coupons.keys()
-    counts = _count_coupons(missing) if missing else {}
-    of_coupons |= {key: CouponCounter(coupon_id=key, **counts[key]) for key in missing}
-    of_campaigns = {row.campaign_id: row for row in CampaignCounter.objects.filter(campaign__in=campaigns)}
-    missing = set(campaigns) - of_campaigns.keys()
-    counts = _count_campaigns(missing) if missing else {}
-    of_campaigns |= {key: CampaignCounter(campaign_id=key, **counts[key]) for key in missing}
-    return Counted(zone=Shop.current().zone, held=False, coupons=of_coupons, campaigns=of_campaigns)
+    of_coupons: dict[int, CouponCounter | None] = dict.fromkeys(coupons)
+    of_coupons |= {row.coupon_id: row for row in CouponCounter.objects.filter(coupon__in=coupons)}
+    of_campaigns: dict[int, CampaignCounter | None] = dict.fromkeys(campaigns)
+    of_campaigns |= {row.campaign_id: row for row in CampaignCounter.objects.filter(campaign__in=campaigns)}
+    return as_read(zone=Shop.current().zone, coupons=of_coupons, campaigns=of_campaigns)
+
+
+def as_read(
+    *,
+    zone: ZoneInfo,
+    coupons: Mapping[int, CouponCounter | None],
+    campaigns: Mapping[int, CampaignCounter | None],
+) -> Counted:
+    """What counts, by counters that were read already, by primary key; what has none is counted. Nothing is held."""
+    without = [key for key, counter in coupons.items() if counter is None]
+    counts = _count_coupons(without) if without else {}
+    of_coupons = {key: counter or CouponCounter(coupon_id=key, **counts[key]) for key, counter in coupons.items()}
+    without = [key for key, counter in campaigns.items() if counter is None]
+    counts = _count_campaigns(without) if without else {}
+    of_campaigns = {
+        key: counter or CampaignCounter(campaign_id=key, **counts[key]) for key, counter in campaigns.items()
+    }
+    return Counted(zone=zone, held=False, coupons=of_coupons, campaigns=of_campaigns)
 
 
 def make_counters(*, coupons: Collection[int], campaigns: Collection[int]) -> None:
@@ -177,6 +191,30 @@ def uses_of(counted: Counted, *, coupon: Coupon, shopper_id: int, at: datetime) 
         week=by_span[Span.WEEK],
         month=by_span[Span.MONTH],
     )
+
+
+def uses_ever(*, coupon: str, shopper: Expression | OuterRef) -> Expression:
+    """In a query of coupons, to whose key ``coupon`` leads: how often a shopper ever used the coupon.
+
+    As the counter says, which is not there until it is asked for; till then what of history is this shopper's and this
+    coupon's, found by its index.
+    """
+    own = {"coupon": OuterRef(coupon), "shopper": shopper}
+    counter = ShopperCounter.objects.filter(**own, period=Span.EVER).values("uses")
+    recorded = _recorded().filter(**own).order_by().values("coupon")
+    held = ReservationCoupon.objects.filter(coupon=OuterRef(coupon), reservation__shopper=shopper)
+    sums = held.order_by().values("coupon").annotate(uses=Sum("held_uses")).values("uses")
+    counts = recorded.annotate(uses=Count("pk")).values("uses")
+    return Coalesce(Subquery(counter), Coalesce(Subquery(counts), 0) + Coalesce(Subquery(sums), 0))
+
+
+def note_uses_ever(counted: Counted, *, coupon: Coupon, shopper_id: int, at: datetime, uses: int) -> None:
+    """Keep, in figures that are only read, how often a shopper ever used a coupon, so that it need not be looked up.
+    Of a coupon with a limit a day, week or month it is, with the uses in these."""
+    assert not counted.held
+    if all(getattr(coupon, limit) is None for span, limit in SHOPPER_LIMITS.items() if span != Span.EVER):
+        row = ShopperCounter(coupon=coupon, shopper_id=shopper_id, period=Span.EVER, starts_on=date.min, uses=uses)
+        counted.shoppers[_shopper_key(counted, coupon, shopper_id, at)] = {Span.EVER: row}
 
 
 def uses_of_shoppers(
@@ -325,7 +363,7 @@ def _make_missing(model: type[models.Model], column: str, keys: Collection[int],
 
 def _shopper_rows(counted: Counted, coupon: Coupon, shopper_id: int, at: datetime) -> dict[Span, ShopperCounter]:
     """The shopper's counters of the periods that hold ``at``: those that limits ask for, and others that are there."""
-    key = (coupon.pk, shopper_id, first_day(Period.DAY, at, counted.zone))
+    key = _shopper_key(counted, coupon, shopper_id, at)
     if key not in counted.shoppers:
         there = ShopperCounter.objects.filter(_any_span(at, counted.zone), coupon=coupon, shopper=shopper_id)
         rows = {Span(row.period): row for row in there}
@@ -342,6 +380,10 @@ def _shopper_rows(counted: Counted, coupon: Coupon, shopper_id: int, at: datetim
                     rows[span].save(force_insert=True)
         counted.shoppers[key] = rows
     return counted.shoppers[key]
+
+
+def _shopper_key(counted: Counted, coupon: Coupon, shopper_id: int, at: datetime) -> tuple[int, int, date]:
+    return coupon.pk, shopper_id, first_day(Period.DAY, at, counted.zone)
 
 
 def _starts_on(span: str, at: datetime, zone: ZoneInfo) -> date:

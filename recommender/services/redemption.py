@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import Expression, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from recommender.models import Campaign, Coupon, Order, Publication, Redemption, Shopper
@@ -174,13 +174,21 @@ def offering_campaigns(
     """Those of the campaigns whose publication, on show at a moment, offered the coupon to the shopper."""
     candidates = list(candidates)
     offering = set(
-        Publication.objects.filter(
-            Q(ended_at__isnull=True) | Q(ended_at__gt=at),
-            published_at__lte=at,
-            campaign__in=candidates,
-            run__recommendations__shopper=shopper,
-            run__recommendations__coupon=coupon,
-            run__recommendations__excluded=False,
-        ).values_list("campaign_id", flat=True)
+        offering_publications(coupon=coupon.pk, shopper=shopper.pk, at=at)
+        .filter(campaign__in=candidates)
+        .values_list("campaign_id", flat=True)
     )
     return [candidate for candidate in candidates if candidate.pk in offering]
+
+
+def offering_publications(
+    *, coupon: int | OuterRef, shopper: int | Expression, at: datetime | Expression
+) -> QuerySet[Publication]:
+    """Those that were on show at a moment and offered the coupon to the shopper."""
+    return Publication.objects.filter(
+        Q(ended_at__isnull=True) | Q(ended_at__gt=at),
+        published_at__lte=at,
+        run__recommendations__shopper=shopper,
+        run__recommendations__coupon=coupon,
+        run__recommendations__excluded=False,
+    )

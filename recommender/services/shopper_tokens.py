@@ -133,13 +133,17 @@ def read_any_shopper_token(*, token: str) -> str:
     if len(token) > LONGEST_TOKEN:
         raise TokenRefused("The token is too long.")
     try:
+        return read_shopper_token(token=token)  # as most are: what it says of itself need not be looked at first
+    except TokenRefused as error:
+        refused_here = error
+    try:
         header = jwt.get_unverified_header(token)
         claimed = jwt.decode(token, options={"verify_signature": False})
     except jwt.InvalidTokenError as error:
         raise TokenRefused(str(error)) from error
     issuer, algorithm = claimed.get("iss"), header.get("alg")
     if issuer == TOKEN_ISSUER:
-        return read_shopper_token(token=token)
+        raise refused_here
     refusal: Exception | None = None
     for signer in TokenSigner.objects.usable()[:SIGNERS_AT_MOST]:
         if signer.issuer not in ("", issuer):

@@ -14,6 +14,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
+from recommender.api.limits import leases
 from recommender.models import (
     CodeBatch,
     Coupon,
@@ -105,6 +106,7 @@ def sign(secret: str, **changes: Any) -> str:
 @pytest.fixture(autouse=True)
 def _nothing_counted() -> None:
     cache.clear()
+    leases.clear()
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ def main() -> int:
     parser.add_argument("--large", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=5)
-    parser.add_argument("--server", choices=SERVERS, default="granian")
+    parser.add_argument("--server", choices=SERVERS, default="gunicorn")
     parser.add_argument("--compare-servers", action="store_true", help="only the servers, at the small shop")
     parser.add_argument("--report", type=Path, help="write the table between the markers of this page")
     options = parser.parse_args()
@@ -384,8 +384,8 @@ def basket(number: int) -> dict[str, Any]:
         "shopper_id": f"s{number}",
         "basket": {
             "lines": [
-                {"line_id": "1", "product_id": "green tea", "quantity": "2", "unit_price": "10"},
-                {"line_id": "2", "product_id": "milk", "quantity": "1", "unit_price": "4.99"},
+                {"line_id": "1", "product_id": "product-0", "quantity": "2", "unit_price": "10"},
+                {"line_id": "2", "product_id": "product-1", "quantity": "1", "unit_price": "4.99"},
             ],
             "shipping": "3.90",
         },

@@ -2,9 +2,9 @@
 
     DATABASE_URL=postgres://... python -m tests.load.shop SHOPPERS
 
-Every coupon has limits and a budget, every campaign a budget, so that all of it has to be looked at. Of each hundred
-shoppers ten dismissed a coupon, five are held out of a campaign, fifty used a coupon and twenty have a counter of their
-uses. It prints a key of the API.
+Every coupon has limits and a budget, every campaign a budget, so that all of it has to be looked at. Every other coupon
+is for one department only, which has half of the products. Of each hundred shoppers ten dismissed a coupon, five are
+held out of a campaign, fifty used a coupon and twenty have a counter of their uses. It prints a key of the API.
 """
 
 import os
@@ -15,6 +15,8 @@ from typing import Any
 import django
 
 COUPONS, CAMPAIGNS, LISTED = 40, 2, 5
+PRODUCTS, SHELVES = 1_000, 20
+DEPARTMENT = "Department 0"
 
 #: The shopper of a number, by its key: rows are made in the order of the numbers, in an empty table.
 _ROWS = (
@@ -95,6 +97,17 @@ def fill(shoppers: int) -> str:
             budget=1_000_000_000,
         )
         for number in range(COUPONS)
+    )
+    shelves = models.Category.objects.bulk_create(
+        models.Category(path=f"Department {number % 2} / Shelf {number}") for number in range(SHELVES)
+    )
+    models.Product.objects.bulk_create(
+        models.Product(product_id=f"product-{number}", brand=f"Brand {number % 7}", category=shelves[number % SHELVES])
+        for number in range(PRODUCTS)
+    )
+    department = models.Category.objects.create(path=DEPARTMENT)
+    models.CouponTarget.objects.bulk_create(
+        models.CouponTarget(coupon=coupon, category=department) for coupon in coupons[::2]
     )
     for number in range(CAMPAIGNS):
         campaign = models.Campaign.objects.create(

@@ -4,8 +4,12 @@ import hashlib
 import json
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
-from recommender.models import CATEGORY_SEPARATOR, Product, Shop
+from django.db.models import CharField
+
+from recommender.compiled import Compiled
+from recommender.models import CATEGORY_SEPARATOR, Product
 from recommender.rules.basket import Basket, BasketLine
 from recommender.rules.currency import smallest_unit
 
@@ -37,33 +41,39 @@ class GivenBasket:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def describe_basket(given: GivenBasket, *, shop: Shop) -> Basket:
-    """The basket with what the shop's catalogue knows of its products.
+def describe_basket(given: GivenBasket, *, currency: str, with_catalogue: bool = True) -> Basket:
+    """The basket with what the shop's catalogue knows of its products, which only coupons for some things ask for.
 
     Raises:
         ValueError: it is no basket; the message names the line and the field.
     """
-    products = {
-        product.product_id: product
-        for product in Product.objects.filter(product_id__in={line.product_id for line in given.lines})
-        .select_related("category")
-        .only("product_id", "brand", "category__path")
-    }
+    product_ids = {line.product_id for line in given.lines}
+    products: dict[str, Any] = {}
+    if with_catalogue and product_ids:
+        products = {row["product_id"]: row for row in _read_products(product_ids=product_ids)}
+    unknown = {"category__path": None, "brand": ""}
     lines = []
     for line in given.lines:
-        product = products.get(line.product_id)
-        path = product.category.path if product is not None and product.category is not None else ""
+        product = products.get(line.product_id, unknown)
         lines.append(
             BasketLine(
                 line_id=line.line_id,
                 product_id=line.product_id,
-                category_ids=_with_all_above(path),
-                brand=product.brand if product is not None else "",
+                category_ids=_with_all_above(product["category__path"] or ""),
+                brand=product["brand"],
                 quantity=line.quantity,
                 unit_price=line.unit_price,
             )
         )
-    return Basket(lines=tuple(lines), shipping=given.shipping, unit=smallest_unit(shop.currency))
+    return Basket(lines=tuple(lines), shipping=given.shipping, unit=smallest_unit(currency))
+
+
+_read_products = Compiled(
+    lambda product_ids: Product.objects.filter(product_id__in=product_ids).values(
+        "product_id", "brand", "category__path"
+    ),
+    product_ids=[CharField()],
+)
 
 
 def _with_all_above(path: str) -> frozenset[str]:

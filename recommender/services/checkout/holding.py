@@ -4,13 +4,23 @@ A reservation whose time is over holds its uses only until somebody wants them: 
 them as free, whether the sweep has been there or not.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import BigIntegerField, DateTimeField, Expression, F, Q, QuerySet
 
-from recommender.models import Code, GroupBuy, GroupBuyMember, Reservation, ReservationCoupon
+from recommender.compiled import Compiled
+from recommender.models import (
+    Campaign,
+    Code,
+    Coupon,
+    GroupBuy,
+    GroupBuyMember,
+    Reservation,
+    ReservationCoupon,
+)
 from recommender.services import counters
 
 #: How many reservations whose time is over one that is made clears away; the sweep clears the rest.
@@ -81,15 +91,37 @@ def expire(
         reservation.save(update_fields=["state", "ended_at"])
 
 
-def disregard_overdue(counted: counters.Counted, *, at: datetime) -> None:
-    """Take as free, in figures that are only read, what is held by those whose time is over."""
-    overdue = ReservationCoupon.objects.filter(
-        coupon__in=counted.coupons, reservation__in=Reservation.objects.overdue_at(at), held_uses__gt=0
-    )
-    for item in overdue.select_related("coupon", "campaign", "reservation"):
-        counters.disregard(counted, use=use_of(item, shopper_id=item.reservation.shopper_id))
-    for member in _members_overdue(counted.coupons, at).select_related("group"):
-        counted.coupons[member.group.coupon_id].uses -= member.held_uses
+def disregard_overdue(
+    counted: counters.Counted, *, coupons: Mapping[int, Coupon], campaigns: Mapping[int, Campaign], at: datetime
+) -> None:
+    """Take as free, in figures that are only read, what is held by those whose time is over.
+
+    The coupons and campaigns are those that are counted, by primary key.
+    """
+    if not coupons:
+        return
+    for row in _read_overdue(coupons=list(coupons), at=at):
+        shopper = row.pop("reservation__shopper_id")
+        item = ReservationCoupon(**row)
+        item.coupon, item.campaign = coupons[item.coupon_id], campaigns.get(row["campaign_id"])
+        counters.disregard(counted, use=use_of(item, shopper_id=shopper))
+    for row in _read_members_overdue(coupons=list(coupons), at=at):
+        counted.coupons[row["group__coupon_id"]].uses -= row["held_uses"]
+
+
+_read_overdue = Compiled(
+    lambda coupons, at: (
+        ReservationCoupon.objects.filter(
+            coupon__in=coupons, reservation__in=Reservation.objects.overdue_at(at), held_uses__gt=0
+        )
+        .order_by()
+        .values(
+            "coupon_id", "campaign_id", "member_id", "counted_at", "held_uses", "held_amount", "reservation__shopper_id"
+        )
+    ),
+    coupons=[BigIntegerField()],
+    at=DateTimeField(),
+)
 
 
 # Groups
@@ -107,9 +139,16 @@ def fail_groups(counted: counters.Counted, *, coupons: Collection[int], at: date
     GroupBuy.objects.overdue_at(at).filter(coupon__in=coupons).update(state=GroupBuy.State.FAILED, ended_at=at)
 
 
-def _members_overdue(coupons: Collection[int], at: datetime) -> QuerySet[GroupBuyMember]:
+def _members_overdue(coupons: Any, at: datetime | Expression) -> QuerySet[GroupBuyMember]:
     overdue = Q(group__state=GroupBuy.State.OPEN, group__closes_at__lte=at)
     return GroupBuyMember.objects.filter(overdue, group__coupon__in=coupons, held_uses__gt=0)
+
+
+_read_members_overdue = Compiled(
+    lambda coupons, at: _members_overdue(coupons, at).order_by().values("group__coupon_id", "held_uses"),
+    coupons=[BigIntegerField()],
+    at=DateTimeField(),
+)
 
 
 # The sweep

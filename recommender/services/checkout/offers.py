@@ -1,18 +1,39 @@
 """The coupons that are asked for, with all that the rules need of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from operator import itemgetter
+from typing import Any
+from zoneinfo import ZoneInfo
 
-from django.db.models import F, Func, Q, Value
+from django.db import DEFAULT_DB_ALIAS
+from django.db.models import (
+    BigIntegerField,
+    Case,
+    CharField,
+    DateTimeField,
+    Exists,
+    Expression,
+    F,
+    Func,
+    OuterRef,
+    Q,
+    QuerySet,
+    Value,
+    When,
+)
 from django.db.models.functions import Replace, Upper
 
+from recommender.compiled import Compiled
 from recommender.models import (
     Campaign,
+    CampaignCounter,
     Code,
     CodeBatch,
     Coupon,
+    CouponCounter,
     CouponTarget,
     GroupBuy,
     GroupBuyMember,
@@ -25,7 +46,7 @@ from recommender.rules.eligibility import GroupState, Situation
 from recommender.rules.offer import DiscountType, Limits, Offer, Targets
 from recommender.services import counters
 from recommender.services.checkout.refusals import RefusedCoupon
-from recommender.services.redemption import offering_campaigns
+from recommender.services.redemption import offering_publications
 from recommender.services.segments import find_shoppers
 from recommender.services.serving import who_ordered
 
@@ -51,6 +72,9 @@ class Candidate:
 
     Attributes:
         coupon: as it was before its counter was held; :func:`refresh` reads it again.
+        counter, campaign_counter: as they were then too; None if they are not there.
+        uses_ever: how often the shopper used the coupon till then; 0 where no limit asks for it.
+        is_targeted: whether it is for some things only.
         member: the shopper's place in a group that waits for this coupon or may use it.
     """
 
@@ -58,6 +82,10 @@ class Candidate:
     coupon: Coupon
     code: Code | None
     campaign: Campaign | None
+    counter: CouponCounter | None
+    campaign_counter: CampaignCounter | None
+    uses_ever: int
+    is_targeted: bool
     member: GroupBuyMember | None = None
 
 
@@ -67,24 +95,20 @@ def find_candidates(
     """The coupons that are asked for, each once, and those that cannot be found."""
     candidates: list[Candidate] = []
     refused: list[RefusedCoupon] = []
-    with_codes = set()
-    by_id = {
-        coupon.coupon_id: coupon
-        for coupon in Coupon.objects.filter(coupon_id__in=[each.coupon_id for each in asked if each.coupon_id])
-    }
-    if by_id:
-        with_codes = set(CodeBatch.objects.filter(coupon__in=by_id.values()).values_list("coupon_id", flat=True))
+    by_code = {each.code: _find_by_code(each.code, at) for each in asked if not each.coupon_id}
+    coupon_ids = {each.coupon_id or by_code[each.code][0] for each in asked} - {""}
+    found = _read(coupon_ids, shopper, at)
     for each in dict.fromkeys(asked):
-        coupon, code = (by_id.get(each.coupon_id), None) if each.coupon_id else _find_by_code(each.code, at)
-        if coupon is None:
+        coupon_id, code = (each.coupon_id, None) if each.coupon_id else by_code[each.code]
+        rows = found.get(coupon_id)
+        if rows is None:
             refused.append(RefusedCoupon(each.name, "unknown_coupon" if each.coupon_id else "unknown_code"))
-        elif coupon.pk in with_codes and code is None:
+        elif rows[0]["has_codes"] and code is None:
             refused.append(RefusedCoupon(each.name, "code_needed"))
-        elif any(found.coupon.pk == coupon.pk for found in candidates):
+        elif any(candidate.coupon.coupon_id == coupon_id for candidate in candidates):
             refused.append(RefusedCoupon(each.name, "asked_for_twice"))
         else:
-            candidates.append(Candidate(each, coupon, code, None))
-    _find_campaigns(candidates, shopper, at)
+            candidates.append(_make_candidate(each, code, rows, at))
     return candidates, refused
 
 
@@ -100,44 +124,127 @@ def find_by_public_code(entered: str) -> list[Coupon]:
     return list(Coupon.objects.exclude(code="").annotate(kept=kept).filter(kept=wanted).order_by("pk"))
 
 
-def _find_by_code(entered: str, at: datetime) -> tuple[Coupon | None, Code | None]:
+def _find_by_code(entered: str, at: datetime) -> tuple[str, Code | None]:
+    """The identifier of the coupon that a code stands for, empty if it is none, and the code if it is a unique one."""
     code = Code.objects.select_related("batch__coupon").filter(code=normalise_code(entered)).first()
     if code is not None:
-        return code.batch.coupon, code
+        return code.batch.coupon.coupon_id, code
     # The same word may have been the code of an offer in other campaigns before.
     coupons = find_by_public_code(entered)
     live = set(Campaign.objects.live_at(at).filter(coupons__in=coupons).values_list("coupons", flat=True))
-    return next((coupon for coupon in coupons if coupon.pk in live), coupons[0] if coupons else None), None
+    chosen = next((coupon for coupon in coupons if coupon.pk in live), coupons[0] if coupons else None)
+    return chosen.coupon_id if chosen is not None else "", None
 
 
-def _find_campaigns(candidates: Iterable[Candidate], shopper: Shopper, at: datetime) -> None:
+#: A coupon and one of the campaigns that hold it, with what counts for them, as the query has it.
+_Row = Mapping[str, Any]
+
+_CAMPAIGN = "campaign_coupons__campaign__"
+_COUPON_COLUMNS = [field.attname for field in Coupon._meta.concrete_fields]
+_CAMPAIGN_COLUMNS = [field.attname for field in Campaign._meta.concrete_fields]
+_coupon_values = itemgetter(*_COUPON_COLUMNS)
+_campaign_values = itemgetter(*(f"{_CAMPAIGN}{column}" for column in _CAMPAIGN_COLUMNS))
+
+
+def _coupons(coupon_ids: Any, shopper: Expression, at: Expression) -> QuerySet[Coupon, dict[str, Any]]:
+    offering = offering_publications(coupon=OuterRef("pk"), shopper=shopper, at=at)
+    uses = counters.uses_ever(coupon="pk", shopper=shopper)
+    return (
+        Coupon.objects.filter(coupon_id__in=coupon_ids)
+        .annotate(
+            has_codes=Exists(CodeBatch.objects.filter(coupon=OuterRef("pk"))),
+            is_targeted=Exists(CouponTarget.objects.filter(coupon=OuterRef("pk"))),
+            is_offered=Exists(offering.filter(campaign=OuterRef("campaign_coupons__campaign"))),
+            uses_ever=Case(When(per_shopper_limit__isnull=False, then=uses), default=Value(0)),
+        )
+        .order_by(f"{_CAMPAIGN}ends_at", f"{_CAMPAIGN}campaign_id")
+        .values(
+            *("has_codes", "is_targeted", "is_offered", "uses_ever", "counter__uses", "counter__spent"),
+            f"{_CAMPAIGN}counter__spent",
+            *_COUPON_COLUMNS,
+            *(f"{_CAMPAIGN}{column}" for column in _CAMPAIGN_COLUMNS),
+        )
+    )
+
+
+_read_coupons = Compiled(_coupons, coupon_ids=[CharField()], shopper=BigIntegerField(), at=DateTimeField())
+
+
+def _read(coupon_ids: Collection[str], shopper: Shopper, at: datetime) -> Mapping[str, list[_Row]]:
+    """A row for each coupon and campaign that holds it, or one without a campaign, by the coupon's identifier."""
+    found: dict[str, list[_Row]] = {}
+    if coupon_ids:
+        for row in _read_coupons(coupon_ids=coupon_ids, shopper=shopper.pk, at=at):
+            found.setdefault(row["coupon_id"], []).append(row)
+    return found
+
+
+def _make_candidate(asked: Asked, code: Code | None, rows: Sequence[_Row], at: datetime) -> Candidate:
+    first = rows[0]
+    coupon = Coupon.from_db(DEFAULT_DB_ALIAS, _COUPON_COLUMNS, _coupon_values(first))
+    uses, spent = first["counter__uses"], first["counter__spent"]
+    of_campaign = _choose_campaign([row for row in rows if row[f"{_CAMPAIGN}id"] is not None], at)
+    campaign = campaign_counter = None
+    if of_campaign is not None:
+        campaign = Campaign.from_db(DEFAULT_DB_ALIAS, _CAMPAIGN_COLUMNS, _campaign_values(of_campaign))
+        if (paid := of_campaign[f"{_CAMPAIGN}counter__spent"]) is not None:
+            campaign_counter = CampaignCounter(campaign_id=campaign.pk, spent=paid)
+    return Candidate(
+        asked=asked,
+        coupon=coupon,
+        code=code,
+        campaign=campaign,
+        counter=None if uses is None else CouponCounter(coupon_id=coupon.pk, uses=uses, spent=spent),
+        campaign_counter=campaign_counter,
+        uses_ever=first["uses_ever"],
+        is_targeted=first["is_targeted"],
+    )
+
+
+def _choose_campaign(rows: Sequence[_Row], at: datetime) -> _Row | None:
     """Of the campaigns that run with a coupon: the one that offered it to the shopper, else the one that ends first.
 
     Where none runs it is the one that runs next, or else ran last, so that its window is the reason that is told.
+    ``rows`` come in the order of their ends.
     """
+    live = [row for row in rows if row[f"{_CAMPAIGN}starts_at"] <= at < row[f"{_CAMPAIGN}ends_at"]]
+    offering = [row for row in live if row["is_offered"]]
+    later = [row for row in rows if row[f"{_CAMPAIGN}starts_at"] > at]
+    later.sort(key=lambda row: row[f"{_CAMPAIGN}starts_at"])
+    return next(iter([*offering, *live, *later, *reversed(rows)]), None)
+
+
+def as_counted(candidates: Iterable[Candidate], *, shopper: Shopper, zone: ZoneInfo, at: datetime) -> counters.Counted:
+    """What counts for these coupons, as it was read with them. Nothing is held."""
     candidates = list(candidates)
-    holding: dict[int, list[Campaign]] = {candidate.coupon.pk: [] for candidate in candidates}
-    campaigns = Campaign.objects.filter(coupons__in=holding).annotate(of_coupon=F("campaign_coupons__coupon"))
-    for campaign in campaigns.order_by("ends_at", "campaign_id"):
-        if campaign.of_coupon in holding:
-            holding[campaign.of_coupon].append(campaign)
+    counted = counters.as_read(
+        zone=zone,
+        coupons={candidate.coupon.pk: candidate.counter for candidate in candidates},
+        campaigns={
+            candidate.campaign.pk: candidate.campaign_counter
+            for candidate in candidates
+            if candidate.campaign is not None
+        },
+    )
     for candidate in candidates:
-        known = holding[candidate.coupon.pk]
-        live = [campaign for campaign in known if campaign.starts_at <= at < campaign.ends_at]
-        if len(live) > 1:
-            live = offering_campaigns(live, candidate.coupon, shopper, at) or live
-        later = sorted((each for each in known if each.starts_at > at), key=lambda each: each.starts_at)
-        candidate.campaign = next(iter([*live, *later, *reversed(known)]), None)
+        counters.note_uses_ever(
+            counted, coupon=candidate.coupon, shopper_id=shopper.pk, at=at, uses=candidate.uses_ever
+        )
+    return counted
 
 
-def refresh(candidates: Iterable[Candidate], *, shopper: Shopper) -> None:
-    """Read coupons and codes again once the counters are held, and the places in groups."""
+def refresh(candidates: Iterable[Candidate]) -> None:
+    """Read coupons and codes again once the counters are held."""
     candidates = list(candidates)
     coupons = Coupon.objects.in_bulk([candidate.coupon.pk for candidate in candidates])
     codes = Code.objects.in_bulk([candidate.code.pk for candidate in candidates if candidate.code is not None])
     for candidate in candidates:
         candidate.coupon = coupons[candidate.coupon.pk]
         candidate.code = None if candidate.code is None else codes[candidate.code.pk]
+
+
+def find_places(candidates: Iterable[Candidate], *, shopper: Shopper) -> None:
+    """Read the shopper's places in groups; :func:`refresh` comes before."""
     in_groups = [candidate for candidate in candidates if candidate.coupon.group_size is not None]
     if not in_groups:
         return
@@ -160,28 +267,45 @@ def _best_place(members: Iterable[GroupBuyMember]) -> GroupBuyMember | None:
 
 def find_targets(candidates: Iterable[Candidate], *, basket: Basket) -> dict[int, Targets]:
     """What the coupons are for, by their primary keys: of it only what the basket has is looked up."""
-    coupons = [candidate.coupon.pk for candidate in candidates]
-    has_targets = set(CouponTarget.objects.filter(coupon__in=coupons).values_list("coupon_id", flat=True).distinct())
-    found: dict[int, tuple[set[str], set[str], set[str]]] = {pk: (set(), set(), set()) for pk in coupons}
-    in_basket = (
-        Q(product__product_id__in={line.product_id for line in basket.lines})
-        | Q(category__path__in={path for line in basket.lines for path in line.category_ids})
-        | Q(brand__in={line.brand for line in basket.lines if line.brand})
+    found: dict[int, tuple[set[str], set[str], set[str]]] = {}
+    whole_shop = Targets()
+    targets = {candidate.coupon.pk: whole_shop for candidate in candidates}
+    for candidate in candidates:
+        if candidate.is_targeted:
+            found[candidate.coupon.pk] = (set(), set(), set())
+    if not found:
+        return targets
+    # A list has at least one thing in it; nothing is called so.
+    rows = _read_targets(
+        coupons=list(found),
+        product_ids={line.product_id for line in basket.lines} or {NOT_IN_BASKET},
+        paths={path for line in basket.lines for path in line.category_ids} or {NOT_IN_BASKET},
+        brands={line.brand for line in basket.lines},
     )
-    rows = (
-        CouponTarget.objects.filter(in_basket, coupon__in=has_targets) if has_targets else CouponTarget.objects.none()
-    )
-    for coupon, product_id, path, brand in rows.values_list(
-        "coupon_id", "product__product_id", "category__path", "brand"
-    ):
-        products, categories, brands = found[coupon]
-        for values, value in ((products, product_id), (categories, path), (brands, brand)):
+    for row in rows:
+        products, categories, brands = found[row["coupon_id"]]
+        names = row["product__product_id"], row["category__path"], row["brand"]
+        for values, value in zip((products, categories, brands), names, strict=True):
             if value:
                 values.add(value)
-    for coupon in has_targets:
-        if not any(found[coupon]):
-            found[coupon][0].add(NOT_IN_BASKET)
-    return {pk: Targets(*map(frozenset, sets)) for pk, sets in found.items()}
+    for coupon, sets in found.items():
+        if not any(sets):
+            sets[0].add(NOT_IN_BASKET)
+        targets[coupon] = Targets(*map(frozenset, sets))
+    return targets
+
+
+def _targets(coupons: Any, product_ids: Any, paths: Any, brands: Any) -> QuerySet[CouponTarget, Any]:
+    in_basket = (
+        Q(product__product_id__in=product_ids) | Q(category__path__in=paths) | (Q(brand__in=brands) & ~Q(brand=""))
+    )
+    rows = CouponTarget.objects.filter(in_basket, coupon__in=coupons)
+    return rows.values("coupon_id", "product__product_id", "category__path", "brand")
+
+
+_read_targets = Compiled(
+    _targets, coupons=[BigIntegerField()], product_ids=[CharField()], paths=[CharField()], brands=[CharField()]
+)
 
 
 def describe_offer(candidate: Candidate, *, targets: Targets, counted: counters.Counted) -> Offer:

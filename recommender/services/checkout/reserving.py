@@ -4,8 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
-from recommender.models import Code, GroupBuyMember, Reservation, ReservationCoupon, Shop, Shopper
+from django.db.models import CharField, DateTimeField, Exists, Subquery
+
+from recommender.compiled import Compiled
+from recommender.models import Code, GroupBuy, GroupBuyMember, Reservation, ReservationCoupon, Shop, Shopper
 from recommender.rules.basket import Basket
 from recommender.rules.eligibility import refusal
 from recommender.rules.offer import Targets
@@ -24,9 +28,11 @@ from recommender.services.checkout.holding import (
 from recommender.services.checkout.offers import (
     Asked,
     Candidate,
+    as_counted,
     describe_offer,
     describe_situation,
     find_candidates,
+    find_places,
     find_targets,
     refresh,
 )
@@ -50,6 +56,7 @@ class Quote:
     """What a basket gets. Coupons are in the order in which they were asked for."""
 
     shopper: Shopper
+    currency: str
     given: list[GivenCoupon]
     refused: list[RefusedCoupon]
 
@@ -65,14 +72,20 @@ def validate(*, shopper_id: str, basket: GivenBasket, asked: Sequence[Asked], at
         UnknownThing: no such shopper.
         ValueError: it is no basket; callers check it before.
     """
-    shopper = _find_shopper(shopper_id)
-    described = describe_basket(basket, shop=Shop.current())
+    till = _open_till(shopper_id, at)
+    shopper = till.shopper
     candidates, unknown = find_candidates(asked, shopper=shopper, at=at)
+    described = describe_basket(
+        basket, currency=till.currency, with_catalogue=any(each.is_targeted for each in candidates)
+    )
     targets = find_targets(candidates, basket=described)
-    counted = counters.read_counters(**_keys(candidates))
-    disregard_overdue(counted, at=at)
-    refresh(candidates, shopper=shopper)
-    quote = _quote(shopper, candidates, described, targets=targets, counted=counted, at=at)
+    counted = as_counted(candidates, shopper=shopper, zone=till.zone, at=at)
+    if till.is_anything_overdue:
+        coupons = {candidate.coupon.pk: candidate.coupon for candidate in candidates}
+        campaigns = {each.campaign.pk: each.campaign for each in candidates if each.campaign is not None}
+        disregard_overdue(counted, coupons=coupons, campaigns=campaigns, at=at)
+    find_places(candidates, shopper=shopper)
+    quote = _quote(till, candidates, described, targets=targets, counted=counted, at=at)
     return replace(quote, refused=unknown + quote.refused)
 
 
@@ -91,9 +104,12 @@ def reserve(
         ValueError: it is no basket.
     """
     with checkout_transaction():
-        shopper = _find_shopper(shopper_id)
-        described = describe_basket(basket, shop=Shop.current())
+        till = _open_till(shopper_id, at)
+        shopper = till.shopper
         candidates, unknown = find_candidates(asked, shopper=shopper, at=at)
+        described = describe_basket(
+            basket, currency=till.currency, with_catalogue=any(each.is_targeted for each in candidates)
+        )
         targets = find_targets(candidates, basket=described)
         keys = _keys(candidates)
         overdue = lock_overdue(coupons=keys["coupons"], at=at)
@@ -104,8 +120,9 @@ def reserve(
         )
         expire(counted, overdue, items, at=at)
         fail_groups(counted, coupons=[each.coupon.pk for each in candidates if each.coupon.group_size], at=at)
-        refresh(candidates, shopper=shopper)
-        quote = _quote(shopper, candidates, described, targets=targets, counted=counted, at=at)
+        refresh(candidates)
+        find_places(candidates, shopper=shopper)
+        quote = _quote(till, candidates, described, targets=targets, counted=counted, at=at)
         quote = replace(quote, refused=unknown + quote.refused)
         if not quote.given:
             raise CheckoutRefused("no_coupon_applies", coupons=quote.refused)
@@ -121,11 +138,37 @@ def reserve(
         return reservation, quote
 
 
-def _find_shopper(shopper_id: str) -> Shopper:
-    shopper = Shopper.objects.filter(shopper_id=shopper_id).only("pk", "shopper_id", "opted_out").first()
-    if shopper is None:
-        raise UnknownThing("shopper", shopper_id)
-    return shopper
+@dataclass(frozen=True, slots=True)
+class _Till:
+    """Whose basket it is, in which shop, and whether anything at all is held by those whose time is over."""
+
+    shopper: Shopper
+    zone: ZoneInfo
+    currency: str
+    is_anything_overdue: bool
+
+
+def _open_till(shopper_id: str, at: datetime) -> _Till:
+    for row in _read_till(shopper_id=shopper_id, at=at):
+        shop = Shop.current() if row["currency"] is None else Shop(time_zone=row["zone"], currency=row["currency"])
+        shopper = Shopper(pk=row["pk"], shopper_id=shopper_id, opted_out=row["opted_out"])
+        return _Till(shopper, shop.zone, shop.currency, row["is_anything_overdue"])
+    raise UnknownThing("shopper", shopper_id)
+
+
+_read_till = Compiled(
+    lambda shopper_id, at: (
+        Shopper.objects.filter(shopper_id=shopper_id)
+        .annotate(
+            zone=Subquery(Shop.objects.values("time_zone")[:1]),
+            currency=Subquery(Shop.objects.values("currency")[:1]),
+            is_anything_overdue=Exists(Reservation.objects.overdue_at(at)) | Exists(GroupBuy.objects.overdue_at(at)),
+        )
+        .values("pk", "opted_out", "zone", "currency", "is_anything_overdue")
+    ),
+    shopper_id=CharField(),
+    at=DateTimeField(),
+)
 
 
 def _keys(candidates: Sequence[Candidate]) -> dict[str, set[int]]:
@@ -136,7 +179,7 @@ def _keys(candidates: Sequence[Candidate]) -> dict[str, set[int]]:
 
 
 def _quote(
-    shopper: Shopper,
+    till: _Till,
     candidates: list[Candidate],
     basket: Basket,
     *,
@@ -156,7 +199,7 @@ def _quote(
             refused.append(RefusedCoupon(name, "no_campaign"))
         elif candidate.code is not None and candidate.code.uses:
             refused.append(RefusedCoupon(name, "code_used"))
-        elif why := refusal(offer, describe_situation(candidate, shopper=shopper, counted=counted, at=at)):
+        elif why := refusal(offer, describe_situation(candidate, shopper=till.shopper, counted=counted, at=at)):
             refusals.append(why)
         else:
             usable.append(offer)
@@ -166,7 +209,8 @@ def _quote(
     order = [candidate.coupon.coupon_id for candidate in candidates]
     applied = sorted(outcome.applied, key=lambda each: order.index(each.coupon_id))
     return Quote(
-        shopper=shopper,
+        shopper=till.shopper,
+        currency=till.currency,
         given=[GivenCoupon(by_coupon[each.coupon_id], each) for each in applied],
         refused=refused,
     )
