@@ -16,7 +16,8 @@ from django.http import HttpResponse
 from django.utils import timezone
 
 from recommender.models import Coupon, CouponCounter, IdempotencyRecord, Redemption, Reservation
-from recommender.services.checkout import idempotency, transactions
+from recommender.services import patience
+from recommender.services.checkout import idempotency
 from tests.services.checkout.shop import count_by_sql
 
 Call = Callable[..., HttpResponse]
@@ -298,7 +299,7 @@ def test_who_waits_too_long_is_told_when_to_come_again(
     from django.db import transaction
 
     write("checkout/reservations", ASKED)
-    monkeypatch.setattr(transactions, "PATIENCE", 0.05)
+    monkeypatch.setattr(patience, "PATIENCE", 0.05)
 
     def go() -> HttpResponse:
         try:

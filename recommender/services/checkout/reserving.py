@@ -13,14 +13,6 @@ from recommender.rules.pricing import Applied, price
 from recommender.rules.refusal import Refusal
 from recommender.services import counters
 from recommender.services.checkout.baskets import GivenBasket, describe_basket
-from recommender.services.checkout.holding import (
-    disregard_overdue,
-    expire,
-    fail_groups,
-    keys_of,
-    lock_items,
-    lock_overdue,
-)
 from recommender.services.checkout.offers import (
     Asked,
     Candidate,
@@ -31,7 +23,15 @@ from recommender.services.checkout.offers import (
     refresh,
 )
 from recommender.services.checkout.refusals import CheckoutRefused, RefusedCoupon, UnknownThing
-from recommender.services.checkout.transactions import checkout_transaction
+from recommender.services.holding import (
+    disregard_overdue,
+    expire,
+    fail_groups,
+    keys_of,
+    lock_items,
+    lock_overdue,
+)
+from recommender.services.patience import patient_transaction
 
 LIFETIME = timedelta(minutes=15)
 LIFETIME_AT_MOST = timedelta(hours=24)
@@ -90,7 +90,7 @@ def reserve(
         Busy: others use the same coupons for too long.
         ValueError: it is no basket.
     """
-    with checkout_transaction():
+    with patient_transaction():
         shopper = _find_shopper(shopper_id)
         described = describe_basket(basket, shop=Shop.current())
         candidates, unknown = find_candidates(asked, shopper=shopper, at=at)

@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
 
 from recommender.models import CampaignCounter, Coupon, Redemption, Reservation
-from recommender.services.checkout.holding import release_overdue
 from recommender.services.checkout.offers import Asked
 from recommender.services.checkout.refusals import CheckoutRefused
 from recommender.services.checkout.reserving import validate
 from recommender.services.checkout.settling import CONFIRMED_LATE_WITHIN, ReturnedLine, confirm, release, reverse
 from recommender.services.counters import recount_all
+from recommender.services.holding import release_overdue
 from recommender.services.redemption import RedemptionRefused, redeem_coupon
 from tests.services.checkout.shop import NOW, basket, count_by_sql, hold, make_coupon, make_shop
 
@@ -119,17 +119,17 @@ class Life(RuleBasedStateMachine):
 
     @rule(shopper=st.sampled_from(SHOPPERS), coupon=st.sampled_from(sorted(RULES)))
     def redeem(self, shopper: str, coupon: str) -> None:
-        """At a till that knows nothing of reservations: what is over is in its way until the sweep has been there."""
+        """At a till that knows nothing of reservations."""
         self.now += timedelta(seconds=1)
-        release_overdue(at=self.now)
-        self.expire()
         expected = self.refusal(shopper, coupon, Decimal(1))
+        use = {"shopper_id": shopper, "coupon_id": coupon, "discount_amount": Decimal(1)}
         try:
-            redeem_coupon(shopper_id=shopper, coupon_id=coupon, redeemed_at=self.now, discount_amount=Decimal(1))
+            redeem_coupon(**use, redeemed_at=self.now, at=self.now)
         except RedemptionRefused:
             assert expected is not None  # of several reasons another may be told than at the reservation
         else:
             assert expected is None
+            self.expire(coupon)
             self.direct.append(Held(shopper, coupon, self.now, self.now, "confirmed", Decimal(1)))
 
     @rule(reservation=reservations)
