@@ -353,6 +353,17 @@ def test_wrong_codes_get_slower_and_slower(call: Call, write: Call, golden: Gold
     assert write("checkout/reservations", body, key="later").status_code == 201, "that refusal was not kept"
 
 
+@pytest.mark.parametrize("path", ["checkout/validate", "checkout/reservations"])
+def test_a_public_code_that_everybody_knows_takes_back_no_wrong_one(path: str, call: Call, write: Call) -> None:
+    def guess(code: str) -> int:
+        return write(path, {**ASKED, "coupon_ids": [], "codes": [code]}).status_code
+
+    wrong = {"checkout/validate": 200, "checkout/reservations": 409}[path]
+    assert [guess(f"wrong {number}") for number in range(5)] == [wrong] * 5
+    assert guess("tea20") in (200, 201)
+    assert [guess("wrong"), guess("tea20"), guess("wrong")] == [wrong, 429, 429]
+
+
 def test_several_wrong_codes_count_as_several(call: Call) -> None:
     body = {**ASKED, "coupon_ids": [], "codes": ["tea20", *(f"wrong {number}" for number in range(7))]}
     assert call("POST", "checkout/validate", body).status_code == 200
