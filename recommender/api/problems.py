@@ -78,6 +78,8 @@ def problem_response(exception: Exception, context: dict[str, Any]) -> Response 
     """REST framework's exception handler. None for what is a fault of ours, which goes on as an exception."""
     if isinstance(exception, Busy) or (isinstance(exception, OperationalError) and may_be_repeated(exception)):
         exception = TryAgain()
+    if isinstance(exception, RecursionError):  # nothing of ours goes so deep: what was sent does
+        exception = ParseError(_("The body is nested too deeply."))
     if isinstance(exception, RequestDataTooBig):
         exception = ContentTooLarge(
             _("The body is longer than %(bytes)d bytes.") % {"bytes": settings.DATA_UPLOAD_MAX_MEMORY_SIZE}

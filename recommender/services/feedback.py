@@ -32,7 +32,11 @@ COLUMNS = ("event_key", "kind", "occurred_at", "value", *REFERENCES)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewEvent:
-    """Something a shopper did, in the shop's own identifiers. ``occurred_at`` is aware."""
+    """Something a shopper did, in the shop's own identifiers. ``occurred_at`` is aware.
+
+    Attributes:
+        by_shopper: it came by a shopper's token, and its ``event_id`` is that shopper's own.
+    """
 
     shopper_id: str
     kind: str
@@ -42,6 +46,7 @@ class NewEvent:
     product_id: str | None = None
     campaign_id: str | None = None
     value: float | None = None
+    by_shopper: bool = False
 
     @property
     def key(self) -> str:
@@ -54,6 +59,7 @@ class NewEvent:
             product_id=self.product_id,
             campaign_id=self.campaign_id,
             value=self.value,
+            by_shopper=self.by_shopper,
         )
 
 

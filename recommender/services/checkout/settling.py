@@ -73,7 +73,8 @@ def confirm(*, reservation_id: UUID, order_id: str, at: datetime) -> Reservation
         if reservation.state in (State.RELEASED, State.REVERSED):
             raise CheckoutRefused(f"reservation_{reservation.state}")
         order = Order.objects.filter(order_id=order_id).first()
-        if order is not None and order.shopper_id != reservation.shopper_id:
+        of_others = Reservation.objects.filter(order_id=order_id).exclude(shopper=reservation.shopper_id)
+        if of_others.exists() or (order is not None and order.shopper_id != reservation.shopper_id):
             raise CheckoutRefused("order_of_another_shopper", {"id": order_id})
         items = lock_items([reservation.pk])[reservation.pk]
         if reservation.state == State.EXPIRED:
