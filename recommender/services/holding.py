@@ -60,11 +60,18 @@ def lock_items(reservations: Collection[int]) -> dict[int, list[ReservationCoupo
     return items
 
 
-def lock_overdue(*, coupons: Collection[int], at: datetime) -> list[Reservation]:
-    """Hold reservations of these coupons whose time is over. Those that others hold are left to them."""
-    of_coupons = ReservationCoupon.objects.filter(coupon__in=coupons, held_uses__gt=0).values("reservation")
-    overdue = Reservation.objects.overdue_at(at).filter(pk__in=of_coupons).order_by("expires_at", "pk")
+def lock_overdue(*, coupons: Collection[int], campaigns: Collection[int], at: datetime) -> list[Reservation]:
+    """Hold reservations whose time is over and that hold uses of these coupons, or money of these campaigns where that
+    has an end. Those that others hold are left to them."""
+    in_the_way = ReservationCoupon.objects.filter(_holds_of(coupons, campaigns)).values("reservation")
+    overdue = Reservation.objects.overdue_at(at).filter(pk__in=in_the_way).order_by("expires_at", "pk")
     return list(overdue.select_for_update(skip_locked=True, of=("self",))[:RECLAIMED_AT_MOST])
+
+
+def _holds_of(coupons: Collection[int], campaigns: Collection[int]) -> Q:
+    return Q(held_uses__gt=0) & (
+        Q(coupon__in=coupons) | Q(campaign__in=campaigns, campaign__budget__isnull=False, held_amount__gt=0)
+    )
 
 
 def expire(
@@ -84,7 +91,7 @@ def expire(
 def disregard_overdue(counted: counters.Counted, *, at: datetime) -> None:
     """Take as free, in figures that are only read, what is held by those whose time is over."""
     overdue = ReservationCoupon.objects.filter(
-        coupon__in=counted.coupons, reservation__in=Reservation.objects.overdue_at(at), held_uses__gt=0
+        _holds_of(counted.coupons, counted.campaigns), reservation__in=Reservation.objects.overdue_at(at)
     )
     for item in overdue.select_related("coupon", "campaign", "reservation"):
         counters.disregard(counted, use=use_of(item, shopper_id=item.reservation.shopper_id))

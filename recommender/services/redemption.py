@@ -66,7 +66,8 @@ def redeem_coupon(
         key = Coupon.objects.filter(coupon_id=coupon_id).values_list("pk", flat=True).first()
         if key is None:
             raise UnknownReference("coupon_id", Coupon, coupon_id)
-        overdue = lock_overdue(coupons=[key], at=at)
+        holding = Campaign.objects.filter(coupons=key).values_list("pk", flat=True)
+        overdue = lock_overdue(coupons=[key], campaigns=list(holding), at=at)
         items = lock_items([reservation.pk for reservation in overdue])
         held = keys_of(item for own in items.values() for item in own)
         # Whoever uses this coupon waits here, and is then held to its limits as they are.

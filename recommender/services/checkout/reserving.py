@@ -96,7 +96,7 @@ def reserve(
         candidates, unknown = find_candidates(asked, shopper=shopper, at=at)
         targets = find_targets(candidates, basket=described)
         keys = _keys(candidates)
-        overdue = lock_overdue(coupons=keys["coupons"], at=at)
+        overdue = lock_overdue(**keys, at=at)
         items = lock_items([reservation.pk for reservation in overdue])
         held = keys_of(item for own in items.values() for item in own)
         counted = counters.lock_counters(

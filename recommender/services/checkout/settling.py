@@ -161,7 +161,7 @@ def _take_anew(reservation: Reservation, items: list[ReservationCoupon], at: dat
     if at > reservation.expires_at + CONFIRMED_LATE_WITHIN:
         raise CheckoutRefused("reservation_expired")
     own = keys_of(items)
-    overdue = lock_overdue(coupons=own["coupons"], at=at)
+    overdue = lock_overdue(**own, at=at)
     others = lock_items([each.pk for each in overdue])
     held = keys_of(item for each in others.values() for item in each)
     counted = counters.lock_counters(

@@ -123,6 +123,40 @@ def test_what_is_over_is_free_before_the_sweep_comes() -> None:
     assert count_by_sql() == {"c": (1, MONEY(2))}
 
 
+def test_money_of_a_campaign_that_another_coupon_held_is_free_too() -> None:
+    make_shop(budget=2)
+    make_coupon()
+    make_coupon("d")
+    first = hold("d")
+    assert refused_coupons(at=OVER - SECOND)[0].code == "campaign_budget_used_up"
+    assert validate(shopper_id="ben", basket=basket(), asked=[Asked("c")], at=OVER).discount == MONEY(2)
+    second = hold(at=OVER)
+    first.refresh_from_db()
+    assert first.state == State.EXPIRED
+    # So it is for who confirms late, and at a till that knows nothing of baskets.
+    later = OVER + LIFETIME
+    confirm(reservation_id=first.reservation_id, order_id="o", at=later)
+    second.refresh_from_db()
+    assert second.state == State.EXPIRED
+    reverse(reservation_id=first.reservation_id, at=later)
+    third = hold(at=later)
+    redeem_coupon(shopper_id="ben", coupon_id="d", redeemed_at=NOW, at=later + LIFETIME, discount_amount=MONEY(2))
+    third.refresh_from_db()
+    assert third.state == State.EXPIRED
+    assert count_by_sql() == {"c": (0, MONEY(0)), "d": (1, MONEY(2))}
+    assert CampaignCounter.objects.get().spent == MONEY(2)
+
+
+def test_what_is_over_of_campaigns_without_a_budget_is_left_to_the_sweep() -> None:
+    make_shop()
+    make_coupon()
+    make_coupon("d")
+    first = hold("d")
+    hold(at=OVER)
+    first.refresh_from_db()
+    assert first.state == State.RESERVED
+
+
 def test_the_sweep_gives_back_what_is_over() -> None:
     make_shop()
     make_coupon(total_limit=5)

@@ -27,7 +27,7 @@ RULES: dict[str, tuple[int | None, int | None, int | None, Decimal | None]] = {
     "own": (None, 2, 1, None),
     "money": (None, None, None, Decimal(7)),
 }
-CAMPAIGN_BUDGET = Decimal(19)
+CAMPAIGN_BUDGET = Decimal(11)
 OFF = Decimal(2)
 LIFETIME = timedelta(minutes=10)
 
@@ -85,10 +85,10 @@ class Life(RuleBasedStateMachine):
             return "campaign_budget_used_up"
         return None
 
-    def expire(self, coupon: str | None = None) -> None:
-        """Those that are over end: all, or those of a coupon that somebody wants."""
+    def expire(self) -> None:
+        """Those that are over end: whoever wants one wants money of the budget that all of them share."""
         for held in self.model.values():
-            if held.state == "reserved" and held.until <= self.now and coupon in (None, held.coupon):
+            if held.state == "reserved" and held.until <= self.now:
                 held.state, held.counts = "expired", False
 
     # What can happen
@@ -107,7 +107,7 @@ class Life(RuleBasedStateMachine):
             assert [each.code for each in refused.coupons] == [expected]
             return multiple()
         assert expected is None
-        self.expire(coupon)
+        self.expire()
         self.model[reservation] = Held(shopper, coupon, self.now + LIFETIME, self.now)
         return reservation
 
@@ -129,7 +129,7 @@ class Life(RuleBasedStateMachine):
             assert expected is not None  # of several reasons another may be told than at the reservation
         else:
             assert expected is None
-            self.expire(coupon)
+            self.expire()
             self.direct.append(Held(shopper, coupon, self.now, self.now, "confirmed", Decimal(1)))
 
     @rule(reservation=reservations)
@@ -151,7 +151,7 @@ class Life(RuleBasedStateMachine):
             assert code == expected
         if code is None:
             if held.state == "expired":
-                self.expire(held.coupon)
+                self.expire()
                 held.counted, held.counts = self.now, True
             held.state = "confirmed"
 
