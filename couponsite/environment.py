@@ -15,7 +15,7 @@ from urllib.parse import urlparse
 
 from django.core.exceptions import ImproperlyConfigured
 from environs import Env, EnvValidationError
-from marshmallow import validate
+from marshmallow import ValidationError, validate
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -42,6 +42,7 @@ class Environment:
     upload_retention_days: int
     key_requests_per_minute: int
     shopper_requests_per_minute: int
+    shopper_page_origins: list[str]
     outbound_private_hosts: list[str]
     log_level: str
 
@@ -86,6 +87,7 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:
     upload_retention_days = env.int("UPLOAD_RETENTION_DAYS", 30, validate=validate.Range(min=1))
     key_requests_per_minute = env.int("KEY_REQUESTS_PER_MINUTE", 60_000, validate=validate.Range(min=0))
     shopper_requests_per_minute = env.int("SHOPPER_REQUESTS_PER_MINUTE", 120, validate=validate.Range(min=0))
+    shopper_page_origins: list[str] = env.list("SHOPPER_PAGE_ORIGINS", [], validate=_are_origins)
     outbound_private_hosts: list[str] = env.list("OUTBOUND_PRIVATE_HOSTS", [])
     log_level = env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]))
     secret_key = env.str("SECRET_KEY", "")
@@ -121,9 +123,18 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:
         upload_retention_days=upload_retention_days,
         key_requests_per_minute=key_requests_per_minute,
         shopper_requests_per_minute=shopper_requests_per_minute,
+        shopper_page_origins=shopper_page_origins,
         outbound_private_hosts=outbound_private_hosts,
         log_level=log_level,
     )
+
+
+def _are_origins(texts: list[str]) -> None:
+    """Each is a scheme and a host, as browsers name the site of a page: nothing else would ever be the same."""
+    for text in texts:
+        parts = urlparse(text)
+        if parts.scheme not in {"https", "http"} or text != f"{parts.scheme}://{parts.netloc}" or not parts.hostname:
+            raise ValidationError(f"“{text}”: expected an origin such as https://shop.example.com.")
 
 
 def _installation_secret(data_dir: Path) -> str:

@@ -157,6 +157,18 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_CLASSES": ["recommender.api.limits.CallerThrottle"],
     "UNAUTHENTICATED_USER": None,
 }
+# Pages of the shop's own site, in which a shopper's token may be used: a browser asks before it lets them. It sends no
+# cookies along, so a page has nothing by this that the token does not give it.
+if ENVIRONMENT.shopper_page_origins:
+    INSTALLED_APPS.append("corsheaders")
+    MIDDLEWARE.insert(0, "corsheaders.middleware.CorsMiddleware")
+CORS_ALLOWED_ORIGINS = ENVIRONMENT.shopper_page_origins
+CORS_URLS_REGEX = r"^/api/v1/me/"
+CORS_ALLOW_METHODS = ["GET", "POST"]
+CORS_ALLOW_HEADERS = ["accept", "accept-language", "authorization", "content-type", "if-none-match"]
+CORS_EXPOSE_HEADERS = ["API-Version", "ETag", "RateLimit", "RateLimit-Policy", "Retry-After"]
+CORS_PREFLIGHT_MAX_AGE = 3600  # seconds
+
 KEY_REQUESTS_PER_MINUTE = ENVIRONMENT.key_requests_per_minute
 SHOPPER_REQUESTS_PER_MINUTE = ENVIRONMENT.shopper_requests_per_minute
 OUTBOUND_PRIVATE_HOSTS = ENVIRONMENT.outbound_private_hosts

@@ -102,7 +102,8 @@ def sweep() -> None:
 @shared_task
 def release_overdue() -> None:
     """Give back what reservations and groups hold whose time is over, and forget answers that are kept no longer."""
-    from recommender.services.checkout import holding, idempotency
+    from recommender.services import holding
+    from recommender.services.checkout import idempotency
 
     now = timezone.now()
     holding.release_overdue(at=now)

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ VARIABLES = (
     *("CSRF_TRUSTED_ORIGINS", "LANGUAGE_CODE", "WORKER_CONCURRENCY", "LOG_LEVEL"),
     *("IMPORT_DIR", "UPLOAD_MAX_MEGABYTES", "UPLOAD_MAX_UNPACKED_MEGABYTES", "UPLOAD_RETENTION_DAYS"),
     *("KEY_REQUESTS_PER_MINUTE", "SHOPPER_REQUESTS_PER_MINUTE", "OUTBOUND_PRIVATE_HOSTS"),
+    "SHOPPER_PAGE_ORIGINS",
 )
 
 
@@ -114,6 +117,32 @@ class TestEnvironment:
         with pytest.raises(ImproperlyConfigured, match=f"{name}: "):
             read_environment(tmp_path)
         assert not (tmp_path / "data").exists()
+
+    @pytest.mark.parametrize(
+        "value", ["*", "null", "shop.example", "https://", "https://shop.example/", "https://shop.example,ftp://x"]
+    )
+    def test_an_origin_is_a_scheme_and_a_host(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
+    ) -> None:
+        monkeypatch.setenv("SHOPPER_PAGE_ORIGINS", value)
+        with pytest.raises(ImproperlyConfigured, match=r"SHOPPER_PAGE_ORIGINS: .*expected an origin"):
+            read_environment(tmp_path)
+        monkeypatch.setenv("SHOPPER_PAGE_ORIGINS", "https://shop.example,http://localhost:8010")
+        assert read_environment(tmp_path).shopper_page_origins == ["https://shop.example", "http://localhost:8010"]
+
+    def test_pages_of_the_shop_are_let_in_where_they_are_named(self, tmp_path: Path) -> None:
+        code = (
+            "from couponsite import settings as s; print(s.MIDDLEWARE[0], s.CORS_ALLOWED_ORIGINS, s.INSTALLED_APPS[-1])"
+        )
+        told = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "DATA_DIR": str(tmp_path), "SHOPPER_PAGE_ORIGINS": "https://shop.example"},
+            cwd=settings.BASE_DIR,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+        assert told == "corsheaders.middleware.CorsMiddleware ['https://shop.example'] corsheaders"
 
     def test_the_example_names_every_variable(self) -> None:
         lines = (settings.BASE_DIR / ".env.example").read_text().splitlines()

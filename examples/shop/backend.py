@@ -31,6 +31,7 @@ PASSED_ON = ("Authorization", "Accept-Language")
 SHIPPING = Decimal("3.90")
 LONGEST_BODY = 10_000
 TOKEN_SECONDS = 600
+ATTEMPTS, LONGEST_WAIT = 3, 5  # seconds
 NOTHING = {"detail": "There is nothing here."}
 
 
@@ -54,12 +55,21 @@ class Shop:
         self.prices = {product["product_id"]: Decimal(product["price"]) for product in settings["products"]}
 
     def ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, dict]:
+        """Whatever is answered. Where the site is busy nothing was done, and the same is asked again."""
         request = Request(f"{self.site}/api/v1/{path}", data=body, headers=headers, method=method)  # noqa: S310
-        try:
-            with urlopen(request, timeout=10) as answer:  # noqa: S310
-                return answer.status, json.load(answer)
-        except HTTPError as error:
-            return error.code, json.load(error)
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with urlopen(request, timeout=10) as answer:  # noqa: S310
+                    return answer.status, json.load(answer)
+            except HTTPError as error:
+                if error.code != 503 or attempt == ATTEMPTS:
+                    return error.code, json.load(error)
+                time.sleep(min(int(error.headers.get("Retry-After", 1)), LONGEST_WAIT))
+            except OSError:
+                if attempt == ATTEMPTS:
+                    return 502, {"detail": "The coupons cannot be reached just now."}
+                time.sleep(1)
+        raise AssertionError("unreachable")
 
     def checkout(self, path: str, body: dict, key: str, language: str) -> tuple[int, dict]:
         headers = {"Authorization": f"Bearer {self.settings['api_key']}", "Content-Type": "application/json"}

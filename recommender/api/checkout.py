@@ -240,7 +240,7 @@ class ReservationsView(WriteView):
         ),
         parameters=[IDEMPOTENCY_KEY],
         request=ReservationInput,
-        responses={201: NewReservationOutput, **problems(400, 403, 404, 409, 422, 503)},
+        responses={201: NewReservationOutput, **problems(400, 403, 404, 409, 422)},
     )
     def post(self, request: Request) -> HttpResponse:
         posted = _read(ReservationInput, request)
@@ -292,7 +292,7 @@ class ConfirmView(WriteView):
         ),
         parameters=[IDEMPOTENCY_KEY],
         request=ConfirmInput,
-        responses={200: ReservationOutput, **problems(400, 403, 404, 409, 422, 503)},
+        responses={200: ReservationOutput, **problems(400, 403, 404, 409, 422)},
     )
     def post(self, request: Request, reservation_id: UUID) -> HttpResponse:
         posted = _read(ConfirmInput, request)
@@ -313,7 +313,7 @@ class ReleaseView(WriteView):
         description="Gives back what the reservation holds. One that ended by itself stays expired. No body is read.",
         parameters=[IDEMPOTENCY_KEY],
         request=None,
-        responses={200: ReservationOutput, **problems(400, 403, 404, 409, 422, 503)},
+        responses={200: ReservationOutput, **problems(400, 403, 404, 409, 422)},
     )
     def post(self, request: Request, reservation_id: UUID) -> HttpResponse:
         def work() -> Response:
@@ -334,7 +334,7 @@ class ReverseView(WriteView):
         ),
         parameters=[IDEMPOTENCY_KEY],
         request=ReverseInput,
-        responses={200: ReservationOutput, **problems(400, 403, 404, 409, 422, 503)},
+        responses={200: ReservationOutput, **problems(400, 403, 404, 409, 422)},
     )
     def post(self, request: Request, reservation_id: UUID) -> HttpResponse:
         posted = _read(ReverseInput, request).get("lines")

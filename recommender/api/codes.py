@@ -57,7 +57,7 @@ class CodeBatchesView(WriteView):
         description="They are made in the background. From then on the coupon is used by one of its codes only.",
         parameters=[IDEMPOTENCY_KEY],
         request=CodeBatchInput,
-        responses={202: CodeBatchOutput, **problems(400, 403, 404, 422, 503)},
+        responses={202: CodeBatchOutput, **problems(400, 403, 404, 422)},
     )
     def post(self, request: Request) -> HttpResponse:
         posted = CodeBatchInput(data=request.data)

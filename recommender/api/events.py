@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -105,6 +106,8 @@ class EventsView(ApiView):
         events, refused = _read(posted, own_id)
         if own_id is not None and any(event.shopper_id != own_id for event in events.values()):
             raise PermissionDenied(IsShopOrShopper.message)
+        if own_id is not None:
+            events = {index: replace(event, by_shopper=True) for index, event in events.items()}
         recorded = record_events(events=events)
         refused |= recorded.refused
         if alone and refused:

@@ -56,7 +56,7 @@ class GroupsView(WriteView):
         description="Whoever begins it is its first member. The coupon unlocks when enough have joined in time.",
         parameters=[IDEMPOTENCY_KEY],
         request=GroupInput,
-        responses={201: GroupOutput, **problems(400, 403, 404, 409, 422, 503)},
+        responses={201: GroupOutput, **problems(400, 403, 404, 409, 422)},
     )
     def post(self, request: Request) -> HttpResponse:
         posted = _read(GroupInput, request)
@@ -95,7 +95,7 @@ class GroupMembersView(WriteView):
         description="Keeps a use of the coupon for the shopper. Who belongs to the group already stays in it.",
         parameters=[IDEMPOTENCY_KEY],
         request=MemberInput,
-        responses={200: GroupOutput, **problems(400, 403, 404, 409, 422, 503)},
+        responses={200: GroupOutput, **problems(400, 403, 404, 409, 422)},
     )
     def post(self, request: Request, group_id: UUID) -> HttpResponse:
         posted = _read(MemberInput, request)

@@ -16,12 +16,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from recommender.api.authentication import ShopCaller, ShopperCaller
-from recommender.api.problems import KeyUsedOtherwise, TryAgain, problem_response
+from recommender.api.problems import KeyUsedOtherwise, problem_response
 from recommender.api.refusals import as_problem
 from recommender.api.views import ApiView
 from recommender.services.checkout.idempotency import KeyReused, StoredAnswer, answer_once
 from recommender.services.checkout.refusals import CheckoutRefused, UnknownThing
-from recommender.services.checkout.transactions import Busy
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
@@ -58,8 +57,6 @@ class WriteView(ApiView):
             )
         except KeyReused as error:
             raise KeyUsedOtherwise(str(error)) from error
-        except Busy as error:
-            raise TryAgain from error
         response = HttpResponse(stored.body, status=stored.status, content_type=stored.content_type)
         if stored.replayed:
             response.headers[REPLAYED] = "true"

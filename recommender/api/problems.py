@@ -6,12 +6,15 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent
+from django.db import OperationalError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from rest_framework import serializers, status
 from rest_framework.exceptions import APIException, ErrorDetail, ParseError, ValidationError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
+
+from recommender.services.patience import Busy, may_be_repeated
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -56,7 +59,7 @@ class TryAgain(APIException):
 
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
     default_code = "busy"
-    default_detail = gettext_lazy("Others use the same coupons at this moment. Nothing was done: ask again.")
+    default_detail = gettext_lazy("Others hold what this needs at this moment. Nothing was done: ask again.")
     wait = 1
 
 
@@ -73,6 +76,10 @@ class LengthRequired(APIException):
 
 def problem_response(exception: Exception, context: dict[str, Any]) -> Response | None:
     """REST framework's exception handler. None for what is a fault of ours, which goes on as an exception."""
+    if isinstance(exception, Busy) or (isinstance(exception, OperationalError) and may_be_repeated(exception)):
+        exception = TryAgain()
+    if isinstance(exception, RecursionError):  # nothing of ours goes so deep: what was sent does
+        exception = ParseError(_("The body is nested too deeply."))
     if isinstance(exception, RequestDataTooBig):
         exception = ContentTooLarge(
             _("The body is longer than %(bytes)d bytes.") % {"bytes": settings.DATA_UPLOAD_MAX_MEMORY_SIZE}

@@ -78,7 +78,7 @@ class RedemptionsView(ApiView):
 
 def _redeem(fields: dict[str, Any]) -> tuple[Redemption, bool]:
     try:
-        return redeem_coupon(**fields)
+        return redeem_coupon(**fields, at=timezone.now())
     except UnknownReference as error:
         raise ValidationError({error.field: [str(error)]}) from error
     except RedemptionRefused as error:

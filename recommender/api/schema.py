@@ -10,8 +10,8 @@ from recommender.api.problems import MEDIA_TYPE, Problem
 
 SHOP_KEY = "shopKey"
 SHOPPER_TOKEN = "shopperToken"  # noqa: S105
-#: What is refused before an address looks at it: an Accept of something else, a body in chunks.
-ANY_REQUEST = (406, 411)
+#: What is refused before an address looks at it, an Accept of something else or a body in chunks; and what others hold.
+ANY_REQUEST = (406, 411, 503)
 #: And a body that is not JSON, is too long, or is of another type.
 WITH_A_BODY = (400, 413, 415)
 

@@ -92,7 +92,7 @@ class MembershipView(ApiView):
         shopper = Shopper.objects.filter(shopper_id=shopper_id).first()
         if shopper is None:
             raise NotFound(_("There is no shopper %(id)s.") % {"id": shopper_id}, code="unknown_shopper")
-        member = find_shoppers(segment=segment, at=timezone.now()).filter(pk=shopper.pk).exists()
+        member = find_shoppers(segment=segment, at=timezone.now(), among=[shopper.pk]).exists()
         return Response({"segment_id": segment.pk, "shopper_id": shopper_id, "member": member})
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.cache import get_conditional_response, patch_cache_control, patch_vary_headers
 from django.utils.http import http_date
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
@@ -46,13 +47,11 @@ class Deprecation:
 
 
 class JSONBodyParser(JSONParser):
-    """JSON in UTF-8, whatever it is said to be in, nested no deeper than can be read."""
+    """JSON in UTF-8, whatever it is said to be in."""
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         try:
             return json.loads(stream.read().decode(), parse_constant=_refuse_constant)
-        except RecursionError as error:
-            raise ParseError(_("The body is nested too deeply.")) from error
         except ValueError as error:
             raise ParseError(_("The body is not JSON in UTF-8: %(error)s") % {"error": error}) from error
 
@@ -76,9 +75,23 @@ class ProblemsView(APIView):
 
 
 class DescriptionView(ProblemsView, SpectacularAPIView):
-    """The description of the API, for whoever asks."""
+    """The description of the API, for whoever asks.
+
+    It takes long to write, and anybody may ask as often as they like: a process writes it once in each language and
+    form.
+    """
 
     authentication_classes = []
+    _written: ClassVar[dict[tuple[str | None, str], bytes]] = {}
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
+        renderer = request.accepted_renderer
+        form = (get_language(), renderer.media_type)
+        if form not in self._written:
+            description = self._get_schema_response(request).data
+            self._written[form] = renderer.render(description, renderer_context=self.get_renderer_context())
+        return HttpResponse(self._written[form], content_type=f"{renderer.media_type}; charset=utf-8")
 
 
 class DescriptionPage(ProblemsView, SpectacularSwaggerView):

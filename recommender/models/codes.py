@@ -1,7 +1,5 @@
 """Codes that shoppers type: one public code of a coupon, or a batch of unique ones that hold once each."""
 
-import unicodedata
-
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
@@ -15,18 +13,6 @@ from recommender.models.jobs import Job
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 CODES_AT_MOST = 10_000_000
 LEAST_LENGTH, MOST_LENGTH = 10, 24
-#: What people put between the characters of a code.
-SEPARATORS = " -_."
-LOOK_ALIKES = {"I": "1", "L": "1", "O": "0"}
-
-
-def normalise_code(entered: str) -> str:
-    """A code as it is kept, whatever the case, the dashes and the look-alikes that it was typed with.
-
-    Full-width characters, as Chinese keyboards give them, are taken for what they show. Letters I and L are 1, O is 0.
-    """
-    text = unicodedata.normalize("NFKC", entered).strip().upper()
-    return text.translate(str.maketrans({**LOOK_ALIKES, **dict.fromkeys(SEPARATORS, None)}))
 
 
 class CodeBatch(models.Model):

@@ -13,6 +13,9 @@ from recommender.models.coupons import Coupon
 from recommender.models.fields import MoneyField
 from recommender.models.shoppers import Shopper
 
+#: Of what many amounts come to; each of them may be as large as its field lets it.
+SUM_DIGITS = 24
+
 
 class CouponCounter(models.Model):
     """Uses of a coupon that count: those of orders, and those held for baskets and for members of groups.
@@ -23,8 +26,8 @@ class CouponCounter(models.Model):
     coupon = models.OneToOneField(Coupon, verbose_name=_("coupon"), on_delete=models.CASCADE, related_name="counter")
     uses = models.PositiveBigIntegerField(_("uses"), default=0)
     ceiling = models.PositiveBigIntegerField(_("uses at most"), null=True)
-    spent = MoneyField(_("spent"), default=0)
-    spent_ceiling = MoneyField(_("spent at most"), null=True)
+    spent = MoneyField(_("spent"), max_digits=SUM_DIGITS, default=0)
+    spent_ceiling = MoneyField(_("spent at most"), max_digits=SUM_DIGITS, null=True)
 
     class Meta:
         verbose_name = _("counter of a coupon")
@@ -93,8 +96,8 @@ class CampaignCounter(models.Model):
     campaign = models.OneToOneField(
         Campaign, verbose_name=_("campaign"), on_delete=models.CASCADE, related_name="counter"
     )
-    spent = MoneyField(_("spent"), default=0)
-    spent_ceiling = MoneyField(_("spent at most"), null=True)
+    spent = MoneyField(_("spent"), max_digits=SUM_DIGITS, default=0)
+    spent_ceiling = MoneyField(_("spent at most"), max_digits=SUM_DIGITS, null=True)
 
     class Meta:
         verbose_name = _("counter of a campaign")

@@ -9,6 +9,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from recommender.models.catalogue import Category, Product
+from recommender.models.code_entry import NormalisedCode
 from recommender.models.fields import MoneyField, ShopIdentifierField
 from recommender.models.segments import Segment
 
@@ -116,6 +117,7 @@ class Coupon(models.Model):
     class Meta:
         verbose_name = _("coupon")
         verbose_name_plural = _("coupons")
+        indexes = [models.Index(NormalisedCode("code"), name="coupon_code_normalised")]
         constraints = [
             models.CheckConstraint(
                 condition=Q(starts_at__isnull=True) | Q(ends_at__isnull=True) | Q(ends_at__gt=F("starts_at")),

@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,12 +17,14 @@ from django.utils.translation import gettext as _
 from recommender.compiled import Compiled
 from recommender.models import ApiKey, Scope, Shopper, User
 from recommender.models.access import validate_scopes
+from recommender.services.patience import Busy, patient_transaction
 
 KEY_BEGINS_WITH = "csk_"
 KEY_BYTES = 32
 VISIBLE_CHARACTERS = 12
 NAME_LENGTH = 100
 USE_RECORDED_EVERY = timedelta(minutes=1)
+USE_RECORDED_WITHIN = 0.05  # seconds
 #: How long the secret that a rotated key had before is accepted beside the new one.
 ROTATION_GRACE = timedelta(days=1)
 ROTATION_GRACE_AT_MOST = timedelta(days=30)
@@ -83,11 +86,12 @@ _find_key = Compiled(
 
 
 def record_use(*, api_key: ApiKey, at: datetime) -> None:
-    """Remember that a key was used, with one write a minute however often it is."""
+    """Remember that a key was used, with one write a minute however often it is. No call waits for it, nor fails."""
     if api_key.last_used_at is not None and api_key.last_used_at > at - USE_RECORDED_EVERY:
         return
     unrecorded = Q(last_used_at__isnull=True) | Q(last_used_at__lte=at - USE_RECORDED_EVERY)
-    ApiKey.objects.filter(unrecorded, pk=api_key.pk).update(last_used_at=at)
+    with suppress(Busy), patient_transaction(seconds=USE_RECORDED_WITHIN):
+        ApiKey.objects.filter(unrecorded, pk=api_key.pk).update(last_used_at=at)
 
 
 def rotate_api_key(*, api_key: ApiKey, at: datetime, grace: timedelta = ROTATION_GRACE) -> str:

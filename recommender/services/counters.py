@@ -250,8 +250,9 @@ def uses_of_shoppers(
 def disregard(counted: Counted, *, use: Use) -> None:
     """Take a use as free in figures that are only read."""
     assert not counted.held
-    counted.coupons[use.coupon.pk].uses -= use.stock
-    counted.coupons[use.coupon.pk].spent -= use.amount
+    if use.coupon.pk in counted.coupons:
+        counted.coupons[use.coupon.pk].uses -= use.stock
+        counted.coupons[use.coupon.pk].spent -= use.amount
     if use.campaign is not None and use.campaign.pk in counted.campaigns:
         counted.campaigns[use.campaign.pk].spent -= use.amount
     counted.disregarded.append(use)

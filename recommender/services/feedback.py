@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, models
 from django.utils.translation import gettext as _
 
 from recommender.models import Campaign, Coupon, Event, Product, Shopper
 from recommender.services.event_key import event_key
+from recommender.services.patience import patient_transaction
 
 ATTEMPTS = 3
 #: From so many events on they are written by COPY; below, loading what that needs would cost more.
@@ -31,7 +32,11 @@ COLUMNS = ("event_key", "kind", "occurred_at", "value", *REFERENCES)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewEvent:
-    """Something a shopper did, in the shop's own identifiers. ``occurred_at`` is aware."""
+    """Something a shopper did, in the shop's own identifiers. ``occurred_at`` is aware.
+
+    Attributes:
+        by_shopper: it came by a shopper's token, and its ``event_id`` is that shopper's own.
+    """
 
     shopper_id: str
     kind: str
@@ -41,6 +46,7 @@ class NewEvent:
     product_id: str | None = None
     campaign_id: str | None = None
     value: float | None = None
+    by_shopper: bool = False
 
     @property
     def key(self) -> str:
@@ -53,6 +59,7 @@ class NewEvent:
             product_id=self.product_id,
             campaign_id=self.campaign_id,
             value=self.value,
+            by_shopper=self.by_shopper,
         )
 
 
@@ -70,6 +77,9 @@ def record_events(*, events: Mapping[int, NewEvent]) -> RecordedEvents:
 
     ``events`` are keyed by their position in what the caller was given. An event that names a shopper, coupon, product
     or campaign that the shop does not have is refused, and the others are kept, all in one transaction.
+
+    Raises:
+        Busy: others wrote for too long; nothing was kept.
     """
     recorded = RecordedEvents()
     known = {column: _primary_keys(model, column, events.values()) for column, model in REFERENCES.items()}
@@ -120,7 +130,7 @@ def _insert_new(rows: Mapping[str, Row]) -> int:
         known = set(Event.objects.filter(event_key__in=rows).values_list("event_key", flat=True))
         new = [row for key, row in sorted(rows.items()) if key not in known]  # one order for all: no deadlock
         try:
-            with transaction.atomic():
+            with patient_transaction():
                 _insert(new)
         except IntegrityError:
             if attempt == ATTEMPTS:

@@ -3,7 +3,8 @@
 A wrong code is counted against the shopper and against the network address that tried it, each under the key that they
 came by, so that one of the shop's systems never slows another down; the key alone is not counted, or one guesser would
 shut the till for all. Everybody may be wrong some times. From then on each further wrong code doubles the wait before
-the next may be tried, up to an hour; a day without a wrong one, or a right one, ends it.
+the next may be tried, up to an hour; a day without a wrong one ends it. A right one does not: whoever knows a code that
+is on every poster would try others for ever. It is only not counted itself.
 
 The counts are in the cache. An attempt is counted before its code is looked at, so that many at once gain nothing.
 """
@@ -88,13 +89,12 @@ def begin_guess(*, guesser: Guesser) -> None:
             # Of many that come at the same moment one passes: `add` tells the others that somebody was first.
             if delay and not cache.add(f"{name}:until", now + delay, delay):
                 raise TooManyGuesses(timedelta(seconds=delay))
-            cache.touch(name, FORGOTTEN_AFTER.total_seconds())
     except RedisError:
         logger.warning("Wrong codes are not counted: the cache cannot be reached.", exc_info=True)
 
 
-def guessed_wrong(*, guesser: Guesser, further: int) -> None:
-    """Count what was wrong beside the attempt that :func:`begin_guess` counted: several codes may come together."""
+def guessed_wrong(*, guesser: Guesser, further: int = 0) -> None:
+    """The code was none, and nor were so many others that came with it, which :func:`begin_guess` did not count."""
     try:
         for name, free in guesser.counters():
             for _code in range(further):
@@ -102,20 +102,15 @@ def guessed_wrong(*, guesser: Guesser, further: int) -> None:
             delay = guess_delay(wrong=wrong, free=free).total_seconds() if further else 0
             if delay:
                 cache.set(f"{name}:until", time.time() + delay, delay)
+            cache.touch(name, FORGOTTEN_AFTER.total_seconds())
     except RedisError:
         logger.warning("Wrong codes are not counted: the cache cannot be reached.", exc_info=True)
 
 
 def guessed_right(*, guesser: Guesser) -> None:
-    """The code was one: the shopper's wrong ones are forgotten.
-
-    An address keeps its count, less this attempt: else whoever has one right code could try others for ever.
-    """
+    """The code was one: this attempt is not counted. What was wrong before stays, and is forgotten no later for it."""
     try:
         for name, free in guesser.counters():
-            if free == FREE_FOR_SHOPPER:
-                cache.delete_many([name, f"{name}:until"])
-                continue
             try:
                 left = cache.decr(name)
             except ValueError:  # forgotten meanwhile

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, models
 from django.utils.translation import gettext as _
 
 from recommender.models import Coupon, Order, OrderLine, Product, Shopper
+from recommender.services.patience import patient_transaction
 
 ATTEMPTS = 3
 
@@ -53,10 +54,13 @@ def record_orders(*, orders: Mapping[int, NewOrder]) -> RecordedOrders:
     ``orders`` are keyed by their position in what the caller was given. An order that names a product or coupon that
     the shop does not have is refused, and so is one whose identifier another order has; the rest are kept, all in one
     transaction. A shopper who was not known is known from now on: they bought something.
+
+    Raises:
+        Busy: others wrote for too long; nothing was kept.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with transaction.atomic():
+            with patient_transaction():
                 return _record(orders)
         except IntegrityError:  # somebody brought the same at the same moment: now it is there
             if attempt == ATTEMPTS:

@@ -15,13 +15,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from django.conf import settings
 from django.utils.translation import gettext as _
 
 LONGEST_ANSWER = 2**20
 BLOCK = 16_384
+#: In an address what is written in percent already stays, and so does what has a meaning; the rest is written so.
+_AS_THEY_ARE = "%/?:@!$&'()*+,;=~"
 
 
 class AddressRefused(ValueError):
@@ -86,7 +88,7 @@ def request(
     try:
         connection = _connect(parts, deadline)
         with closing(connection), _cut_off(connection.sock, deadline):
-            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            target = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=_AS_THEY_ARE)
             connection.request(method, target, body=body, headers={"User-Agent": "couponsite", **(headers or {})})
             response = connection.getresponse()
             read = bytearray()
@@ -94,9 +96,9 @@ def request(
                 read += block
                 if len(read) > longest:
                     raise RequestFailed(_("The answer is longer than %(bytes)d bytes.") % {"bytes": longest})
-    except RequestFailed:
+    except (AddressRefused, RequestFailed):
         raise
-    except (OSError, HTTPException) as error:
+    except (OSError, HTTPException, ValueError) as error:  # such as a name that no request can hold
         raise RequestFailed(str(error) or type(error).__name__) from error
     if time.monotonic() > deadline:  # what was read was cut off
         raise RequestFailed(_("No answer within %(seconds)s seconds.") % {"seconds": seconds})
@@ -155,6 +157,8 @@ def _look_up(host: str, port: int) -> list[str]:
 
 def _check_public(host: str, address: str) -> None:
     ip = ipaddress.ip_address(address.partition("%")[0])
+    if ip.version == 6 and ip not in _TRANSLATED and ip not in _UNICAST:
+        raise AddressRefused(_("%(host)s is not a public address.") % {"host": host})
     embedded = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None)
     teredo = getattr(ip, "teredo", None)
     inner = [ip, *([embedded] if embedded else []), *(teredo or ())]
@@ -164,5 +168,8 @@ def _check_public(host: str, address: str) -> None:
         raise AddressRefused(_("%(host)s is not a public address.") % {"host": host})
 
 
+#: What IPv6 has given out to the public (RFC 4291). Outside of it lie ways to write IPv4 addresses, sites' own networks
+#: that are so called no more, and what may come.
+_UNICAST = ipaddress.ip_network("2000::/3")
 #: IPv4 addresses as a network without IPv4 reaches them (RFC 6052).
 _TRANSLATED = ipaddress.ip_network("64:ff9b::/96")

@@ -6,10 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from recommender.models import Campaign, Coupon, Event, Redemption, Shopper
+from recommender.services.patience import patient_transaction
 from recommender.services.serving import DISMISSED_FOR, ServedCoupon, offers_of
 
 #: Longer than any list: whatever is offered can be asked about, claimed and dismissed.
@@ -43,6 +43,7 @@ def claim_coupon(*, shopper_id: str, coupon_id: str, at: datetime) -> tuple[Even
 
     Raises:
         NotOffered: they are not offered it, and did not claim it before.
+        Busy: others wrote for too long; nothing was done.
     """
     return _record(Event.Kind.CLAIM, shopper_id, coupon_id, at)
 
@@ -55,12 +56,13 @@ def dismiss_coupon(*, shopper_id: str, coupon_id: str, at: datetime) -> tuple[Ev
 
     Raises:
         NotOffered: they are not offered it, and did not dismiss it lately.
+        Busy: others wrote for too long; nothing was done.
     """
     return _record(Event.Kind.DISMISS, shopper_id, coupon_id, at)
 
 
 def _record(kind: Event.Kind, shopper_id: str, coupon_id: str, at: datetime) -> tuple[Event, bool]:
-    with transaction.atomic():
+    with patient_transaction():
         # Two clicks at once: the second waits here and finds the first one's event. A shopper whom nobody knew has no
         # row to wait for, but the key below is the same for both.
         shopper = Shopper.objects.select_for_update(no_key=True).filter(shopper_id=shopper_id).first()

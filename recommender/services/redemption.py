@@ -4,12 +4,14 @@ from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 
-from django.db import models, transaction
+from django.db import models
 from django.db.models import Expression, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from recommender.models import Campaign, Coupon, Order, Publication, Redemption, Shopper
 from recommender.services import counters
+from recommender.services.holding import expire, fail_groups, keys_of, lock_items, lock_overdue
+from recommender.services.patience import patient_transaction
 from recommender.services.webhooks import announce_redemption
 
 
@@ -34,6 +36,7 @@ def redeem_coupon(
     shopper_id: str,
     coupon_id: str,
     redeemed_at: datetime,
+    at: datetime,
     campaign_id: str | None = None,
     order_id: str | None = None,
     discount_amount: Decimal | None = None,
@@ -43,6 +46,8 @@ def redeem_coupon(
     The same shopper, coupon, time and order (and campaign, where one is given) are the same use: the first is returned
     with ``False`` and nothing changes, even when the coupon is closed or used up by now. A new use must fall into the
     coupon's window and into that of a campaign that holds it, and keep limits and budgets, however many ask at once.
+    What is held by reservations and groups whose time is over at ``at``, when this is asked, is free, whether the sweep
+    took it back or not.
 
     Without ``campaign_id`` it is the only live campaign that holds the coupon; among several the only one whose
     publication, on show at that moment, offered it to this shopper; else the use is recorded without a campaign.
@@ -54,14 +59,19 @@ def redeem_coupon(
         UnknownReference: no such shopper, coupon, campaign or order.
         RedemptionRefused: ``order_of_another_shopper``, ``coupon_not_open``, ``no_live_campaign``, or the code of the
             limit or budget that does not allow it.
+        Busy: others use the same coupon for too long, or history is being loaded.
     """
-    with transaction.atomic():
+    with patient_transaction():
         counters.lock_redemptions()
         key = Coupon.objects.filter(coupon_id=coupon_id).values_list("pk", flat=True).first()
         if key is None:
             raise UnknownReference("coupon_id", Coupon, coupon_id)
+        holding = Campaign.objects.filter(coupons=key).values_list("pk", flat=True)
+        overdue = lock_overdue(coupons=[key], campaigns=list(holding), at=at)
+        items = lock_items([reservation.pk for reservation in overdue])
+        held = keys_of(item for own in items.values() for item in own)
         # Whoever uses this coupon waits here, and is then held to its limits as they are.
-        counted = counters.lock_counters(coupons=[key], campaigns=[])
+        counted = counters.lock_counters(coupons={key, *held["coupons"]}, campaigns=[])
         coupon = Coupon.objects.get(pk=key)
         shopper = Shopper.objects.filter(shopper_id=shopper_id).first()
         if shopper is None:
@@ -78,7 +88,9 @@ def redeem_coupon(
 
         _check_open(coupon, redeemed_at)
         campaign = _choose_campaign(campaign, coupon, shopper, redeemed_at)
-        counters.lock_campaigns(counted, campaigns=[] if campaign is None else [campaign.pk])
+        counters.lock_campaigns(counted, campaigns=held["campaigns"] | ({campaign.pk} if campaign else set()))
+        expire(counted, overdue, items, at=at)
+        fail_groups(counted, coupons=[key] if coupon.group_size is not None else [], at=at)
         use = counters.Use(
             coupon=coupon,
             shopper_id=shopper.pk,

@@ -2,10 +2,10 @@
 
 Whatever is asked of orders, lines or redemptions is one pass over the rows of its days, found by the index on their
 time and added up by shopper; without days it is one pass over the whole table. Conditions meet as sets of shoppers, so
-the work grows with the rows and never with shoppers × rows.
+the work grows with the rows and never with shoppers × rows. Of some shoppers alone only their rows are read.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -39,9 +39,14 @@ class SegmentPreview:
     counted_from: datetime
 
 
-def find_shoppers(*, segment: Segment, at: datetime) -> ShopperQuerySet:
-    """Everyone who belongs to a segment at a moment, opted out or not. A segment without conditions holds nobody."""
-    return match_conditions(conditions=list(segment.conditions.order_by("pk")), match=segment.match, at=at)
+def find_shoppers(*, segment: Segment, at: datetime, among: Collection[int] | None = None) -> ShopperQuerySet:
+    """Everyone who belongs to a segment at a moment, opted out or not. A segment without conditions holds nobody.
+
+    Args:
+        among: the primary keys of the only shoppers to ask about; then their rows alone are read.
+    """
+    conditions = list(segment.conditions.order_by("pk"))
+    return _match(conditions, segment.match, find_reference(at=at), at, among=among)
 
 
 def find_audience(*, included: Sequence[Segment], excluded: Sequence[Segment], at: datetime) -> ShopperQuerySet:
@@ -88,13 +93,25 @@ def match_conditions(*, conditions: Sequence[SegmentCondition], match: str, at: 
     return _match(conditions, match, find_reference(at=at), at)
 
 
-def _match(conditions: Sequence[SegmentCondition], match: str, reference: datetime, at: datetime) -> ShopperQuerySet:
+def _match(
+    conditions: Sequence[SegmentCondition],
+    match: str,
+    reference: datetime,
+    at: datetime,
+    *,
+    among: Collection[int] | None = None,
+) -> ShopperQuerySet:
     if not conditions:
         return Shopper.objects.none()
-    held = [_condition(condition, reference, at) for condition in conditions]
+    asked = _asked(among)
+    held = [_condition(condition, reference, at, among) for condition in conditions]
     if match == Segment.Match.ALL:
-        return Shopper.objects.filter(*held)
-    return Shopper.objects.filter(_any_of([Shopper.objects.filter(each) for each in held]))
+        return asked.filter(*held)
+    return asked.filter(_any_of([asked.filter(each) for each in held]))
+
+
+def _asked(among: Collection[int] | None) -> ShopperQuerySet:
+    return Shopper.objects.all() if among is None else Shopper.objects.filter(pk__in=among)
 
 
 def _any_of(sets: Sequence[ShopperQuerySet]) -> Q:
@@ -108,19 +125,19 @@ def _not_among(shoppers: ShopperQuerySet) -> Q:
     return Q(~Exists(shoppers.filter(pk=OuterRef("pk"))))
 
 
-def _condition(condition: SegmentCondition, reference: datetime, at: datetime) -> Q:
+def _condition(condition: SegmentCondition, reference: datetime, at: datetime, among: Collection[int] | None) -> Q:
     since = reference - timedelta(days=condition.days) if condition.days else None
     if condition.kind == Kind.ATTRIBUTE:
-        return _by_attribute(condition)
+        return _by_attribute(condition, among)
     if since is not None and condition.kind in SegmentCondition.AGES:
         return _by_age(condition, since, at)
-    return _by_sum(condition, since, at)
+    return _by_sum(condition, since, at, among)
 
 
-def _by_attribute(condition: SegmentCondition) -> Q:
+def _by_attribute(condition: SegmentCondition, among: Collection[int] | None) -> Q:
     told = Cast(KeyTextTransform(condition.attribute, "attributes"), TextField())
     values = [value.strip() for value in condition.value.split(VALUE_SEPARATOR)]
-    matching = Shopper.objects.alias(told=told).filter(told__in=values)
+    matching = _asked(among).alias(told=told).filter(told__in=values)
     return Q(pk__in=matching.values("pk")) if condition.comparison == Comparison.IS else _not_among(matching)
 
 
@@ -141,15 +158,18 @@ def _by_age(condition: SegmentCondition, since: datetime, at: datetime) -> Q:
     return Q(Exists(of_shopper.filter(ordered_at__lte=since)))
 
 
-def _by_sum(condition: SegmentCondition, since: datetime | None, at: datetime) -> Q:
+def _by_sum(condition: SegmentCondition, since: datetime | None, at: datetime, among: Collection[int] | None) -> Q:
     rows, shopper, moment, total = _what_is_summed(condition)
+    if among is not None:
+        # Named to the rows themselves: a database would add up everybody's before it looks whose they are.
+        rows = rows.filter(**{f"{shopper}__in": among})
     window = {f"{moment}__lt": at} | ({f"{moment}__gte": since} if since else {})
     sums = rows.filter(**window).order_by().values(shopper).annotate(total=total)
     amount = condition.amount or Decimal(0)
     if condition.comparison == Comparison.AT_LEAST:
         # Nothing at all is at least 0 too, but adds up to no row.
         return Q() if amount <= 0 else Q(pk__in=sums.filter(total__gte=amount).values(shopper))
-    return _not_among(Shopper.objects.filter(pk__in=sums.filter(total__gt=amount).values(shopper)))
+    return _not_among(_asked(among).filter(pk__in=sums.filter(total__gt=amount).values(shopper)))
 
 
 def _what_is_summed(condition: SegmentCondition) -> tuple[QuerySet[Model], str, str, Aggregate]:

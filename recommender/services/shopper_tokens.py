@@ -31,6 +31,7 @@ from recommender.services.access import (
     read_shopper_token,
 )
 from recommender.services.outbound import AddressRefused, RequestFailed, check_address, request
+from recommender.services.patience import Busy, patient_transaction
 from recommender.services.sealing import SecretUnreadable, seal, unseal
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ KEY_SET_LONGEST = 65_536
 KEY_SET_FRESH = timedelta(minutes=10)
 #: But never more often than this, whoever sends whatever tokens.
 KEY_SET_ASKED_EVERY = timedelta(minutes=1)
+#: Who asks does not wait long for others who write.
+TURN_WITHIN = 0.05  # seconds
 #: How long the last one serves while its address does not answer.
 KEY_SET_KEPT = timedelta(days=1)
 
@@ -260,16 +263,20 @@ def _fetched_keys(signer: TokenSigner, algorithm: object, key_id: object) -> tup
         if signer.fetched_at > now - KEY_SET_FRESH and _fitting(keys, algorithm, key_id):
             return keys
     may_ask = Q(asked_at__isnull=True) | Q(asked_at__lte=now - KEY_SET_ASKED_EVERY)
-    if not TokenSigner.objects.filter(may_ask, pk=signer.pk).update(asked_at=now):
-        return keys
     try:
+        with patient_transaction(seconds=TURN_WITHIN):
+            has_turn = TokenSigner.objects.filter(may_ask, pk=signer.pk).update(asked_at=now)
+        if not has_turn:
+            return keys
         answer = request(method="GET", url=signer.key_set_address, seconds=KEY_SET_SECONDS, longest=KEY_SET_LONGEST)
         if answer.status != HTTPStatus.OK:
             raise RequestFailed(f"status {answer.status}")
         fetched = answer.body.decode()
         keys = _read_keys(fetched)
+        with patient_transaction():
+            TokenSigner.objects.filter(pk=signer.pk).update(fetched_key_set=fetched, fetched_at=now)
     except (AddressRefused, RequestFailed, ValueError) as error:
         logger.warning("The keys of signer %s could not be fetched: %s", signer, error)
-    else:
-        TokenSigner.objects.filter(pk=signer.pk).update(fetched_key_set=fetched, fetched_at=now)
+    except Busy:
+        logger.warning("The keys of signer %s could not be kept: others write to the database.", signer)
     return keys

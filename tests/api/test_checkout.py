@@ -16,7 +16,8 @@ from django.http import HttpResponse
 from django.utils import timezone
 
 from recommender.models import Coupon, CouponCounter, IdempotencyRecord, Redemption, Reservation
-from recommender.services.checkout import idempotency, transactions
+from recommender.services import patience
+from recommender.services.checkout import idempotency
 from tests.services.checkout.shop import count_by_sql
 
 Call = Callable[..., HttpResponse]
@@ -298,7 +299,7 @@ def test_who_waits_too_long_is_told_when_to_come_again(
     from django.db import transaction
 
     write("checkout/reservations", ASKED)
-    monkeypatch.setattr(transactions, "PATIENCE", 0.05)
+    monkeypatch.setattr(patience, "PATIENCE", 0.05)
 
     def go() -> HttpResponse:
         try:
@@ -350,6 +351,17 @@ def test_wrong_codes_get_slower_and_slower(call: Call, write: Call, golden: Gold
     assert not Reservation.objects.exists()
     cache.clear()  # as time does
     assert write("checkout/reservations", body, key="later").status_code == 201, "that refusal was not kept"
+
+
+@pytest.mark.parametrize("path", ["checkout/validate", "checkout/reservations"])
+def test_a_public_code_that_everybody_knows_takes_back_no_wrong_one(path: str, call: Call, write: Call) -> None:
+    def guess(code: str) -> int:
+        return write(path, {**ASKED, "coupon_ids": [], "codes": [code]}).status_code
+
+    wrong = {"checkout/validate": 200, "checkout/reservations": 409}[path]
+    assert [guess(f"wrong {number}") for number in range(5)] == [wrong] * 5
+    assert guess("tea20") in (200, 201)
+    assert [guess("wrong"), guess("tea20"), guess("wrong")] == [wrong, 429, 429]
 
 
 def test_several_wrong_codes_count_as_several(call: Call) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,8 +16,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from recommender.models import Event, TokenSigner
+from recommender.models import Coupon, CouponCounter, Event, TokenSigner
 from recommender.services.access import TOKEN_AUDIENCE, create_api_key
+from recommender.services.counters import recount_all
 from recommender.services.shopper_tokens import create_signer
 
 Send = Callable[..., Any]
@@ -98,6 +100,31 @@ def test_a_body_that_is_none(path: str, body: bytes, send: Send, written: Callab
     assert written() == before
 
 
+@pytest.mark.parametrize("around", ["[]", '{"a":}'])
+@pytest.mark.parametrize("depth", [100, 700, *range(880, 960, 8), 5_000])
+def test_what_nests_is_read_or_refused_however_deep(
+    depth: int, around: str, send: Send, written: Callable[[], Any]
+) -> None:
+    """What is read just so must not be too deep for whatever looks at it after."""
+    deep = around[:-1] * depth + "1" + around[-1] * depth
+    before = written()
+    for path, body in [
+        ("events", f'{{"kind": {deep}}}'),
+        ("events", f'[{{"kind": "click", "value": {deep}, "occurred_at": {deep}}}]'),
+        ("orders", f'[{{"lines": [{{"quantity": {deep}}}]}}]'),
+        ("checkout/validate", f'{{"coupon_ids": {deep}, "basket": {{"lines": [{{"quantity": {deep}}}]}}}}'),
+        ("checkout/reservations", f'{{"lifetime": {deep}}}'),
+        ("redemptions", f'{{"discount_amount": {deep}}}'),
+        ("code-batches", f'{{"count": {deep}, "prefix": {deep}}}'),
+        ("recommendations", f'{{"limit": {deep}}}'),
+    ]:
+        answer = send("POST", path, body.encode())
+        assert answer.status_code == 400 or answer.json()["refused"], path
+    ignored = json.dumps({**ASKED, "else": 0})[:-2] + deep + "}"
+    assert send("POST", "checkout/validate", ignored.encode()).status_code in (200, 400)
+    assert written() == before
+
+
 def test_half_a_character_is_refused_where_it_stands(send: Send) -> None:
     event = b'{"kind": "click", "coupon_id": "tea-spring", "shopper_id": "anna"}'
     answer = send("POST", "events", b'[{"kind": "\\uD83D"}, ' + event + b', {"event_id": "\\udead", "kind": "click"}]')
@@ -148,6 +175,29 @@ def test_a_number_that_is_no_amount(number: Any, field: str, send: Send) -> None
     body = {**ASKED, "basket": {"lines": [{**BASKET["lines"][0], field: number}]}}
     answer = send("POST", "checkout/validate", json.dumps(body).encode())
     assert (answer.status_code, list(answer.json()["errors"])) == (400, [f"basket.lines.0.{field}"])
+
+
+def test_the_largest_amounts_add_up(send: Send) -> None:
+    """A till that tells of nothing but the largest discounts spoils no shopper's list."""
+    Coupon.objects.update(budget="99999999999.999")
+    use = {"shopper_id": "anna", "coupon_id": "milk-spring", "discount_amount": "99999999999.999"}
+    for number, status in enumerate([201, 409, 201, 201]):
+        if status == 201:
+            Coupon.objects.update(budget=None if number else "99999999999.999")
+        body = {**use, "redeemed_at": f"2026-03-10T12:00:0{number}Z"}
+        assert send("POST", "redemptions", json.dumps(body).encode()).status_code == status
+    assert CouponCounter.objects.get().spent == Decimal("299999999999.997")
+    assert send("GET", "shoppers/anna/coupons").status_code == 200
+    body = {**ASKED, "coupon_ids": ["milk-spring"]}
+    assert send("POST", "checkout/validate", json.dumps(body).encode()).status_code == 200
+    assert recount_all(mend=False) == []
+
+
+@pytest.mark.parametrize("value", ["1" + "0" * 4000, "1e400", "-1e400", "1" + "0" * 309])
+def test_a_number_that_is_none_of_a_float(value: str, send: Send) -> None:
+    body = f'{{"kind": "click", "shopper_id": "anna", "coupon_id": "tea-spring", "value": {value}}}'
+    answer = send("POST", "events", body.encode())
+    assert (answer.status_code, list(answer.json()["errors"])) == (400, ["value"])
 
 
 @pytest.mark.parametrize(
@@ -330,6 +380,33 @@ def test_an_unknown_key_is_looked_up_as_a_known_one(send: Send, tokens: dict[str
     unknown = known[:-1] + ("A" if known[-1] != "A" else "B")
     assert len(queries(known)) == len(queries(unknown)) == 1
     assert known not in queries(known)[0]  # the database sees a digest
+
+
+# What is another's
+
+
+def test_nobody_keeps_events_away_by_sending_theirs_first(send: Send) -> None:
+    event = {"event_id": "order-17", "kind": "click", "coupon_id": "tea-spring"}
+
+    def accepted(caller: str, **more: str) -> int:
+        return send("POST", "events", json.dumps({**event, **more}).encode(), caller=caller).json()["accepted"]
+
+    assert accepted("other shopper") == 1
+    assert accepted("own shopper") == accepted("shop", shopper_id="anna") == 1
+    # And each of them once, however often it comes.
+    assert accepted("other shopper") == accepted("own shopper, by the shop") == accepted("shop", shopper_id="ben") == 0
+    assert [event.shopper.shopper_id for event in Event.objects.order_by("pk")] == ["ben", "anna", "anna"]
+
+
+def test_an_order_is_one_shoppers_before_it_is_loaded_too(send: Send) -> None:
+    def reserved(shopper_id: str) -> str:
+        answer = send("POST", "checkout/reservations", json.dumps({**ASKED, "shopper_id": shopper_id}).encode())
+        return f"checkout/reservations/{answer.json()['reservation_id']}/confirm"
+
+    assert send("POST", reserved("anna"), b'{"order_id": "later"}').status_code == 200
+    refused = send("POST", reserved("ben"), b'{"order_id": "later"}')
+    assert (refused.status_code, refused.json()["code"]) == (409, "order_of_another_shopper")
+    assert send("POST", reserved("anna"), b'{"order_id": "later"}').status_code == 200
 
 
 # Idempotency keys of others

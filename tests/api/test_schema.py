@@ -7,6 +7,8 @@ import pytest
 from django.core.management import call_command
 from django.test import Client
 
+from recommender.api.views import DescriptionView
+
 
 @pytest.fixture
 def description(client: Client) -> dict:
@@ -81,6 +83,24 @@ def test_every_error_is_a_problem(description: dict) -> None:
 @pytest.mark.parametrize("header", [None, "Bearer garbage"])
 def test_whoever_it_is_may_read_it(address: str, header: str | None, client: Client) -> None:
     assert client.get(address, headers={"Authorization": header} if header else {}).status_code == 200
+
+
+def test_it_is_written_once_in_each_language_and_form(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may ask, and to write it takes a second of a processor."""
+    monkeypatch.setattr(DescriptionView, "_written", {})
+    made: list[str] = []
+    write = DescriptionView._get_schema_response
+    monkeypatch.setattr(DescriptionView, "_get_schema_response", lambda *args: made.append("") or write(*args))
+    for _time in range(2):
+        for language, form in (("en", "json"), ("zh-hans", "json"), ("en", "yaml")):
+            address = f"/api/v1/schema?format={form}&lang=x{_time}&version={_time}"
+            answer = client.get(address, headers={"Accept-Language": language})
+            assert (
+                answer.headers["Content-Type"]
+                == f"application/vnd.oai.openapi{'+json' * (form == 'json')}; charset=utf-8"
+            )
+            assert ("优惠券" in answer.content.decode()) == (language == "zh-hans")
+    assert len(made) == 3
 
 
 def test_the_page_asks_no_other_host(client: Client) -> None:

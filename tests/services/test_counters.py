@@ -14,12 +14,12 @@ from django.db import connection
 
 from recommender.models import CampaignCounter, Coupon, CouponCounter, Redemption, Shop, Shopper, ShopperCounter
 from recommender.progress import Progress
-from recommender.services.checkout import transactions
+from recommender.services import patience
 from recommender.services.checkout.refusals import CheckoutRefused
 from recommender.services.checkout.settling import confirm, release
-from recommender.services.checkout.transactions import Busy
 from recommender.services.counters import recount_all
 from recommender.services.ingest import load_export
+from recommender.services.patience import Busy
 from recommender.services.redemption import redeem_coupon
 from tests.services.checkout.shop import DAY, NOW, count_by_sql, hold, make_coupon, make_shop
 
@@ -137,7 +137,7 @@ def test_while_history_is_written_baskets_are_held_and_orders_wait(
     make_shop()
     make_coupon(total_limit=4)
     before = hold()
-    monkeypatch.setattr(transactions, "PATIENCE", 0.2)
+    monkeypatch.setattr(patience, "PATIENCE", 0.2)
     progress = HeldUp()
 
     def write_history() -> None:
@@ -171,9 +171,9 @@ def test_money_leaves_no_crumbs() -> None:
     make_coupon(budget=1_000_000)
     for number in range(100):
         at = NOW.replace(microsecond=number)
-        redeem_coupon(shopper_id="anna", coupon_id="c", redeemed_at=at, discount_amount=Decimal("0.1"))
+        redeem_coupon(shopper_id="anna", coupon_id="c", redeemed_at=at, at=at, discount_amount=Decimal("0.1"))
     Coupon.objects.update(budget=Decimal("10.1"))
     at = NOW + DAY
-    redeem_coupon(shopper_id="anna", coupon_id="c", redeemed_at=at, discount_amount=Decimal("0.1"))
+    redeem_coupon(shopper_id="anna", coupon_id="c", redeemed_at=at, at=at, discount_amount=Decimal("0.1"))
     assert count_by_sql() == {"c": (101, Decimal("10.1"))}
     assert recount_all(mend=False) == []

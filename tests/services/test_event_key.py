@@ -22,6 +22,15 @@ def test_an_identifier_is_the_key() -> None:
     assert event_key(**{**FACTS, "event_id": "e1"}) == "id:e1"
 
 
+def test_an_identifier_of_a_shoppers_own_is_that_shoppers() -> None:
+    own = event_key(**{**FACTS, "event_id": "e1"}, by_shopper=True)
+    assert own == "shopper:a0c24e2727c25be3491f1916143863e85796741d6dc0a9bcc706b0ff110f1f8a"
+    assert own not in {
+        event_key(**{**FACTS, **other}, by_shopper=True)
+        for other in ({"event_id": "e2"}, {"event_id": "e1", "shopper_id": "s2"})
+    }
+
+
 def test_without_an_identifier_the_facts_are() -> None:
     """Keys are stored: another value here would let every old event in a second time."""
     assert event_key(**FACTS) == "sha256:58b5bc2885b62af84d3221492d5b6c7704d942948a5bfd273e681728ba23b534"

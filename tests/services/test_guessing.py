@@ -19,6 +19,7 @@ from recommender.services.guessing import (
     begin_guess,
     guess_delay,
     guessed_right,
+    guessed_wrong,
 )
 
 ANNA = Guesser(api_key=1, shopper_id="anna")
@@ -45,7 +46,14 @@ def wait_for(guesser: Guesser) -> float:
         begin_guess(guesser=guesser)
     except TooManyGuesses as refusal:
         return refusal.retry_after.total_seconds()
+    guessed_wrong(guesser=guesser)
     return 0
+
+
+def know(guesser: Guesser) -> None:
+    """Enter a code that is one."""
+    begin_guess(guesser=guesser)
+    guessed_right(guesser=guesser)
 
 
 def test_the_wait_doubles_up_to_an_hour() -> None:
@@ -66,20 +74,49 @@ def test_some_are_free_and_then_each_waits(clock: Clock) -> None:
     assert (wait_for(ANNA), wait_for(ANNA)) == (0, 4)
 
 
-def test_a_right_one_ends_it(clock: Clock) -> None:
+def test_whoever_knows_a_right_one_gains_nothing_by_it(clock: Clock) -> None:
+    """A right code is not counted, and neither takes back a wrong one nor shortens a wait, however often it comes."""
+
+    def waits(*, with_right_ones: bool) -> list[float]:
+        cache.clear()
+        found = []
+        for _time in range(12):
+            if with_right_ones:
+                know(ANNA)
+                know(ANNA)
+            assert wait_for(ANNA) == 0
+            found.append(wait_for(ANNA) if _time >= FREE_FOR_SHOPPER else 0)
+            clock.now += found[-1]
+        return found
+
+    assert waits(with_right_ones=True) == waits(with_right_ones=False) == [0] * 5 + [2**n for n in range(7)]
+
+
+def test_a_right_one_cannot_be_tried_before_its_time(clock: Clock) -> None:
     for _time in range(FREE_FOR_SHOPPER + 1):
         wait_for(ANNA)
+    with pytest.raises(TooManyGuesses):
+        know(ANNA)
     clock.now += 1
-    begin_guess(guesser=ANNA)
-    guessed_right(guesser=ANNA)
-    assert [wait_for(ANNA) for _time in range(FREE_FOR_SHOPPER + 1)] == [0] * (FREE_FOR_SHOPPER + 1)
+    know(ANNA)
+    know(ANNA)
 
 
 def test_right_ones_alone_are_never_slowed(clock: Clock) -> None:
     guesser = Guesser(shopper_id="anna", address="192.0.2.1")
     for _time in range(5 * FREE_FOR_ADDRESS):
-        begin_guess(guesser=guesser)
-        guessed_right(guesser=guesser)
+        know(guesser)
+
+
+def test_right_ones_remind_of_no_wrong_ones(clock: Clock) -> None:
+    """Whoever uses codes every day is forgiven as soon as whoever uses none."""
+    for _time in range(FREE_FOR_SHOPPER):
+        wait_for(ANNA)
+    clock.now += 12 * 3600
+    know(ANNA)
+    clock.now += 12 * 3600 + 1
+    know(ANNA)
+    assert [wait_for(ANNA) for _time in range(FREE_FOR_SHOPPER + 1)] == [0] * (FREE_FOR_SHOPPER + 1)
 
 
 def test_a_day_without_ends_it(clock: Clock) -> None:
@@ -105,8 +142,7 @@ def test_many_shoppers_of_one_address_are_slowed_together_and_a_right_code_does_
     assert guess(100) == 1
     clock.now += 1
     right = Guesser(shopper_id="shopper-200", address="192.0.2.1")
-    begin_guess(guesser=right)
-    guessed_right(guesser=right)
+    know(right)
     assert (guess(201), guess(202)) == (0, 2)
     assert wait_for(Guesser(shopper_id="shopper-1", address="192.0.2.2")) == 0
 
@@ -141,4 +177,4 @@ def test_it_counts_in_a_real_redis_too(broker: redis.Redis, settings: Any) -> No
     assert waits.count(0) == FREE_FOR_SHOPPER + 1
     assert broker.keys("*guesses:*"), "it is there that they are counted"
     guessed_right(guesser=guesser)
-    assert wait_for(guesser) == 0
+    assert (wait_for(guesser), wait_for(guesser) > 0) == (0, True)

@@ -90,6 +90,14 @@ def private(settings: Any) -> None:
         "https://[64:ff9b::7f00:1]/",
         "https://[2002:7f00:1::]/",
         "https://[ff02::1]/",
+        "https://[::127.0.0.1]/",
+        "https://[::ffff:0:127.0.0.1]/",
+        "https://[64:ff9b:1::7f00:1]/",
+        "https://[fec0::1]/",
+        "https://[5f00::1]/",
+        "https://[2001:0:7f00:1::]/",
+        "https://127.0.0.1#@shop.example/",
+        "https://shop.example\\@127.0.0.1/",
     ],
 )
 def test_addresses_that_are_refused_without_asking(url: str) -> None:
@@ -117,7 +125,9 @@ def _never(*arguments: object, **options: object) -> None:
     raise AssertionError("a connection was made")
 
 
-@pytest.mark.parametrize("host", ["localhost", "0x7f.1", "2130706433", "127.1", "0"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost.", "0x7f.1", "0177.0.0.1", "2130706433", "127.1", "0", "①②⑦.⓪.⓪.①", "127。0。0。1"]
+)
 def test_other_ways_to_write_this_machine_are_refused(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "create_connection", _never)
     with pytest.raises((AddressRefused, RequestFailed)):
@@ -145,6 +155,24 @@ def test_the_connection_goes_to_the_address_that_was_checked(monkeypatch: pytest
 def test_a_host_of_the_shops_own_network_is_named_by_the_settings(server: str, private: None) -> None:
     answer = request(method="GET", url=f"{server}/hello?a=b", seconds=5)
     assert (answer.status, answer.body) == (200, b"/hello?a=b")
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/é/€?q=ü&r=%20", "/%C3%A9/%E2%82%AC?q=%C3%BC&r=%20"),
+        ("/a;b=c,d/(e)@f:g!$&'*+~?h/i?j", "/a;b=c,d/(e)@f:g!$&'*+~?h/i?j"),
+        ('/"<>\\^`{|}', "/%22%3C%3E%5C%5E%60%7B%7C%7D"),
+    ],
+)
+def test_an_address_in_other_letters_is_asked_for_in_percent(path: str, asked: str, server: str, private: None) -> None:
+    assert request(method="GET", url=server + path, seconds=5).body.decode() == asked
+
+
+@pytest.mark.parametrize("host", [".shop.example", "a" * 64 + ".example", "xn--.example", "shop..example"])
+def test_a_name_that_is_none_fails_and_nothing_else(host: str) -> None:
+    with pytest.raises((AddressRefused, RequestFailed)):
+        request(method="GET", url=f"https://{host}/", seconds=1)
 
 
 def test_it_is_not_spoken_to_otherwise(server: str) -> None:

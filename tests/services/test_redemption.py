@@ -36,7 +36,7 @@ def spring(anna: Shopper, tea: Coupon) -> Campaign:
 
 
 def redeem(at: datetime = NOW, **fields: object) -> tuple[Redemption, bool]:
-    return redeem_coupon(**{"shopper_id": "anna", "coupon_id": "tea", "redeemed_at": at, **fields})  # type: ignore[arg-type]
+    return redeem_coupon(**{"shopper_id": "anna", "coupon_id": "tea", "redeemed_at": at, "at": NOW, **fields})  # type: ignore[arg-type]
 
 
 def refusal(**fields: object) -> str:

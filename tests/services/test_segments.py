@@ -1,5 +1,6 @@
 """Segments: each condition on a shop made by hand, with exact members."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -52,7 +53,15 @@ def shop(db: None) -> None:
 
 
 def members(segment: Segment) -> list[str]:
-    return sorted(find_shoppers(segment=segment, at=NOW + timedelta(hours=1)).values_list("shopper_id", flat=True))
+    """Asked for all together, and one by one and two by two, which comes to the same."""
+    at = NOW + timedelta(hours=1)
+    together = sorted(find_shoppers(segment=segment, at=at).values_list("shopper_id", flat=True))
+    everybody = sorted(Shopper.objects.values_list("pk", flat=True))
+    for size in (1, 2):
+        parts = [everybody[start : start + size] for start in range(0, len(everybody), size)]
+        found = [shopper.shopper_id for part in parts for shopper in find_shoppers(segment=segment, at=at, among=part)]
+        assert sorted(found) == together
+    return together
 
 
 def make_segment(*conditions: dict[str, Any], match: str = "all", name: str = "segment") -> Segment:
@@ -105,6 +114,51 @@ def condition(kind: str, comparison: str, **options: Any) -> dict[str, Any]:
 )
 def test_a_condition_holds_for(kind: str, comparison: str, options: dict[str, Any], expected: list[str]) -> None:
     assert members(make_segment(condition(kind, comparison, **options))) == expected
+
+
+#: Conditions of every kind, for which a database could read everybody's rows.
+OF_EVERY_KIND = [
+    ("last_order", "at_most", {"days": 30}),
+    ("last_order", "at_least", {"days": 30}),
+    ("first_order", "at_most", {"days": 80}),
+    ("first_order", "at_least", {"days": 80}),
+    ("joined", "at_least", {"days": 30}),
+    *(
+        (kind, comparison, {"amount": 1, **options})
+        for kind, options in (
+            *(("orders", {}), ("orders", {"days": 300}), ("spend", {}), ("redemptions", {})),
+            ("category", {"category": "Food"}),
+        )
+        for comparison in ("at_least", "at_most")
+    ),
+    ("attribute", "is", {"attribute": "income", "value": "25-34K"}),
+    ("attribute", "is_not", {"attribute": "income", "value": "25-34K"}),
+]
+
+
+@pytest.mark.parametrize("match", ["all", "any"])
+def test_of_one_shopper_only_that_shoppers_rows_are_read(match: str) -> None:
+    shoppers = Shopper.objects.bulk_create(Shopper(shopper_id=f"many-{number}") for number in range(2000))
+    product, coupon = models.Product.objects.get(product_id="ice"), models.Coupon.objects.get()
+    orders = models.Order.objects.bulk_create(
+        models.Order(order_id=f"many-{number}", shopper=shopper, ordered_at=ago(1 + number % 300))
+        for number, shopper in enumerate(shoppers * 2)
+    )
+    models.OrderLine.objects.bulk_create(
+        models.OrderLine(order=order, position=0, product=product, quantity=1, amount=5) for order in orders
+    )
+    models.Redemption.objects.bulk_create(
+        models.Redemption(shopper=shopper, coupon=coupon, redeemed_at=ago(number % 300))
+        for number, shopper in enumerate(shoppers)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    for number, (kind, comparison, options) in enumerate(OF_EVERY_KIND):
+        also = condition("joined", "at_most", days=1)
+        segment = make_segment(condition(kind, comparison, **options), also, match=match, name=str(number))
+        one = find_shoppers(segment=segment, at=NOW, among=[shoppers[7].pk])
+        plan = one.explain()
+        assert not re.search(r"(Seq Scan on|SCAN) recommender_(shopper|order|orderline|redemption)\b", plan), plan
 
 
 def test_all_or_any_of_the_conditions() -> None:

@@ -304,7 +304,9 @@ def told() -> list[tuple[str, dict[str, Any]]]:
 
 def redeem(number: int, amount: int) -> Redemption:
     moment = LONG_AGO + timedelta(days=3000, minutes=number)
-    return redeem_coupon(shopper_id="anna", coupon_id="tea", redeemed_at=moment, discount_amount=amount)[0]  # type: ignore[arg-type]
+    return redeem_coupon(
+        shopper_id="anna", coupon_id="tea", redeemed_at=moment, at=moment, discount_amount=Decimal(amount)
+    )[0]
 
 
 def test_a_use_is_told_once_and_a_refused_one_never(spring: Campaign) -> None:

@@ -7,7 +7,8 @@ from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from recommender.models import Code, CodeBatch, Coupon, Job, User
-from recommender.models.codes import ALPHABET, normalise_code
+from recommender.models.code_entry import normalise_code
+from recommender.models.codes import ALPHABET
 from recommender.progress import Progress
 from recommender.services.checkout.refusals import UnknownThing
 

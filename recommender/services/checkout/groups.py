@@ -14,10 +14,10 @@ from recommender.models import Coupon, GroupBuy, GroupBuyMember, Shopper
 from recommender.rules.eligibility import GroupState, refusal
 from recommender.rules.offer import Targets
 from recommender.services import counters
-from recommender.services.checkout.holding import fail_groups
 from recommender.services.checkout.offers import Asked, Candidate, describe_offer, describe_situation, find_candidates
 from recommender.services.checkout.refusals import CheckoutRefused, UnknownThing
-from recommender.services.checkout.transactions import checkout_transaction
+from recommender.services.holding import fail_groups
+from recommender.services.patience import patient_transaction
 
 State = GroupBuy.State
 
@@ -41,7 +41,7 @@ def start_group(*, shopper_id: str, coupon_id: str, at: datetime) -> GroupBuy:
         CheckoutRefused: ``not_for_groups``, ``already_in_a_group``, or why the shopper may not use the coupon.
         Busy: others use the same coupon for too long.
     """
-    with checkout_transaction():
+    with patient_transaction():
         candidate, shopper, counted = _prepare(shopper_id, coupon_id, at)
         coupon = candidate.coupon
         if coupon.group_size is None or coupon.group_hours is None:
@@ -64,7 +64,7 @@ def join_group(*, shopper_id: str, group_id: UUID, at: datetime) -> GroupBuy:
             coupon.
         Busy: others use the same coupon for too long.
     """
-    with checkout_transaction():
+    with patient_transaction():
         coupon_id = find_group(group_id=group_id).coupon.coupon_id
         candidate, shopper, counted = _prepare(shopper_id, coupon_id, at)
         group = find_group(group_id=group_id)  # as it is now that nobody else can change it

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.utils.translation import gettext as _
 
 from recommender.models import IdempotencyRecord
-from recommender.services.checkout.transactions import checkout_transaction
+from recommender.services.patience import patient_transaction
 
 KEPT = timedelta(hours=24)
 
@@ -40,7 +40,7 @@ def answer_once(*, caller: str, key: str, digest: str, work: Callable[[], Stored
         KeyReused: the key was used within :data:`KEPT` for something else; nothing was done.
         Busy: nothing was done.
     """
-    with checkout_transaction():
+    with patient_transaction():
         IdempotencyRecord.objects.forgettable_at(at).filter(caller=caller, key=key).delete()
         record, is_new = IdempotencyRecord.objects.get_or_create(
             caller=caller, key=key, defaults={"digest": digest, "expires_at": at + KEPT}

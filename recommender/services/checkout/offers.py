@@ -16,15 +16,12 @@ from django.db.models import (
     DateTimeField,
     Exists,
     Expression,
-    F,
-    Func,
     OuterRef,
     Q,
     QuerySet,
     Value,
     When,
 )
-from django.db.models.functions import Replace, Upper
 
 from recommender.compiled import Compiled
 from recommender.models import (
@@ -40,7 +37,7 @@ from recommender.models import (
     Segment,
     Shopper,
 )
-from recommender.models.codes import LOOK_ALIKES, SEPARATORS, normalise_code
+from recommender.models.code_entry import NormalisedCode, normalise_code
 from recommender.rules.basket import Basket
 from recommender.rules.eligibility import GroupState, Situation
 from recommender.rules.offer import DiscountType, Limits, Offer, Targets
@@ -116,12 +113,9 @@ def find_by_public_code(entered: str) -> list[Coupon]:
     """The coupons of a public code, in the order of their keys, however it was typed."""
     if not (wanted := normalise_code(entered)):
         return []
-    kept: Func = Upper(F("code"))
-    for character in SEPARATORS:
-        kept = Replace(kept, Value(character), Value(""))
-    for look_alike, meant in LOOK_ALIKES.items():
-        kept = Replace(kept, Value(look_alike), Value(meant))
-    return list(Coupon.objects.exclude(code="").annotate(kept=kept).filter(kept=wanted).order_by("pk"))
+    # Typed as it stands it is found too, whatever it is made of.
+    either = [wanted, NormalisedCode(Value(entered.strip()))]
+    return list(Coupon.objects.alias(kept=NormalisedCode("code")).filter(kept__in=either).order_by("pk"))
 
 
 def _find_by_code(entered: str, at: datetime) -> tuple[str, Code | None]:
@@ -372,6 +366,6 @@ def describe_situation(candidate: Candidate, *, shopper: Shopper, counted: count
 
 
 def _segments_of(segment: Segment | None, shopper: Shopper, at: datetime) -> frozenset[str]:
-    if segment is None or not find_shoppers(segment=segment, at=at).filter(pk=shopper.pk).exists():
+    if segment is None or not find_shoppers(segment=segment, at=at, among=[shopper.pk]).exists():
         return frozenset()
     return frozenset({str(segment.pk)})

@@ -17,14 +17,6 @@ from recommender.rules.pricing import Applied, price
 from recommender.rules.refusal import Refusal
 from recommender.services import counters
 from recommender.services.checkout.baskets import GivenBasket, describe_basket
-from recommender.services.checkout.holding import (
-    disregard_overdue,
-    expire,
-    fail_groups,
-    keys_of,
-    lock_items,
-    lock_overdue,
-)
 from recommender.services.checkout.offers import (
     Asked,
     Candidate,
@@ -37,7 +29,15 @@ from recommender.services.checkout.offers import (
     refresh,
 )
 from recommender.services.checkout.refusals import CheckoutRefused, RefusedCoupon, UnknownThing
-from recommender.services.checkout.transactions import checkout_transaction
+from recommender.services.holding import (
+    disregard_overdue,
+    expire,
+    fail_groups,
+    keys_of,
+    lock_items,
+    lock_overdue,
+)
+from recommender.services.patience import patient_transaction
 
 LIFETIME = timedelta(minutes=15)
 LIFETIME_AT_MOST = timedelta(hours=24)
@@ -103,7 +103,7 @@ def reserve(
         Busy: others use the same coupons for too long.
         ValueError: it is no basket.
     """
-    with checkout_transaction():
+    with patient_transaction():
         till = _open_till(shopper_id, at)
         shopper = till.shopper
         candidates, unknown = find_candidates(asked, shopper=shopper, at=at)
@@ -112,7 +112,7 @@ def reserve(
         )
         targets = find_targets(candidates, basket=described)
         keys = _keys(candidates)
-        overdue = lock_overdue(coupons=keys["coupons"], at=at)
+        overdue = lock_overdue(**keys, at=at)
         items = lock_items([reservation.pk for reservation in overdue])
         held = keys_of(item for own in items.values() for item in own)
         counted = counters.lock_counters(

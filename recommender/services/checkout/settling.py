@@ -9,7 +9,9 @@ from uuid import UUID
 from recommender.models import Order, Redemption, Reservation, ReservationCoupon, Shop
 from recommender.rules.currency import smallest_unit
 from recommender.services import counters
-from recommender.services.checkout.holding import (
+from recommender.services.checkout.refusals import CheckoutRefused, UnknownThing
+from recommender.services.checkout.reserving import take_all
+from recommender.services.holding import (
     expire,
     fail_groups,
     give_back,
@@ -17,9 +19,7 @@ from recommender.services.checkout.holding import (
     lock_items,
     lock_overdue,
 )
-from recommender.services.checkout.refusals import CheckoutRefused, UnknownThing
-from recommender.services.checkout.reserving import take_all
-from recommender.services.checkout.transactions import checkout_transaction
+from recommender.services.patience import patient_transaction
 from recommender.services.webhooks import announce_redemption
 
 State = Reservation.State
@@ -63,7 +63,7 @@ def confirm(*, reservation_id: UUID, order_id: str, at: datetime) -> Reservation
             ``confirmed_with_another_order``, ``order_of_another_shopper``, or the limit or budget in the way.
         Busy: others use the same coupons, or history is being loaded.
     """
-    with checkout_transaction():
+    with patient_transaction():
         counters.lock_redemptions()
         reservation = _lock(reservation_id)
         if reservation.state == State.CONFIRMED:
@@ -73,7 +73,8 @@ def confirm(*, reservation_id: UUID, order_id: str, at: datetime) -> Reservation
         if reservation.state in (State.RELEASED, State.REVERSED):
             raise CheckoutRefused(f"reservation_{reservation.state}")
         order = Order.objects.filter(order_id=order_id).first()
-        if order is not None and order.shopper_id != reservation.shopper_id:
+        of_others = Reservation.objects.filter(order_id=order_id).exclude(shopper=reservation.shopper_id)
+        if of_others.exists() or (order is not None and order.shopper_id != reservation.shopper_id):
             raise CheckoutRefused("order_of_another_shopper", {"id": order_id})
         items = lock_items([reservation.pk])[reservation.pk]
         if reservation.state == State.EXPIRED:
@@ -103,7 +104,7 @@ def release(*, reservation_id: UUID, at: datetime) -> Reservation:
         CheckoutRefused: ``reservation_confirmed`` or ``reservation_reversed``.
         Busy: others use the same coupons.
     """
-    with checkout_transaction():
+    with patient_transaction():
         reservation = _lock(reservation_id)
         if reservation.state in (State.CONFIRMED, State.REVERSED):
             raise CheckoutRefused(f"reservation_{reservation.state}")
@@ -129,7 +130,7 @@ def reverse(*, reservation_id: UUID, lines: Sequence[ReturnedLine] | None = None
         CheckoutRefused: ``not_confirmed``, ``unknown_line`` or ``more_than_is_left``.
         Busy: others use the same coupons, or history is being loaded.
     """
-    with checkout_transaction():
+    with patient_transaction():
         counters.lock_redemptions()
         reservation = _lock(reservation_id)
         if reservation.state == State.REVERSED and lines is None:
@@ -160,7 +161,7 @@ def _take_anew(reservation: Reservation, items: list[ReservationCoupon], at: dat
     if at > reservation.expires_at + CONFIRMED_LATE_WITHIN:
         raise CheckoutRefused("reservation_expired")
     own = keys_of(items)
-    overdue = lock_overdue(coupons=own["coupons"], at=at)
+    overdue = lock_overdue(**own, at=at)
     others = lock_items([each.pk for each in overdue])
     held = keys_of(item for each in others.values() for item in each)
     counted = counters.lock_counters(

@@ -20,7 +20,7 @@ from django.http import HttpResponse
 from django.test import Client
 
 from couponsite.processes import die_with_parent
-from recommender.services.checkout import transactions
+from recommender.services import patience
 
 
 class Racer:
@@ -93,7 +93,7 @@ def main() -> None:
     die_with_parent()
     threads, attempts, seed = map(int, sys.argv[1:])
     given = json.load(sys.stdin)
-    transactions.PATIENCE = given["patience"]
+    patience.PATIENCE = given["patience"]
     racers = [Racer(given, seed * 1_000 + number) for number in range(threads)]
     shares = [attempts // threads + (number < attempts % threads) for number in range(threads)]
     with ThreadPoolExecutor(threads) as pool:

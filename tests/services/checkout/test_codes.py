@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
+from django.test.utils import CaptureQueriesContext
 
 from recommender.jobs import start_job
 from recommender.models import Code, CodeBatch, Coupon, Job
-from recommender.models.codes import ALPHABET, normalise_code
+from recommender.models.code_entry import normalise_code
+from recommender.models.codes import ALPHABET
 from recommender.progress import Cancelled, Progress
 from recommender.services.checkout import codes
 from recommender.services.checkout.codes import add_batch, draw, export_codes, make_codes, show_code
-from recommender.services.checkout.offers import Asked
+from recommender.services.checkout.offers import Asked, find_by_public_code
 from recommender.services.checkout.refusals import CheckoutRefused, UnknownThing
 from recommender.services.checkout.reserving import LIFETIME, reserve, validate
 from recommender.services.checkout.settling import confirm, release, reverse
@@ -168,6 +170,25 @@ def test_one_public_code_for_all(coupon: Coupon) -> None:
     assert len(by_code("teaoill0")) == 36
     assert len(by_code("TEA 0IL-1O", shopper="ben")) == 36
     assert by_code("") == by_code("-") == by_code("teaoil") == "unknown_code"
+
+
+@pytest.mark.parametrize("chosen", ["ＴＥＡ 双十一", "été", "Straße-1", "I'll 100%"])
+def test_a_public_code_is_found_as_it_was_chosen_whatever_it_is_made_of(chosen: str, coupon: Coupon) -> None:
+    Coupon.objects.update(code=chosen)
+    assert len(by_code(chosen)) == len(by_code(f" {chosen} ", shopper="ben")) == 36
+
+
+def test_a_public_code_is_found_by_an_index(coupon: Coupon) -> None:
+    with CaptureQueriesContext(connection) as found:
+        assert find_by_public_code("tea") == []
+    (query,) = [each["sql"] for each in found]
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL enable_seqscan = off")  # of a few rows all are read
+        cursor.execute(f"EXPLAIN {'' if connection.vendor == 'postgresql' else 'QUERY PLAN'} {query}")
+        plan = str(cursor.fetchall())
+    assert "coupon_code_normalised" in plan, plan
+    assert "SCAN" not in plan
 
 
 def test_a_public_code_is_that_of_the_campaign_that_runs(coupon: Coupon) -> None:

@@ -11,10 +11,11 @@ from django.db import connection
 
 from recommender.models import Coupon, GroupBuy, GroupBuyMember, Reservation
 from recommender.services.checkout.groups import find_group, join_group, start_group
-from recommender.services.checkout.holding import release_overdue
 from recommender.services.checkout.refusals import CheckoutRefused, UnknownThing
 from recommender.services.checkout.reserving import LIFETIME
 from recommender.services.checkout.settling import confirm, release, reverse
+from recommender.services.holding import release_overdue
+from recommender.services.redemption import RedemptionRefused, redeem_coupon
 from tests.services.checkout.shop import NOW, SECOND, count_by_sql, hold, make_coupon, make_shop
 
 pytestmark = pytest.mark.django_db
@@ -94,6 +95,17 @@ def test_stock_of_a_group_that_failed_is_free_before_the_sweep(shop: None) -> No
     assert uses() == 3
     assert refusal_of(lambda: start("dan")) == "total_limit_reached"
     assert start("dan", at=CLOSES).joined == 1
+    assert uses() == 1
+
+
+def test_who_redeems_directly_gets_what_a_group_that_failed_had(shop: None) -> None:
+    Coupon.objects.update(total_limit=1)
+    start()
+    use = {"shopper_id": "dan", "coupon_id": "c", "redeemed_at": NOW}
+    with pytest.raises(RedemptionRefused, match="used up"):
+        redeem_coupon(**use, at=CLOSES - SECOND)  # type: ignore[arg-type]
+    redeem_coupon(**use, at=CLOSES)  # type: ignore[arg-type]
+    assert GroupBuy.objects.get().state == State.FAILED
     assert uses() == 1
 
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from recommender.models import CampaignCounter, Coupon, CouponCounter, Order, Redemption, Reservation, Shop, Shopper
-from recommender.services.checkout import holding
+from recommender.services import holding
 from recommender.services.checkout.offers import Asked
 from recommender.services.checkout.refusals import CheckoutRefused, RefusedCoupon, UnknownThing
 from recommender.services.checkout.reserving import LIFETIME, reserve, validate
@@ -121,6 +121,40 @@ def test_what_is_over_is_free_before_the_sweep_comes() -> None:
     assert (first.state, first.ended_at) == (State.EXPIRED, OVER)
     assert second.state == State.RESERVED
     assert count_by_sql() == {"c": (1, MONEY(2))}
+
+
+def test_money_of_a_campaign_that_another_coupon_held_is_free_too() -> None:
+    make_shop(budget=2)
+    make_coupon()
+    make_coupon("d")
+    first = hold("d")
+    assert refused_coupons(at=OVER - SECOND)[0].code == "campaign_budget_used_up"
+    assert validate(shopper_id="ben", basket=basket(), asked=[Asked("c")], at=OVER).discount == MONEY(2)
+    second = hold(at=OVER)
+    first.refresh_from_db()
+    assert first.state == State.EXPIRED
+    # So it is for who confirms late, and at a till that knows nothing of baskets.
+    later = OVER + LIFETIME
+    confirm(reservation_id=first.reservation_id, order_id="o", at=later)
+    second.refresh_from_db()
+    assert second.state == State.EXPIRED
+    reverse(reservation_id=first.reservation_id, at=later)
+    third = hold(at=later)
+    redeem_coupon(shopper_id="ben", coupon_id="d", redeemed_at=NOW, at=later + LIFETIME, discount_amount=MONEY(2))
+    third.refresh_from_db()
+    assert third.state == State.EXPIRED
+    assert count_by_sql() == {"c": (0, MONEY(0)), "d": (1, MONEY(2))}
+    assert CampaignCounter.objects.get().spent == MONEY(2)
+
+
+def test_what_is_over_of_campaigns_without_a_budget_is_left_to_the_sweep() -> None:
+    make_shop()
+    make_coupon()
+    make_coupon("d")
+    first = hold("d")
+    hold(at=OVER)
+    first.refresh_from_db()
+    assert first.state == State.RESERVED
 
 
 def test_the_sweep_gives_back_what_is_over() -> None:
@@ -307,14 +341,37 @@ def test_limits_of_a_day_a_week_and_a_month_follow_the_shops_clock(limit: str, c
 def test_what_is_redeemed_directly_passes_the_same_door() -> None:
     make_shop()
     make_coupon(total_limit=2, budget=3)
-    redeem_coupon(shopper_id="anna", coupon_id="c", redeemed_at=NOW, discount_amount=MONEY("1.5"))
+    redeem_coupon(shopper_id="anna", coupon_id="c", redeemed_at=NOW, at=NOW, discount_amount=MONEY("1.5"))
     assert count_by_sql() == {"c": (1, MONEY("1.5"))}
     assert refused_coupons()[0].code == "budget_used_up"
     with pytest.raises(RedemptionRefused) as refusal:
-        redeem_coupon(shopper_id="ben", coupon_id="c", redeemed_at=NOW, discount_amount=MONEY(2))
+        redeem_coupon(shopper_id="ben", coupon_id="c", redeemed_at=NOW, at=NOW, discount_amount=MONEY(2))
     assert refusal.value.code == "budget_used_up"
-    redeem_coupon(shopper_id="ben", coupon_id="c", redeemed_at=NOW, discount_amount=MONEY("1.5"))
+    redeem_coupon(shopper_id="ben", coupon_id="c", redeemed_at=NOW, at=NOW, discount_amount=MONEY("1.5"))
     assert refused_coupons()[0].code == "total_limit_reached"
+
+
+def test_what_is_redeemed_directly_takes_what_is_over_as_free() -> None:
+    make_shop(budget=4)
+    make_coupon(total_limit=1, per_shopper_limit=1, budget=2)
+    held = hold()
+    asked = {"shopper_id": "anna", "coupon_id": "c", "redeemed_at": NOW, "discount_amount": MONEY(2)}
+    with pytest.raises(RedemptionRefused) as refusal:
+        redeem_coupon(**asked, at=OVER - SECOND)  # type: ignore[arg-type]
+    assert refusal.value.code == "total_limit_reached"
+    # Whoever is refused for another reason takes nothing back.
+    with pytest.raises(RedemptionRefused):
+        redeem_coupon(**{**asked, "discount_amount": MONEY(3)}, at=OVER)  # type: ignore[arg-type]
+    held.refresh_from_db()
+    assert held.state == State.RESERVED
+    redemption, is_new = redeem_coupon(**asked, at=OVER)  # type: ignore[arg-type]
+    assert is_new
+    held.refresh_from_db()
+    assert (held.state, held.ended_at) == (State.EXPIRED, OVER)
+    assert count_by_sql() == {"c": (1, MONEY(2))}
+    assert CampaignCounter.objects.get().spent == MONEY(2)
+    # The same use again is the same, whatever is over by then.
+    assert redeem_coupon(**asked, at=OVER + DAY) == (redemption, False)  # type: ignore[arg-type]
 
 
 def test_several_coupons_are_held_together_or_as_far_as_they_go() -> None:
@@ -334,7 +391,7 @@ def test_a_limit_that_is_set_later_counts_what_was_before() -> None:
     make_shop()
     make_coupon()
     hold()
-    redeem_coupon(shopper_id="anna", coupon_id="c", redeemed_at=NOW)
+    redeem_coupon(shopper_id="anna", coupon_id="c", redeemed_at=NOW, at=NOW)
     Coupon.objects.update(per_day_limit=3)
     hold(at=NOW + SECOND)
     assert refused_coupons(at=NOW + SECOND)[0].code == "day_limit_reached"

@@ -35,9 +35,9 @@ from recommender.models import (
 )
 from recommender.services.access import create_api_key
 from recommender.services.checkout.codes import make_codes
-from recommender.services.checkout.holding import release_overdue
 from recommender.services.checkout.refusals import CheckoutRefused
 from recommender.services.counters import recount_all
+from recommender.services.holding import release_overdue
 from tests.services.checkout.shop import count_by_sql, hold, make_coupon, make_shop
 from tests.worker import database_url
 

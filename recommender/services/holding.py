@@ -26,6 +26,8 @@ from recommender.services import counters
 #: How many reservations whose time is over one that is made clears away; the sweep clears the rest.
 RECLAIMED_AT_MOST = 1_000
 SWEPT_AT_ONCE = 200
+#: The primary key of none.
+NO_CAMPAIGN = 0
 
 
 def use_of(item: ReservationCoupon, *, shopper_id: int) -> counters.Use:
@@ -70,11 +72,18 @@ def lock_items(reservations: Collection[int]) -> dict[int, list[ReservationCoupo
     return items
 
 
-def lock_overdue(*, coupons: Collection[int], at: datetime) -> list[Reservation]:
-    """Hold reservations of these coupons whose time is over. Those that others hold are left to them."""
-    of_coupons = ReservationCoupon.objects.filter(coupon__in=coupons, held_uses__gt=0).values("reservation")
-    overdue = Reservation.objects.overdue_at(at).filter(pk__in=of_coupons).order_by("expires_at", "pk")
+def lock_overdue(*, coupons: Collection[int], campaigns: Collection[int], at: datetime) -> list[Reservation]:
+    """Hold reservations whose time is over and that hold uses of these coupons, or money of these campaigns where that
+    has an end. Those that others hold are left to them."""
+    in_the_way = ReservationCoupon.objects.filter(_holds_of(coupons, campaigns)).values("reservation")
+    overdue = Reservation.objects.overdue_at(at).filter(pk__in=in_the_way).order_by("expires_at", "pk")
     return list(overdue.select_for_update(skip_locked=True, of=("self",))[:RECLAIMED_AT_MOST])
+
+
+def _holds_of(coupons: Any, campaigns: Any) -> Q:
+    return Q(held_uses__gt=0) & (
+        Q(coupon__in=coupons) | Q(campaign__in=campaigns, campaign__budget__isnull=False, held_amount__gt=0)
+    )
 
 
 def expire(
@@ -100,19 +109,21 @@ def disregard_overdue(
     """
     if not coupons:
         return
-    for row in _read_overdue(coupons=list(coupons), at=at):
+    for row in _read_overdue(coupons=list(coupons), campaigns=list(campaigns) or [NO_CAMPAIGN], at=at):
         shopper = row.pop("reservation__shopper_id")
         item = ReservationCoupon(**row)
-        item.coupon, item.campaign = coupons[item.coupon_id], campaigns.get(row["campaign_id"])
+        # What another coupon holds matters for the money of the campaign alone.
+        item.coupon = coupons.get(item.coupon_id) or Coupon(pk=item.coupon_id)
+        item.campaign = campaigns.get(row["campaign_id"])
         counters.disregard(counted, use=use_of(item, shopper_id=shopper))
     for row in _read_members_overdue(coupons=list(coupons), at=at):
         counted.coupons[row["group__coupon_id"]].uses -= row["held_uses"]
 
 
 _read_overdue = Compiled(
-    lambda coupons, at: (
+    lambda coupons, campaigns, at: (
         ReservationCoupon.objects.filter(
-            coupon__in=coupons, reservation__in=Reservation.objects.overdue_at(at), held_uses__gt=0
+            _holds_of(coupons, campaigns), reservation__in=Reservation.objects.overdue_at(at)
         )
         .order_by()
         .values(
@@ -120,6 +131,7 @@ _read_overdue = Compiled(
         )
     ),
     coupons=[BigIntegerField()],
+    campaigns=[BigIntegerField()],
     at=DateTimeField(),
 )
 

@@ -1,11 +1,11 @@
-"""The transaction of the checkout: whole or not at all, and never long waited for."""
+"""Transactions of those who wait for an answer: whole or not at all, and never long waited for."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.db import OperationalError, connection, transaction
 
-#: How long a checkout waits for another that uses the same coupon, or on SQLite for any other write.
+#: How long an answer waits for others who hold what it needs: on SQLite for any other write.
 PATIENCE = 5.0  # seconds
 #: PostgreSQL's codes for a lock that was not had in time, a deadlock that it broke, and a transaction to do again.
 _MAY_BE_REPEATED = {"55P03", "40P01", "40001"}
@@ -16,8 +16,10 @@ class Busy(Exception):
 
 
 @contextmanager
-def checkout_transaction() -> Iterator[None]:
-    """A transaction that gives up rather than wait longer than ``PATIENCE``. One within another is a part of it.
+def patient_transaction(*, seconds: float | None = None) -> Iterator[None]:
+    """A transaction that gives up rather than wait longer than ``seconds``, by default ``PATIENCE``.
+
+    One within another is a part of it, and waits as that does.
 
     Raises:
         Busy: nothing was done.
@@ -26,31 +28,33 @@ def checkout_transaction() -> Iterator[None]:
         with transaction.atomic():
             yield
         return
+    milliseconds = max(1, int((PATIENCE if seconds is None else seconds) * 1000))  # 0 is for ever on PostgreSQL
     try:
-        with _patience_on_sqlite(), transaction.atomic():
+        with _patience_on_sqlite(milliseconds), transaction.atomic():
             if connection.vendor == "postgresql":
                 with connection.cursor() as cursor:
-                    cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{int(PATIENCE * 1000)}ms"])
+                    cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{milliseconds}ms"])
             yield
     except OperationalError as error:
-        if _may_be_repeated(error):
+        if may_be_repeated(error):
             raise Busy from error
         raise
 
 
-def _may_be_repeated(error: OperationalError) -> bool:
+def may_be_repeated(error: OperationalError) -> bool:
+    """Whether it tells that others held what was needed, and nothing else is wrong."""
     return "database is locked" in str(error) or getattr(error.__cause__, "pgcode", None) in _MAY_BE_REPEATED
 
 
 @contextmanager
-def _patience_on_sqlite() -> Iterator[None]:
+def _patience_on_sqlite(milliseconds: int) -> Iterator[None]:
     """Wait less long than other writers do: whoever stands at a till asks again."""
     if connection.vendor != "sqlite":
         yield
         return
     with connection.cursor() as cursor:
         usual = cursor.execute("PRAGMA busy_timeout").fetchone()[0]
-        cursor.execute(f"PRAGMA busy_timeout = {int(PATIENCE * 1000)}")
+        cursor.execute(f"PRAGMA busy_timeout = {milliseconds}")
     try:
         yield
     finally:
