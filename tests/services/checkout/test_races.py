@@ -182,7 +182,8 @@ def test_never_one_use_or_one_cent_too_many(attempts: int, tmp_path: Path) -> No
         what for what in counts if what.endswith(" 500") or what in ("answered twice", "503 without Retry-After")
     ]
     assert counts["reservations 201"] > 0
-    assert counts["reservations 409"] > 0
+    if connection.vendor == "postgresql" or PROVING:  # of few who ask SQLite, all that do not give up may be given one
+        assert counts["reservations 409"] > 0
     if connection.vendor == "postgresql":
         assert "deadlock" not in log.read_text()
 
