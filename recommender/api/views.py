@@ -82,7 +82,7 @@ class DescriptionView(ProblemsView, SpectacularAPIView):
     """
 
     authentication_classes = []
-    _written: ClassVar[dict[tuple[str | None, str], bytes]] = {}
+    _written: ClassVar[dict[tuple[str | None, str], str | bytes]] = {}
 
     @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
