@@ -51,3 +51,15 @@ def test_coupons_that_say_nothing_say_something_and_others_stay(settings: Any, t
     call_command("prepare_example_shop")
     assert json.loads(path.read_text()) == known
     assert ApiKey.objects.count() == TokenSigner.objects.count() == 1
+
+
+def test_products_that_are_called_the_same_are_told_apart(settings: Any, tmp_path: Path) -> None:
+    settings.DATA_DIR = tmp_path
+    anna = Shopper.objects.create(shopper_id="anna")
+    coupons = [Coupon.objects.create(coupon_id=each) for each in ("a", "b")]
+    for number, (coupon, name) in enumerate([(coupons[0], "cheese"), (coupons[0], "milk"), (coupons[1], "milk")]):
+        coupon.targets.create(product=Product.objects.create(product_id=f"p{number}", name=name))
+    publish(make_campaign("spring", *coupons), *((anna, coupon, 0.5) for coupon in coupons))
+    call_command("prepare_example_shop")
+    known = json.loads((tmp_path / "example-shop.json").read_text())
+    assert [product["name"] for product in known["products"]] == ["cheese", "milk p1", "milk p2"]

@@ -41,6 +41,7 @@ class Command(BaseCommand):
                 _say_what_it_takes_off(coupon)
                 self.stdout.write(f"Coupon {coupon.coupon_id}: {PERCENT} percent off, by the code {coupon.code}.")
         shop = Shop.current()
+        products = _products_for(coupons)
         described = {
             "name": shop.name,
             "currency": shop.currency,
@@ -50,10 +51,10 @@ class Command(BaseCommand):
             "products": [
                 {
                     "product_id": product.product_id,
-                    "name": product.name or product.product_id,
+                    "name": _name(product, products),
                     "price": str(product.price or PRICE),
                 }
-                for product in _products_for(coupons)
+                for product in products
             ],
         }
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -79,6 +80,12 @@ def _say_what_it_takes_off(coupon: Coupon) -> None:
     coupon.per_shopper_limit = 1
     coupon.code = coupon.code or f"SHOP-{coupon.pk}"
     coupon.save(update_fields=["discount_type", "discount_value", "per_shopper_limit", "code"])
+
+
+def _name(product: Product, products: Iterable[Product]) -> str:
+    """Of several that are called the same, as in the sample, it tells which is which."""
+    is_told_by_it = product.name and sum(each.name == product.name for each in products) == 1
+    return product.name if is_told_by_it else f"{product.name} {product.product_id}".strip()
 
 
 def _products_for(coupons: Iterable[Coupon]) -> list[Product]:
