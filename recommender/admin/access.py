@@ -8,7 +8,6 @@ from django import forms
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
@@ -19,6 +18,7 @@ from recommender.admin.choices import ChoicesField
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.secrets import show_secret
 from recommender.models import ApiKey, Scope
+from recommender.wording import gettext as _
 
 GRACE_HOURS = {
     0: gettext_lazy("at once"),

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.contrib.admin.checks import ModelAdminChecks
 from django.core.exceptions import PermissionDenied
-from django.db.models import Field, Model, QuerySet
+from django.db.models import DecimalField, Field, Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
@@ -17,13 +17,36 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.dataclasses import UnfoldAction
 from unfold.decorators import display
 
-from recommender.admin.figures import amount_of, count_of
+from recommender.admin.figures import amount_of, count_of, exact_of
 from recommender.admin.history import HistoryMixin
 from recommender.admin.long_lists import MOST_COUNTED, BoundedChangeList, BoundedPaginator, is_long
 from recommender.models.fields import MoneyField
 
 
-class TableAdmin(HistoryMixin, ModelAdmin):
+class ExactNumbersMixin:
+    """Shows no more decimals of what is only looked at than say something; Django shows all that are kept."""
+
+    opts: Any
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[tuple[Any, dict[str, Any]]]:
+        fieldsets = super().get_fieldsets(request, obj)  # type: ignore[misc]
+        if self.has_change_permission(request, obj) if obj else self.has_add_permission(request, obj):  # type: ignore[attr-defined]
+            return fieldsets
+        return [(title, {**shown, "fields": self._without_zeros(shown["fields"])}) for title, shown in fieldsets]
+
+    def _without_zeros(self, names: Sequence[Any]) -> list[Any]:
+        numbers = {field.name: field for field in self.opts.get_fields() if isinstance(field, DecimalField)}
+        return [
+            _show_number(numbers[name])
+            if isinstance(name, str) and name in numbers
+            else name
+            if isinstance(name, str) or callable(name)
+            else self._without_zeros(name)
+            for name in names
+        ]
+
+
+class TableAdmin(ExactNumbersMixin, HistoryMixin, ModelAdmin):
     """An admin class for a table that may be large."""
 
     checks_class = ModelAdminChecks  # unfold's own look for permissions in a database that may not be migrated yet
@@ -37,9 +60,7 @@ class TableAdmin(HistoryMixin, ModelAdmin):
         return super().get_ordering(request) or self.opts.ordering or ("-pk",)
 
     def get_list_display(self, request: HttpRequest) -> Sequence[Any]:
-        """Django would show every decimal that an amount is kept with."""
-        amounts = {field.name: field for field in self.opts.get_fields() if isinstance(field, MoneyField)}
-        return [_show_amount(amounts[name]) if name in amounts else name for name in super().get_list_display(request)]
+        return self._without_zeros(super().get_list_display(request))
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[BoundedChangeList]:
         return BoundedChangeList
@@ -87,20 +108,6 @@ class TableAdmin(HistoryMixin, ModelAdmin):
         return None
 
 
-class LabelledInline(TabularInline):
-    """Rows in a table: each field is read out by its name, which stands only once above the column."""
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet:
-        return super().get_queryset(request).select_related(*self.autocomplete_fields)
-
-    def formfield_for_dbfield(self, db_field: Field, request: HttpRequest, **kwargs: Any) -> Any:
-        field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if field is not None:
-            widget = getattr(field.widget, "widget", field.widget)  # without the buttons around a choice of rows
-            widget.attrs.setdefault("aria-label", capfirst(db_field.verbose_name))
-        return field
-
-
 class ReadOnlyMixin:
     """Rows that the machine writes: staff look at them and change them by actions alone."""
 
@@ -116,16 +123,42 @@ class ReadOnlyMixin:
         return False
 
 
+class LookedAtInline(ExactNumbersMixin, ReadOnlyMixin, TabularInline):
+    """Rows in a table, read with what they are shown by."""
+
+    shown_by: tuple[str, ...]
+    extra = 0
+    can_delete = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        return super().get_queryset(request).select_related(*self.shown_by)
+
+
+class LabelledInline(ExactNumbersMixin, TabularInline):
+    """Rows in a table: each field is read out by its name, which stands only once above the column."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        return super().get_queryset(request).select_related(*self.autocomplete_fields)
+
+    def formfield_for_dbfield(self, db_field: Field, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None:
+            widget = getattr(field.widget, "widget", field.widget)  # without the buttons around a choice of rows
+            widget.attrs.setdefault("aria-label", capfirst(db_field.verbose_name))
+        return field
+
+
 @cache  # what a column is must not change between asking for the columns and for those that can be sorted
-def _show_amount(field: MoneyField) -> Callable[[Model], str | None]:
-    """A column of a list."""
+def _show_number(field: DecimalField) -> Callable[[Model], str]:
+    """A column of a list, or a field that is looked at."""
+    in_words = amount_of if isinstance(field, MoneyField) else exact_of
 
     @display(description=field.verbose_name, ordering=field.name)
-    def amount(row: Model) -> str | None:
+    def number(row: Model) -> str:
         value = getattr(row, field.name)
-        return None if value is None else amount_of(value)
+        return admin.site.empty_value_display if value is None else in_words(value)
 
-    return amount
+    return number
 
 
 def change_url(obj: Model) -> str:

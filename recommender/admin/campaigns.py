@@ -12,7 +12,6 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
@@ -30,6 +29,7 @@ from recommender.admin.summed_up import Shown, show_figures
 from recommender.models import Campaign, CampaignCoupon, CampaignSegment, CampaignShopper, Job, Publication, Run
 from recommender.services.reporting import CampaignUses
 from recommender.services.summaries import UsesOfCampaigns
+from recommender.wording import gettext as _
 
 LATEST_RUNS = 5
 

@@ -10,7 +10,6 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 from unfold.decorators import action
@@ -20,6 +19,7 @@ from recommender.admin.base import TableAdmin, change_url
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.figures import count_of
 from recommender.models import Coupon, Job, Run, RunCorrection, Segment, Shopper
+from recommender.wording import gettext as _
 
 if TYPE_CHECKING:
     from recommender.services.corrections import Reach
@@ -151,7 +151,9 @@ class RunCorrectionsMixin(TableAdmin):
             )
             return Outcome(_("Corrected: %(correction)s.") % {"correction": correction})
 
-        text = _("The lists and what is expected of them follow at once. It can be undone until the run is published.")
+        text: str = _(
+            "The lists and what is expected of them follow at once. It can be undone until the run is published."
+        )
         if run.state == Run.State.APPROVED:
             text += " " + _("The run is approved: it goes back to review.")
         return confirm_and_do(

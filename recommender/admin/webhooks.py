@@ -7,7 +7,6 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.decorators import action, display
 
@@ -17,6 +16,7 @@ from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.long_lists import IdentifierSearchMixin
 from recommender.admin.secrets import show_secret
 from recommender.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
+from recommender.wording import gettext as _
 
 STATE_LABELS = {
     WebhookDelivery.State.WAITING: "info",

@@ -22,7 +22,6 @@ from django.db.models import (
 )
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from recommender.bulk import insert_selected
 from recommender.models import (
@@ -42,6 +41,7 @@ from recommender.services.correction_jobs import refuse_while_corrected
 from recommender.services.estimates import estimate_run
 from recommender.services.runs import WrongState
 from recommender.services.segments import find_shoppers
+from recommender.wording import gettext as _
 
 #: What a run can be corrected in. One that was approved has to be looked at again.
 OPEN_STATES = (Run.State.DRAFTED, Run.State.APPROVED)
