@@ -28,6 +28,10 @@ class Sentence(str):
         sentence.message, sentence.facts, sentence.number = message, facts, number
         return sentence
 
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        """For copies, such as those of ``dataclasses.asdict``."""
+        return str.__str__(self), self.message, self.facts, self.number
+
     def __str__(self) -> str:
         """Itself, so that ``str(error)`` of an exception with a sentence is one."""
         return self

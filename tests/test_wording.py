@@ -1,5 +1,7 @@
 """Sentences that are stored, and read in another language than that of whoever caused them."""
 
+import copy
+import pickle
 from datetime import UTC, date, datetime
 
 import pytest
@@ -94,6 +96,12 @@ def test_a_reason_of_the_gate_is_read_in_chinese_too() -> None:
         "按 roc_auc 衡量，blend 优于 popularity：提升 +0.0200（95 % 区间 +0.0100 至 +0.0300）；"
         "按 roc_auc 衡量，blend 低于 extra_trees：提升 +0.0200（95 % 区间 +0.0100 至 +0.0300）"
     )
+
+
+def test_a_copy_says_the_same() -> None:
+    said = gettext("Reading %(name)s") % {"name": "orders.csv"}
+    for copied in (copy.deepcopy([said])[0], pickle.loads(pickle.dumps(said))):
+        assert (copied, in_chinese(copied)) == ("Reading orders.csv", "正在读取 orders.csv")
 
 
 def test_a_name_is_replaced_in_the_facts() -> None:

@@ -30,7 +30,7 @@ GRACE_HOURS = {
 
 class ApiKeyForm(forms.ModelForm):
     scopes = ChoicesField(
-        label=gettext_lazy("scopes"),
+        label=gettext_lazy("Scopes"),
         choices=[(scope.value, scope.label) for scope in Scope],
         help_text=gettext_lazy("What the key opens: no more than its system needs."),
     )
