@@ -126,7 +126,7 @@ class RunCorrectionsMixin(TableAdmin):
 
     @action(description=gettext_lazy("Correct"), permissions=["recommender.review_run"], icon="edit")
     def correct(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        from recommender.services.corrections import Reach, correct_run, foresee_correction
+        from recommender.services.corrections import Reach, correct_run, foresee_correction, refuse_repetition
 
         run = self.get_viewable(request, object_id)
         chosen = ReachForm(request.POST or request.GET)
@@ -142,6 +142,7 @@ class RunCorrectionsMixin(TableAdmin):
             if reach is not None and reach.is_large:
                 keys = {name: row.pk for name, row in named.items() if row is not None}
                 return _start(request, run, {"kind": kind.value, "reason": data["reason"], **keys})
+            refuse_repetition(run=run, kind=kind, **named)
             correction = correct_run(
                 run=run,
                 kind=kind,

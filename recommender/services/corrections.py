@@ -140,6 +140,27 @@ def correct_run(
     return correction
 
 
+def refuse_repetition(
+    *,
+    run: Run,
+    kind: RunCorrection.Kind,
+    coupon: Coupon | None = None,
+    shopper: Shopper | None = None,
+    segment: Segment | None = None,
+) -> None:
+    """Do nothing unless the same was corrected last: a page that is sent again from another tab changes nothing, and
+    should not look as if it did.
+
+    Raises:
+        NothingToCorrect: it was. Of a segment that is never said, as others may belong to it by now.
+    """
+    if segment is not None:
+        return
+    last = run.corrections.standing().order_by("-pk").first()
+    if last is not None and not last.segment_name and (last.kind, last.coupon, last.shopper) == (kind, coupon, shopper):
+        raise NothingToCorrect(_("The run was corrected so already: %(correction)s.") % {"correction": last})
+
+
 def undo_correction(
     *,
     correction: RunCorrection,

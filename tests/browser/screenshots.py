@@ -20,6 +20,7 @@ from tests.browser.chromium import MISSING, find_chromium, open_browser, sign_in
 WIDTHS = {"wide": 1280, "phone": 390}
 LANGUAGES = {"en": "en", "zh-hans": "zh-CN"}
 HEIGHT = 900
+LONGEST_WAIT = 120_000  # milliseconds: a page may sum up what nobody asked for before
 #: The sample shop's: the desk warns whoever sits in another time zone than the shop.
 TIME_ZONE = "America/New_York"
 #: A picture in the docs shows the top of its page, and takes few bytes.
@@ -50,6 +51,7 @@ class Desk:
 
     def __init__(self, page: Any, address: str) -> None:
         self.page, self.address = page, address
+        page.set_default_timeout(LONGEST_WAIT)
 
     def go(self, path: str) -> None:
         answer = self.page.goto(f"{self.address}/admin/{path}", wait_until="networkidle")
