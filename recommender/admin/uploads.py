@@ -29,7 +29,7 @@ from recommender.admin.jobs import STATE_LABELS as JOB_LABELS
 from recommender.admin.jobs import describe_progress, describe_silence, may_cancel
 from recommender.models import Job, Upload
 from recommender.wording import gettext as _
-from recommender.wording import ngettext
+from recommender.wording import ngettext, recall
 
 STATE_LABELS = {
     Upload.State.RECEIVED: "default",
@@ -430,6 +430,7 @@ def _describe_upload(request: HttpRequest, upload: Upload) -> dict[str, Any]:
         "count_names": _count_names(),
         "files": _tabulate_files(request, upload),
         "report": upload.report,
+        "examples": [{**row, "reason": recall(row["reason"])} for row in (upload.report or {}).get("examples", [])],
         "notes": _list_notes(upload),
         "put_aside_url": upload.put_aside_path.is_file()
         and reverse("admin:recommender_upload_put_aside", args=[upload.pk]),

@@ -72,8 +72,8 @@ def find_files(folder: Path, *, whole: bool = True) -> list[File]:
         paths = [path for suffix in SUFFIXES if (path := folder / f"{table.name}{suffix}").is_file()]
         if len(paths) > 1:
             raise LoadRefused(
-                _("%(names)s hold the same table. Expected one of them.")
-                % {"names": ", ".join(path.name for path in paths)}
+                _("%(one)s and %(other)s hold the same table. Expected one of them.")
+                % {"one": paths[0].name, "other": paths[1].name}
             )
         if paths:
             files.append(_opened(table, paths[0]))
@@ -116,19 +116,18 @@ def _opened(table: Table, path: Path) -> File:
     for name in columns:
         if columns.count(name) > 1 and name.strip():
             raise LoadRefused(
-                _("%(file)s: the column “%(column)s” comes twice. Expected it once.")
-                % {"file": path.name, "column": name}
+                _("%(file)s: column '%(column)s' comes twice. Expected it once.") % {"file": path.name, "column": name}
             )
     for column in table.columns:
         if column.required and column.name not in columns:
             expected = ", ".join(column.name for column in table.columns if column.required)
             raise LoadRefused(
-                _("%(file)s: the column “%(column)s” is missing. Expected a header with %(expected)s; found %(found)s.")
+                _("%(file)s: column '%(column)s' is missing. Expected a header with %(expected)s; found %(found)s.")
                 % {
                     "file": path.name,
                     "column": column.name,
                     "expected": expected,
-                    "found": ", ".join(columns)[:300],
+                    "found": ", ".join(map(repr, columns))[:300],
                 }
             )
     return File(table, path, columns)

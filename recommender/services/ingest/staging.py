@@ -99,7 +99,7 @@ def _parse(staged: Staged, columns: list[Column], zone: ZoneInfo) -> None:
             values.append(column.kind.parse(pl.col(column.name), raw.schema[column.name], zone).alias(column.name))
         except UnreadableTypeError as error:
             raise LoadRefused(
-                _("%(file)s: the column “%(column)s” is of type %(type)s. Expected %(expected)s.")
+                _("%(file)s: column '%(column)s' is of type %(type)s. Expected %(expected)s.")
                 % {
                     "file": staged.file.path.name,
                     "column": column.name,

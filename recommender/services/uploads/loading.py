@@ -14,7 +14,7 @@ from recommender.services.ingest import LoadRefused, LoadReport, load_export
 from recommender.services.uploads.receiving import UploadRefused, find_import_folder, stored_path
 from recommender.services.uploads.unpacking import refuse_overgrown, refuse_unknown_name, unpack_zip
 from recommender.wording import gettext as _
-from recommender.wording import renamed
+from recommender.wording import keep, renamed
 
 
 def check_upload(*, upload: Upload, progress: Progress = Progress()) -> Upload:
@@ -127,6 +127,7 @@ def _as_json(report: LoadReport) -> dict[str, object]:
     """The report without the paths of this machine."""
     fields = asdict(report)
     del fields["folder"], fields["put_aside_path"]
+    fields["examples"] = [{**row, "reason": keep(row["reason"])} for row in fields["examples"]]
     return fields
 
 
