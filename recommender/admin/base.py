@@ -137,6 +137,7 @@ class LookedAtInline(PlainlyShownMixin, ReadOnlyMixin, TabularInline):
     shown_by: tuple[str, ...]
     extra = 0
     can_delete = False
+    hide_title = True
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
         return self._show_plainly(self.fields)
