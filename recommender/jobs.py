@@ -21,17 +21,17 @@ from django.db.models import F, Q, QuerySet, Value
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce, Concat, Right
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from kombu.exceptions import OperationalError as BrokerError
 
 from recommender.models import Job, User
 from recommender.progress import Cancelled, Progress
+from recommender.wording import gettext as _
+from recommender.wording import keep
 
 logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
 LOG_LIMIT = 20_000  # characters; the oldest go first
-MESSAGE_LIMIT = 300
 LOOK_EVERY = timedelta(seconds=1)
 BEAT_EVERY = timedelta(seconds=15)
 
@@ -112,7 +112,7 @@ def carry_out(*, job: Job, work: Work, progress: "JobHeartbeat") -> None:
         _end(job, Job.State.CANCELLED)
     except (OperationalError, BrokerError) as error:  # a server was away or busy; nothing is wrong with the work
         logger.warning("Job %s was interrupted.", job.pk, exc_info=True)
-        _take_up_again(job, reason=str(error))
+        _take_up_again(job, reason=str(error).rstrip("."))
     except Exception as error:
         logger.exception("Job %s failed.", job.pk)
         _end(job, Job.State.FAILED, error=str(error) or type(error).__name__, log=traceback.format_exc())
@@ -214,7 +214,7 @@ class JobProgress(JobHeartbeat):
                 return {}
             self._given, self._lines_given = self._state, len(self._lines)
             message, done, total = self._given
-            changes: dict[str, Any] = {"message": message[:MESSAGE_LIMIT], "done": done, "total": total}
+            changes: dict[str, Any] = {"message": message, "done": done, "total": total}
             if self._lines:
                 changes["log"] = _appended("".join(self._lines))
             return changes
@@ -288,13 +288,13 @@ def _take_up_again(job: Job, *, reason: str, silent_since: datetime | None = Non
     if silent_since is not None:
         row = row.filter(heartbeat_at__lt=silent_since)
     now = timezone.now()
-    line = _log_line(_("Interrupted: %(reason)s.") % {"reason": reason.rstrip(".")})
+    line = _log_line(_("Interrupted: %(reason)s.") % {"reason": reason})
     if Job.objects.filter(pk=job.pk, cancel_requested=True).exists():
         row.update(state=Job.State.CANCELLED, finished_at=now, log=_appended(line))
     elif job.attempts >= MAX_ATTEMPTS:
         error = _("Given up after %(count)d attempts; the last was interrupted: %(reason)s.") % {
             "count": job.attempts,
-            "reason": reason.rstrip("."),
+            "reason": reason,
         }
         row.update(state=Job.State.FAILED, finished_at=now, error=error, log=_appended(line))
     else:
@@ -315,7 +315,7 @@ def _due(moment: datetime) -> Q:
 
 
 def _log_line(text: str) -> str:
-    return f"{timezone.now():%Y-%m-%d %H:%M:%SZ} {text}\n"
+    return f"{timezone.now():%Y-%m-%d %H:%M:%SZ} {keep(text)}\n"
 
 
 def _appended(text: str) -> Combinable:

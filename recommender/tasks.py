@@ -17,12 +17,12 @@ from django.db import transaction
 from django.db.models import Model
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
-from django.utils.translation import gettext as _
 
 from couponsite.processes import die_with_parent
 from recommender import jobs
 from recommender.models import Answer, Campaign, Coupon, Job, Run, RunCorrection, RunShard, Segment, Shopper, Upload
 from recommender.progress import Progress
+from recommender.wording import gettext as _
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS", "LOKY_MAX_CPU_COUNT")
 

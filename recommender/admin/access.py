@@ -8,7 +8,6 @@ from django import forms
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
@@ -19,6 +18,7 @@ from recommender.admin.choices import ChoicesField
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.secrets import show_secret
 from recommender.models import ApiKey, Scope
+from recommender.wording import gettext as _
 
 GRACE_HOURS = {
     0: gettext_lazy("at once"),
@@ -30,7 +30,7 @@ GRACE_HOURS = {
 
 class ApiKeyForm(forms.ModelForm):
     scopes = ChoicesField(
-        label=gettext_lazy("scopes"),
+        label=gettext_lazy("Scopes"),
         choices=[(scope.value, scope.label) for scope in Scope],
         help_text=gettext_lazy("What the key opens: no more than its system needs."),
     )

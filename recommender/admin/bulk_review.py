@@ -8,13 +8,14 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, re_path, reverse
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy
 from unfold.decorators import action
 
 from recommender.admin.base import TableAdmin
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.models import Run
+from recommender.wording import gettext as _
+from recommender.wording import ngettext
 
 OPEN_STATES = {"approve": (Run.State.DRAFTED,), "reject": (Run.State.DRAFTED, Run.State.APPROVED)}
 

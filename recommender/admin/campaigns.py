@@ -7,12 +7,11 @@ from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Count, Q
+from django.db.models import Count, Field, Q
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
@@ -23,13 +22,15 @@ from recommender.admin.campaign_calendar import describe_calendar
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.figures import count_of
 from recommender.admin.long_lists import MOST_COUNTED, IdentifierSearchMixin, is_long
-from recommender.admin.remarks import RemarksMixin
+from recommender.admin.remarks import MOST_MESSAGES, RemarksMixin
 from recommender.admin.results import ResultsMixin
 from recommender.admin.runs import tabulate_runs
 from recommender.admin.summed_up import Shown, show_figures
 from recommender.models import Campaign, CampaignCoupon, CampaignSegment, CampaignShopper, Job, Publication, Run
+from recommender.models.campaigns import MOST_HELD_OUT
 from recommender.services.reporting import CampaignUses
 from recommender.services.summaries import UsesOfCampaigns
+from recommender.wording import gettext as _
 
 LATEST_RUNS = 5
 
@@ -106,6 +107,11 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
     change_form_outer_before_template = "admin/recommender/campaign_runs.html"
     actions_detail = ("recommend", "duplicate", "roll_back", "results")
 
+    def formfield_for_dbfield(self, db_field: Field, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "holdout_percent":  # “at most 90” says more than “at most 2 digits before the point”
+            kwargs |= {"min_value": 0, "max_value": MOST_HELD_OUT, "max_digits": None}
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         from recommender.services.campaigns import propose_campaign
 
@@ -169,6 +175,7 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
                 (_("Campaign"), campaign),
                 (_("Coupons"), count_of(campaign.campaign_coupons.count())),
                 *_foresee(campaign),
+                *((_("Worth a second look"), remark) for remark in self.find_remarks(campaign)[:MOST_MESSAGES]),
             ],
         )
         return confirm_and_do(

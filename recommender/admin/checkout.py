@@ -4,24 +4,22 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from unfold.admin import TabularInline
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
-from recommender.admin.base import ReadOnlyMixin, TableAdmin, change_url, link_to
+from recommender.admin.base import LookedAtInline, ReadOnlyMixin, TableAdmin, change_url, link_to
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.figures import count_of
 from recommender.admin.jobs import STATE_LABELS as JOB_LABELS
 from recommender.admin.long_lists import IdentifierSearchMixin, tell_count
 from recommender.models import CodeBatch, GroupBuy, GroupBuyMember, Job, Reservation, ReservationCoupon
+from recommender.wording import gettext as _
 
 RESERVATION_LABELS = {
     Reservation.State.RESERVED: "info",
@@ -35,17 +33,6 @@ GROUP_LABELS = {
     GroupBuy.State.UNLOCKED: "success",
     GroupBuy.State.FAILED: "default",
 }
-
-
-class LookedAtInline(ReadOnlyMixin, TabularInline):
-    """Rows in a table, read with what they are shown by."""
-
-    shown_by: tuple[str, ...]
-    extra = 0
-    can_delete = False
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet:
-        return super().get_queryset(request).select_related(*self.shown_by)
 
 
 class ReservationCouponInline(LookedAtInline):

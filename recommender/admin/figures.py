@@ -44,6 +44,11 @@ def amount_of(amount: Decimal) -> str:
     return number_format(amount, max(2, decimals) if decimals > 0 else 0, force_grouping=True)
 
 
+def exact_of(number: Decimal) -> str:
+    """A number as it was given: without the zeros that the database keeps."""
+    return number_format(number, max(0, -int(number.normalize().as_tuple().exponent)), force_grouping=True)
+
+
 def in_currency(amount: Decimal, shop: Shop) -> str:
     """An amount that was paid, to the cent."""
     return f"{number_format(amount, 2, force_grouping=True)} {shop.currency}"

@@ -27,6 +27,8 @@ from django.utils.formats import date_format, localize
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
+from recommender.wording import keep, recall
+
 #: Fields whose values are nobody's business. That they changed is told.
 SECRET = frozenset({"password", "password1", "password2", "usable_password", "digest", "sealed_secret"})
 LONGEST = 300  # characters of a value
@@ -40,6 +42,12 @@ class HistoryMixin:
         self, request: HttpRequest, form: Any, formsets: Iterable[Any] | None, add: bool = False
     ) -> list[dict[str, Any]]:
         return record_changes(form, list(formsets or ()), add=add)
+
+    def log_addition(self, request: HttpRequest, obj: models.Model, message: Any) -> LogEntry:
+        return super().log_addition(request, obj, _kept(message))  # type: ignore[misc]
+
+    def log_change(self, request: HttpRequest, obj: models.Model, message: Any) -> LogEntry:
+        return super().log_change(request, obj, _kept(message))  # type: ignore[misc]
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
@@ -102,6 +110,10 @@ def record_import(diff: Iterable[tuple[str, str, str]], *, add: bool) -> list[di
     return [{"changed": {"fields": [value["label"] for value in values], "values": values, "by_spreadsheet": True}}]
 
 
+def _kept(message: Any) -> Any:
+    return keep(message) if isinstance(message, str) else message
+
+
 def _name_of_model(row: models.Model) -> dict[str, Any]:
     return {"model": row._meta.label_lower}
 
@@ -148,7 +160,7 @@ def describe_entry(entry: LogEntry) -> list[Step]:
     except json.JSONDecodeError:
         parts = None
     if not isinstance(parts, list):
-        return [Step(entry.change_message or _flag_in_words(entry))]
+        return [Step(recall(entry.change_message) or _flag_in_words(entry))]
     # Remembered by its key: a history of a hundred entries asks for it once.
     kind = ContentType.objects.get_for_id(entry.content_type_id) if entry.content_type_id else None
     model = kind.model_class() if kind else None

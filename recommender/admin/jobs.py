@@ -9,7 +9,6 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.formats import date_format
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
@@ -17,6 +16,7 @@ from unfold.enums import ActionVariant
 from recommender.admin.base import ReadOnlyMixin, TableAdmin, link_to
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.models import Job, Run
+from recommender.wording import gettext as _
 
 STATE_LABELS = {
     Job.State.QUEUED: "default",
@@ -35,11 +35,12 @@ class JobAdmin(ReadOnlyMixin, TableAdmin):
     search_fields = ("key", "message", "error", "started_by__username")
     change_form_outer_before_template = "admin/recommender/job_progress.html"
     fieldsets = (
-        (None, {"fields": ("kind", "arguments", "result", "started_by", "attempts")}),
+        (None, {"fields": ("kind", "started_by", "attempts")}),
         (
             gettext_lazy("Times"),
             {"fields": ("created_at", "not_before", "started_at", "heartbeat_at", "finished_at")},
         ),
+        (gettext_lazy("For whoever looks after the site"), {"fields": ("key", "arguments", "result")}),
     )
     actions_detail = ("cancel",)
 
@@ -50,6 +51,12 @@ class JobAdmin(ReadOnlyMixin, TableAdmin):
         jobs = super().get_queryset(request)
         listed = request.resolver_match and request.resolver_match.url_name == "recommender_job_changelist"
         return jobs.defer("log", "error", "arguments", "result") if listed else jobs
+
+    def get_fieldsets(self, request: HttpRequest, obj: Job | None = None) -> list[tuple[Any, dict[str, Any]]]:
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None or obj.result is not None:
+            return fieldsets
+        return [(title, {"fields": [name for name in part["fields"] if name != "result"]}) for title, part in fieldsets]
 
     @display(description=gettext_lazy("state"), ordering="state", label=STATE_LABELS)
     def state_label(self, job: Job) -> tuple[str, str]:

@@ -15,7 +15,6 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.admin import TabularInline
 from unfold.decorators import action, display
@@ -34,6 +33,7 @@ from recommender.admin.summed_up import show_figures
 from recommender.models import BACKTEST_FIGURE, Evaluation, Job, ModelVersion, Promotion, Shop, Snapshot
 from recommender.services.input_drift import measure_inputs
 from recommender.services.summaries import Calibration
+from recommender.wording import gettext as _
 
 PROMOTIONS_SHOWN = 50
 

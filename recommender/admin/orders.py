@@ -2,22 +2,18 @@
 
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
-from unfold.admin import TabularInline
 
-from recommender.admin.base import ReadOnlyMixin, TableAdmin
+from recommender.admin.base import LookedAtInline, ReadOnlyMixin, TableAdmin
 from recommender.admin.long_lists import IdentifierSearchMixin
 from recommender.models import Order, OrderLine
 
 
-class OrderLineInline(ReadOnlyMixin, TabularInline):
+class OrderLineInline(LookedAtInline):
     model = OrderLine
     fields = ("position", "product", "quantity", "amount", "discount", "coupon_discount", "coupon")
+    shown_by = ("product", "coupon")
     ordering = ("position",)
-    extra = 0
     per_page = 50
-
-    def get_queryset(self, request):  # type: ignore[no-untyped-def]
-        return super().get_queryset(request).select_related("product", "coupon")
 
 
 @admin.register(Order)

@@ -11,8 +11,7 @@ from django.shortcuts import redirect
 from django.urls import URLPattern, re_path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy
 from unfold.decorators import action, display
 
 from recommender.admin.base import ReadOnlyMixin, TableAdmin
@@ -22,6 +21,8 @@ from recommender.admin.long_lists import IdentifierSearchMixin
 from recommender.admin.run_corrections import ReasonForm, refuse_correction
 from recommender.models import Recommendation, Run, RunCorrection
 from recommender.reasons import Reason, in_words, speaking_against, speaking_for, strength_in_words
+from recommender.wording import gettext as _
+from recommender.wording import ngettext
 
 
 class RunFilter(admin.SimpleListFilter):

@@ -10,7 +10,6 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 from unfold.decorators import action
@@ -20,6 +19,7 @@ from recommender.admin.base import TableAdmin, change_url
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.figures import count_of
 from recommender.models import Coupon, Job, Run, RunCorrection, Segment, Shopper
+from recommender.wording import gettext as _
 
 if TYPE_CHECKING:
     from recommender.services.corrections import Reach
@@ -126,7 +126,7 @@ class RunCorrectionsMixin(TableAdmin):
 
     @action(description=gettext_lazy("Correct"), permissions=["recommender.review_run"], icon="edit")
     def correct(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        from recommender.services.corrections import Reach, correct_run, foresee_correction
+        from recommender.services.corrections import Reach, correct_run, foresee_correction, refuse_repetition
 
         run = self.get_viewable(request, object_id)
         chosen = ReachForm(request.POST or request.GET)
@@ -142,6 +142,7 @@ class RunCorrectionsMixin(TableAdmin):
             if reach is not None and reach.is_large:
                 keys = {name: row.pk for name, row in named.items() if row is not None}
                 return _start(request, run, {"kind": kind.value, "reason": data["reason"], **keys})
+            refuse_repetition(run=run, kind=kind, **named)
             correction = correct_run(
                 run=run,
                 kind=kind,
@@ -151,7 +152,9 @@ class RunCorrectionsMixin(TableAdmin):
             )
             return Outcome(_("Corrected: %(correction)s.") % {"correction": correction})
 
-        text = _("The lists and what is expected of them follow at once. It can be undone until the run is published.")
+        text: str = _(
+            "The lists and what is expected of them follow at once. It can be undone until the run is published."
+        )
         if run.state == Run.State.APPROVED:
             text += " " + _("The run is approved: it goes back to review.")
         return confirm_and_do(

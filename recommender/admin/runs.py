@@ -12,7 +12,6 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
@@ -28,6 +27,7 @@ from recommender.admin.run_shoppers import RunShoppersMixin
 from recommender.admin.summed_up import show_figures
 from recommender.models import Job, Publication, Run, RunShard, Shop
 from recommender.services.summaries import RunChecks
+from recommender.wording import gettext as _
 
 STATE_LABELS = {
     Run.State.COMPUTING: "info",

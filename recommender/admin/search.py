@@ -11,7 +11,6 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
@@ -22,6 +21,7 @@ from recommender.admin.base import ReadOnlyMixin, TableAdmin, change_url
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.figures import decimal_of
 from recommender.models import Job, ModelVersion, SearchTrial, Shop
+from recommender.wording import gettext as _
 
 #: A worker gives no work more than three hours, and what comes after the last trial takes its time too.
 MOST_MINUTES = 120

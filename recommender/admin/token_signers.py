@@ -8,7 +8,6 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
@@ -17,6 +16,7 @@ from recommender.admin.base import TableAdmin
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.secrets import show_secret
 from recommender.models import TokenSigner
+from recommender.wording import gettext as _
 
 NEEDED = {TokenSigner.Kind.KEY_SET_ADDRESS: "key_set_address", TokenSigner.Kind.KEY_SET: "key_set"}
 

@@ -16,8 +16,7 @@ from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
@@ -29,6 +28,8 @@ from recommender.admin.figures import count_of
 from recommender.admin.jobs import STATE_LABELS as JOB_LABELS
 from recommender.admin.jobs import describe_progress, describe_silence, may_cancel
 from recommender.models import Job, Upload
+from recommender.wording import gettext as _
+from recommender.wording import ngettext, recall
 
 STATE_LABELS = {
     Upload.State.RECEIVED: "default",
@@ -429,6 +430,7 @@ def _describe_upload(request: HttpRequest, upload: Upload) -> dict[str, Any]:
         "count_names": _count_names(),
         "files": _tabulate_files(request, upload),
         "report": upload.report,
+        "examples": [{**row, "reason": recall(row["reason"])} for row in (upload.report or {}).get("examples", [])],
         "notes": _list_notes(upload),
         "put_aside_url": upload.put_aside_path.is_file()
         and reverse("admin:recommender_upload_put_aside", args=[upload.pk]),
@@ -464,7 +466,7 @@ def _tabulate_files(request: HttpRequest, upload: Upload) -> list[dict[str, Any]
 def _list_notes(upload: Upload) -> list[str]:
     """What staff should look at although it keeps nothing from being loaded."""
     report = upload.report or {}
-    notes = [
+    notes: list[str] = [
         _("%(file)s: left out the unknown columns %(columns)s.")
         % {"file": file["file"], "columns": ", ".join(file["left_out_columns"])}
         for file in report.get("files", [])

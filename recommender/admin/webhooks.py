@@ -1,22 +1,28 @@
 """Where the shop's systems are told what happened, and what was sent to them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.utils import timezone
-from django.utils.translation import gettext as _
+from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy
 from unfold.decorators import action, display
 
 from recommender.admin.base import ReadOnlyMixin, TableAdmin, link_to
 from recommender.admin.choices import ChoicesField
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
+from recommender.admin.figures import count_of
 from recommender.admin.long_lists import IdentifierSearchMixin
 from recommender.admin.secrets import show_secret
 from recommender.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
+from recommender.wording import gettext as _
+from recommender.wording import recall
 
 STATE_LABELS = {
     WebhookDelivery.State.WAITING: "info",
@@ -26,7 +32,7 @@ STATE_LABELS = {
 
 
 class WebhookEndpointForm(forms.ModelForm):
-    events = ChoicesField(label=gettext_lazy("events"), choices=[(event.value, event.label) for event in WebhookEvent])
+    events = ChoicesField(label=gettext_lazy("Events"), choices=[(event.value, event.label) for event in WebhookEvent])
 
     class Meta:
         model = WebhookEndpoint
@@ -123,7 +129,7 @@ class WebhookDeliveryAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
     sortable_by = ()  # no other index serves
     fields = (
         *("endpoint_link", "event", "message_id", "happened_at", "data", "state_label", "attempts", "next_attempt"),
-        *("finished_at", "log"),
+        *("finished_at", "attempts_made"),
     )
     readonly_fields = fields
     actions_detail = ("redeliver",)
@@ -136,12 +142,24 @@ class WebhookDeliveryAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
     def last_answer(self, delivery: WebhookDelivery) -> str:
         if not delivery.log:
             return "–"
-        last = delivery.log[-1]
-        return " ".join(str(part) for part in (last["status"], last["error"][:80]) if part)
+        return _answer_in_words(delivery.log[-1])[:80]
 
     @display(description=gettext_lazy("next attempt"))
-    def next_attempt(self, delivery: WebhookDelivery) -> object:
-        return delivery.next_attempt_at if delivery.state == WebhookDelivery.State.WAITING else None
+    def next_attempt(self, delivery: WebhookDelivery) -> str:
+        waits = delivery.state == WebhookDelivery.State.WAITING and delivery.next_attempt_at is not None
+        return _moment(delivery.next_attempt_at) if waits else "–"
+
+    @display(description=gettext_lazy("log"))
+    def attempts_made(self, delivery: WebhookDelivery) -> str:
+        rows = [
+            {
+                "at": _moment(datetime.fromisoformat(attempt["at"])),
+                "answer": _answer_in_words(attempt),
+                "milliseconds": count_of(attempt["milliseconds"]),
+            }
+            for attempt in reversed(delivery.log)
+        ]
+        return render_to_string("admin/recommender/attempts.html", {"attempts": rows}) if rows else "–"
 
     @display(description=gettext_lazy("webhook"))
     def endpoint_link(self, delivery: WebhookDelivery) -> str | None:
@@ -167,3 +185,12 @@ class WebhookDeliveryAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
             facts=[(_("Message"), delivery), (_("State"), delivery.get_state_display())],
         )
         return confirm_and_do(model_admin=self, request=request, obj=delivery, confirmation=confirmation, act=act)
+
+
+def _moment(moment: datetime) -> str:
+    return date_format(timezone.localtime(moment), "DATETIME_FORMAT")
+
+
+def _answer_in_words(attempt: Mapping[str, Any]) -> str:
+    """The status of the answer to an attempt, and what went wrong."""
+    return " ".join(str(part) for part in (attempt["status"], recall(attempt["error"])) if part)

@@ -12,6 +12,7 @@ from recommender.ml.evaluation.thresholds import choose_threshold
 from recommender.ml.history import Snapshot
 from recommender.ml.product_sets import RECENT_BUYERS_SHARE, SET
 from recommender.progress import Progress
+from recommender.sentences import say
 
 BEHAVIOUR = "behaviour_model"
 SHARE_OF_BUYERS = "share_of_buyers"
@@ -31,7 +32,7 @@ def evaluate_behaviour(
     number = 0
     while start + (number + 1) * HORIZON <= end:
         moment = start + number * HORIZON
-        progress.report("Evaluating the behaviour model", number, (end - start) // HORIZON)
+        progress.report(say("Evaluating the behaviour model"), number, (end - start) // HORIZON)
         examples = behaviour_examples(snapshot.before(moment + HORIZON), seed)
         if examples is not None:
             model = BehaviourModel(seed).fit(snapshot.before(moment))

@@ -11,6 +11,7 @@ from recommender.ml.evaluation.comparison import Comparison, compare
 from recommender.ml.evaluation.gate import BASELINE, GateDecision, passes_gate
 from recommender.ml.evaluation.thresholds import choose_threshold
 from recommender.progress import Progress
+from recommender.sentences import say
 
 #: The champion fills shoppers' lists, so it is chosen by how good lists are.
 METRIC = "ndcg_at_10"
@@ -40,7 +41,7 @@ class Selection:
     def reason(self) -> str:
         """Why the champion is the champion."""
         if self.decision is None:
-            return "No past campaign of the validation period has a used offer: chances of buying decide."
+            return say("No past campaign of the validation period has a used offer: chances of buying decide.")
         return str(self.decision)
 
 

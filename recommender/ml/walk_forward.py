@@ -17,6 +17,7 @@ from recommender.ml.examples import Casebook
 from recommender.ml.memory import PeakMemory
 from recommender.ml.redemption_timing import ObservedUses
 from recommender.progress import Progress
+from recommender.sentences import say
 
 SCORES_SCHEMA = pl.Schema(
     {
@@ -158,7 +159,7 @@ def score_period(
     kinds = {algorithm.inputs.name: algorithm.inputs for algorithm in algorithms}.values()
     wanted = sorted({*casebook.teaching(end), *(campaign for campaign, _moment in campaigns)})
     for number, campaign in enumerate(wanted):
-        progress.report("Describing past campaigns", number, len(wanted))
+        progress.report(say("Describing past campaigns"), number, len(wanted))
         for inputs in kinds:
             casebook.described(inputs, campaign)
 
@@ -180,7 +181,7 @@ def score_period(
             memory.begin()
         for number, (campaign, moment) in enumerate(campaigns):
             progress.report(
-                f"Scoring past campaigns by {algorithm.name}",
+                say("Scoring past campaigns by %(algorithm)s", algorithm=algorithm.name),
                 place * len(campaigns) + number,
                 len(algorithms) * len(campaigns),
             )

@@ -9,6 +9,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from recommender.wording import SentenceField, SentencesField
+
 
 class JobQuerySet(models.QuerySet["Job"]):
     def unfinished(self) -> "JobQuerySet":
@@ -81,9 +83,9 @@ class Job(models.Model):
     cancel_requested = models.BooleanField(_("cancel requested"), default=False)
     done = models.PositiveBigIntegerField(_("done"), default=0)
     total = models.PositiveBigIntegerField(_("total"), null=True, blank=True)
-    message = models.CharField(_("doing"), max_length=300, blank=True)
-    log = models.TextField(_("log"), blank=True)
-    error = models.TextField(_("error"), blank=True)
+    message = SentenceField(_("doing"), blank=True)
+    log = SentencesField(_("log"), blank=True)
+    error = SentenceField(_("error"), blank=True)
     result = models.JSONField(_("result"), null=True, blank=True, encoder=DjangoJSONEncoder)
 
     objects = JobQuerySet.as_manager()

@@ -10,6 +10,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from recommender.models.jobs import Job
+from recommender.wording import SentenceField
 
 #: The figure of the latest backtest, under the data directory.
 BACKTEST_FIGURE = "figures/backtest.png"
@@ -251,7 +252,7 @@ class Promotion(models.Model):
         related_name="+",
         help_text=_("Empty where the gate decided."),
     )
-    reason = models.CharField(_("reason"), max_length=500)
+    reason = SentenceField(_("reason"))
 
     class Meta:
         verbose_name = _("promotion")

@@ -11,6 +11,7 @@ from recommender.models.jobs import Job
 from recommender.models.runs import Run
 from recommender.models.segments import Segment
 from recommender.models.shoppers import Shopper
+from recommender.wording import gettext, sentence_of
 
 
 class RunCoupon(models.Model):
@@ -216,9 +217,12 @@ class RunCorrection(models.Model):
         ]
 
     def __str__(self) -> str:
-        segment = _("segment “%(segment)s”") % {"segment": self.segment_name} if self.segment_name else None
-        reached = " · ".join(str(part) for part in (self.coupon, self.shopper, segment) if part is not None)
-        return f"{self.get_kind_display()}: {reached}"
+        segment = gettext("segment “%(segment)s”") % {"segment": self.segment_name} if self.segment_name else None
+        reached, *more = (part for part in (self.coupon, self.shopper, segment) if part is not None)
+        kind = sentence_of(self.Kind(self.kind).label)
+        if more:
+            return gettext("%(kind)s: %(coupon)s · %(of)s") % {"kind": kind, "coupon": reached, "of": more[0]}
+        return gettext("%(kind)s: %(reached)s") % {"kind": kind, "reached": reached}
 
 
 class RunCorrectionShopper(models.Model):

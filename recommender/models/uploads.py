@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from recommender.models.jobs import Job
+from recommender.wording import SentenceField
 
 
 class Upload(models.Model):
@@ -34,7 +35,7 @@ class Upload(models.Model):
     size = models.PositiveBigIntegerField(_("size"), null=True, blank=True, help_text=_("In bytes."))
     digest = models.CharField(_("digest"), max_length=64, blank=True, help_text=_("SHA-256 of the file."))
     state = models.CharField(_("state"), max_length=16, choices=State.choices, default=State.RECEIVED)
-    problem = models.TextField(_("problem"), blank=True, help_text=_("Why it was refused."))
+    problem = SentenceField(_("problem"), blank=True, help_text=_("Why it was refused."))
     report = models.JSONField(
         _("report"), null=True, blank=True, encoder=DjangoJSONEncoder, help_text=_("Of the last check, or of the load.")
     )

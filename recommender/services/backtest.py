@@ -7,7 +7,6 @@ from pathlib import Path
 
 import polars as pl
 from django.conf import settings
-from django.utils.translation import gettext as _
 
 from recommender.ml import columns as c
 from recommender.ml.ablation import Ablation, ablate
@@ -28,6 +27,7 @@ from recommender.ml.walk_forward import Cost, WalkForward, score_period
 from recommender.models import BACKTEST_FIGURE
 from recommender.progress import Progress
 from recommender.services.snapshot import open_snapshot, take_snapshot
+from recommender.wording import gettext as _
 
 CHAMPION = "champion"
 SEED = 0

@@ -1,8 +1,7 @@
 """While a job corrects a run, nobody decides on lists that are about to change."""
 
-from django.utils.translation import gettext as _
-
 from recommender.models import Job, Run
+from recommender.wording import gettext as _
 
 
 class BeingCorrected(ValueError):

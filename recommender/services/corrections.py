@@ -22,7 +22,6 @@ from django.db.models import (
 )
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from recommender.bulk import insert_selected
 from recommender.models import (
@@ -42,6 +41,7 @@ from recommender.services.correction_jobs import refuse_while_corrected
 from recommender.services.estimates import estimate_run
 from recommender.services.runs import WrongState
 from recommender.services.segments import find_shoppers
+from recommender.wording import gettext as _
 
 #: What a run can be corrected in. One that was approved has to be looked at again.
 OPEN_STATES = (Run.State.DRAFTED, Run.State.APPROVED)
@@ -138,6 +138,27 @@ def correct_run(
         _apply(locked, correction, progress)
     run.refresh_from_db()
     return correction
+
+
+def refuse_repetition(
+    *,
+    run: Run,
+    kind: RunCorrection.Kind,
+    coupon: Coupon | None = None,
+    shopper: Shopper | None = None,
+    segment: Segment | None = None,
+) -> None:
+    """Do nothing unless the same was corrected last: a page that is sent again from another tab changes nothing, and
+    should not look as if it did.
+
+    Raises:
+        NothingToCorrect: it was. Of a segment that is never said, as others may belong to it by now.
+    """
+    if segment is not None:
+        return
+    last = run.corrections.standing().order_by("-pk").first()
+    if last is not None and not last.segment_name and (last.kind, last.coupon, last.shopper) == (kind, coupon, shopper):
+        raise NothingToCorrect(_("The run was corrected so already: %(correction)s.") % {"correction": last})
 
 
 def undo_correction(

@@ -10,9 +10,7 @@ from datetime import datetime, timedelta
 from django.db.models import Aggregate, Count, Exists, F, FloatField, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
-from django.utils.formats import date_format, number_format
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.formats import number_format
 
 from recommender.models import (
     CampaignShopper,
@@ -29,6 +27,8 @@ from recommender.models import (
 from recommender.services.correction_jobs import say_being_corrected
 from recommender.services.differences import Difference, compare_with_live
 from recommender.services.segments import find_shoppers
+from recommender.wording import gettext as _
+from recommender.wording import ngettext
 
 MODEL_FRESH = timedelta(days=30)
 SNAPSHOT_FRESH = timedelta(days=7)
@@ -85,9 +85,7 @@ def forbid_or_pass(*, run: Run, moment: datetime) -> None:
     """
     broken = [finding.broken for finding in (rule(run, moment) for rule in FORBIDDING) if not finding.kept]
     if broken:
-        raise PublishingForbidden(
-            _("Run %(run)s cannot go live: %(reasons)s") % {"run": run.pk, "reasons": " ".join(broken)}
-        )
+        raise PublishingForbidden(_("Run %(run)s cannot go live: %(reasons)s") % {"run": run.pk, "reasons": broken})
 
 
 # Rules that forbid
@@ -114,7 +112,7 @@ def check_held_out(run: Run, moment: datetime) -> Finding:
 
 def check_campaign(run: Run, moment: datetime) -> Finding:
     over = run.campaign.ends_at <= moment
-    broken = _("The campaign ended on %(day)s.") % {"day": date_format(run.campaign.ends_at, "DATE_FORMAT")}
+    broken = _("The campaign ended on %(day)s.") % {"day": timezone.localdate(run.campaign.ends_at)}
     return Finding(_("The campaign is not over"), broken if over else "", forbids=True)
 
 

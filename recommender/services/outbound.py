@@ -18,7 +18,8 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import SplitResult, quote, urlsplit
 
 from django.conf import settings
-from django.utils.translation import gettext as _
+
+from recommender.wording import gettext as _
 
 LONGEST_ANSWER = 2**20
 BLOCK = 16_384

@@ -4,13 +4,13 @@ from datetime import datetime
 
 from django.db import transaction
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from recommender.models import Campaign, CampaignCoupon, Publication, Run, User
 from recommender.services import counters
 from recommender.services.guardrails import forbid_or_pass
 from recommender.services.runs import WrongState
 from recommender.services.webhooks import announce_publication, announce_rollback
+from recommender.wording import gettext as _
 
 
 class NothingLive(ValueError):

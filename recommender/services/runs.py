@@ -15,7 +15,6 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from recommender import models
 from recommender.bulk import insert_frame
@@ -30,6 +29,8 @@ from recommender.services.correction_jobs import refuse_while_corrected
 from recommender.services.estimates import estimate_run
 from recommender.services.input_drift import choose_reference, learned_inputs_of, record_inputs
 from recommender.services.snapshot import open_snapshot, take_snapshot
+from recommender.wording import gettext as _
+from recommender.wording import sentence_of
 
 MOST_COUPONS = 1_000  # on a shopper's list
 SHARD_SHOPPERS = 2_000
@@ -50,8 +51,8 @@ class WrongState(ValueError):
             _("Run %(run)s is in state “%(state)s”; expected %(wanted)s.")
             % {
                 "run": run.pk,
-                "state": run.get_state_display(),
-                "wanted": " / ".join(f"“{state.label}”" for state in wanted),
+                "state": sentence_of(Run.State(run.state).label),
+                "wanted": [sentence_of(state.label) for state in wanted],
             }
         )
 
@@ -149,7 +150,7 @@ def _find_coupons(campaign: models.Campaign, as_of: datetime) -> list[str]:
     if opens >= campaign.ends_at:
         raise NothingToRecommend(
             _("Campaign %(campaign)s ended at %(ended)s; at %(as_of)s nothing of it is left.")
-            % {"campaign": campaign.campaign_id, "ended": campaign.ends_at.isoformat(), "as_of": as_of.isoformat()}
+            % {"campaign": campaign.campaign_id, "ended": campaign.ends_at, "as_of": as_of}
         )
     coupon_ids = campaign.coupons.filter(
         Q(starts_at__isnull=True) | Q(starts_at__lt=campaign.ends_at),

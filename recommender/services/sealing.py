@@ -11,6 +11,8 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.utils.crypto import salted_hmac
 
+from recommender.wording import gettext as _
+
 
 class SecretUnreadable(ValueError):
     """A secret was sealed under a ``SECRET_KEY`` that this site does not know (any more)."""
@@ -27,7 +29,7 @@ def unseal(*, sealed: str) -> str:
     try:
         return _cipher().decrypt(sealed.encode()).decode()
     except InvalidToken as error:
-        raise SecretUnreadable("The secret was sealed under another SECRET_KEY.") from error
+        raise SecretUnreadable(_("The secret was sealed under another SECRET_KEY.")) from error
 
 
 def _cipher() -> MultiFernet:

@@ -8,7 +8,6 @@ from time import monotonic
 
 import polars as pl
 from django.db import transaction
-from django.utils.translation import gettext as _
 
 from recommender import models
 from recommender.ml import columns as c
@@ -29,6 +28,7 @@ from recommender.services.training import (
     present_champion,
     promote_winner,
 )
+from recommender.wording import gettext as _
 
 #: Those that a trial's row has fields for.
 KEPT_METRICS = ("roc_auc", "pr_auc", "ndcg_at_10", "recall_at_10")

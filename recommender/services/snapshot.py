@@ -16,7 +16,6 @@ import polars as pl
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Model, Q
-from django.utils.translation import gettext as _
 from polars._typing import PolarsDataType
 
 from recommender import models
@@ -24,6 +23,7 @@ from recommender.bulk import read_frame
 from recommender.ml import columns as c
 from recommender.ml import history
 from recommender.progress import Progress
+from recommender.wording import gettext as _
 
 _ASIDE_PREFIX = ".writing-"
 

@@ -13,7 +13,6 @@ from django.conf import settings
 from django.db.models import QuerySet, Sum
 from django.utils import timezone, translation
 from django.utils.functional import cached_property
-from django.utils.translation import gettext as _
 
 from recommender.models import (
     Campaign,
@@ -33,6 +32,7 @@ from recommender.services.drift import CalibrationDrift, measure_calibration
 from recommender.services.guardrails import Finding, check_guardrails
 from recommender.services.reporting import CampaignReport, CampaignUses, count_uses, report_campaign
 from recommender.services.shopper_review import CouponUses, count_uses_of_coupons
+from recommender.wording import gettext as _
 
 #: Rows that a page adds up by itself: a few tenths of a second.
 FEW = 20_000

@@ -11,7 +11,6 @@ import polars as pl
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from recommender import models
 from recommender.ml import artifact
@@ -35,6 +34,7 @@ from recommender.ml.selection import RESAMPLES, Selection, select_champion
 from recommender.ml.walk_forward import Cost, Fit, fit_as_of, score_period
 from recommender.progress import Progress
 from recommender.services.snapshot import open_snapshot, take_snapshot
+from recommender.wording import gettext as _
 
 SEED = 0
 
@@ -238,13 +238,13 @@ def keep_versions(
     """
     fits: dict[str, Fit] = {}
     for candidate in candidates:
-        progress.report(f"Fitting {candidate.name} on everything")
+        progress.report(_("Fitting %(algorithm)s on everything") % {"algorithm": candidate.name})
         fits[candidate.name] = fit_as_of(candidate, casebook, data.moment, SEED, fits)
     observed = ObservedUses(casebook)
     outcomes = {name: past_outcomes(observed, scores.filter(pl.col(c.ALGORITHM) == name), data.moment) for name in fits}
     fitted = {name: fit.model for name, fit in fits.items()}
     importance = measure_importance(fitted, casebook, scores[c.CAMPAIGN].unique(), seed=SEED)
-    progress.report("Counting what the inputs were like")
+    progress.report(_("Counting what the inputs were like"))
     learned = {
         inputs.name: measure_learned(inputs, casebook, data.moment, seed=SEED)
         for inputs in {candidate.inputs.name: candidate.inputs for candidate in candidates}.values()
@@ -253,7 +253,7 @@ def keep_versions(
     if selection.comparison is None:
         figure = ""
     else:
-        progress.report("Tracing the curves")
+        progress.report(_("Tracing the curves"))
         curves = trace_curves(scores, resamples=RESAMPLES, seed=SEED)
         file = settings.DATA_DIR / figure
         draw_comparison(selection.comparison, file, champion=selection.champion, period=data.period)
@@ -297,7 +297,7 @@ def promote(*, model_version: models.ModelVersion, reason: str, promoted_by: mod
         if shop.champion_id == model_version.pk:
             return
         models.Promotion.objects.create(
-            model_version=model_version, previous=shop.champion, promoted_by=promoted_by, reason=reason[:500]
+            model_version=model_version, previous=shop.champion, promoted_by=promoted_by, reason=reason
         )
         shop.champion = model_version
         shop.save(update_fields=["champion"])
@@ -307,7 +307,7 @@ def _refuse_empty(history: History) -> None:
     if all(history.scan(table).head(1).collect().is_empty() for table in ("orders", "redemptions", "events")):
         raise NothingToLearnFrom(
             _("There is nothing to learn from: no order, redemption or event before %(moment)s.")
-            % {"moment": history.moment.isoformat()}
+            % {"moment": history.moment}
         )
 
 

@@ -23,7 +23,6 @@ from typing import Any
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import F
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from recommender.models import (
     BudgetNotice,
@@ -40,6 +39,8 @@ from recommender.models import (
 )
 from recommender.services.outbound import AddressRefused, RequestFailed, check_address, request
 from recommender.services.sealing import SecretUnreadable, seal, unseal
+from recommender.wording import gettext as _
+from recommender.wording import keep
 
 logger = logging.getLogger(__name__)
 
@@ -311,7 +312,7 @@ def _send(delivery: WebhookDelivery, at: datetime) -> tuple[int | None, str]:
             longest=LONGEST_ANSWER,
         )
     except (AddressRefused, RequestFailed, SecretUnreadable) as error:
-        return None, str(error)
+        return None, keep(str(error))
     if not 200 <= answer.status < 300:
         return answer.status, answer.body[:300].decode(errors="replace").replace("\0", "")
     return answer.status, ""

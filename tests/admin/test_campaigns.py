@@ -220,3 +220,20 @@ def test_the_calendar_is_for_those_who_may_see_campaigns(client_with: Callable[.
     page = client_with("view_campaign").get(CALENDAR)
     assert page.status_code == 200
     assert CALENDAR in page.content.decode(), "it is in the navigation"
+
+
+def test_a_share_that_cannot_be_held_out_is_told_by_what_can(admin_client: Client) -> None:
+    page = admin_client.post(reverse("admin:recommender_campaign_add"), {"campaign_id": "x", "holdout_percent": "150"})
+    errors = page.context["adminform"].form.errors["holdout_percent"]
+    assert errors == ["Ensure this value is less than or equal to 90."]
+
+
+def test_recommending_says_first_what_deserves_a_second_look(admin_client: Client) -> None:
+    now = timezone.now()
+    over = Campaign.objects.create(campaign_id="over", starts_at=now - timedelta(days=9), ends_at=now)
+    page = admin_client.get(reverse("admin:recommender_campaign_recommend", args=[over.pk]))
+    told = [value for name, value in page.context["confirmation"].facts if name == "Worth a second look"]
+    assert [text.partition(" on ")[0] for text in told] == [
+        "The campaign ended",
+        "The campaign has no coupon: there is nothing to recommend.",
+    ]

@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from recommender.models import Campaign, Job, User
+from recommender.wording import gettext
 from tests.services.small_shop import START
 
 TRAIN = "admin:recommender_modelversion_train"
@@ -140,3 +141,23 @@ def test_who_may_not_cancel_cancels_nothing(client_with: Callable[..., Client], 
     client = client_with("view_job", "start_job")
     assert client.post(reverse("admin:recommender_job_cancel", args=[job.pk])).status_code == 403
     assert not Job.objects.get().cancel_requested
+
+
+def test_a_job_without_a_result_shows_none(admin_client: Client, job: Job) -> None:
+    address = reverse("admin:recommender_job_change", args=[job.pk])
+    page = admin_client.get(address)
+    shown = [name for _title, part in page.context["adminform"].fieldsets for name in part["fields"]]
+    assert "result" not in shown
+    assert "arguments" in shown
+    Job.objects.update(result={"champion": 1})
+    shown = [name for _t, part in admin_client.get(address).context["adminform"].fieldsets for name in part["fields"]]
+    assert "result" in shown
+
+
+def test_a_job_is_read_in_the_language_of_the_reader(admin_client: Client, job: Job) -> None:
+    Job.objects.update(message=gettext("Changing lists"), error=gettext("The run is gone."))
+    progress = reverse("admin:recommender_job_progress", args=[job.pk])
+    chinese = admin_client.get(progress, headers={"Accept-Language": "zh-hans"}).json()
+    assert (chinese["message"], chinese["error"]) == ("正在更改推荐列表", "推荐批次已不存在。")
+    english = admin_client.get(progress, headers={"Accept-Language": "en"}).json()
+    assert (english["message"], english["error"]) == ("Changing lists", "The run is gone.")

@@ -1,5 +1,6 @@
 """Every page of every model that the admin knows."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -10,6 +11,8 @@ from django.db.models import Model
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import strip_tags
 
 from recommender import models
 from tests.admin.rows import START, add_rows
@@ -231,3 +234,36 @@ def test_the_shop_is_one_page(admin_client: Client) -> None:
     )
     assert answer.status_code == 302
     assert models.Shop.current().zone.key == "Europe/Berlin"
+
+
+@pytest.mark.parametrize(
+    ("model", "shown"),
+    [
+        (models.OrderLine, ["1", "2.50", "0", "0"]),
+        (models.CodeBatch, ["12,345"]),
+        (models.GroupBuy, ["open"]),
+        (models.Reservation, ["expired"]),
+        (models.WebhookDelivery, ["delivered"]),
+    ],
+)
+def test_what_is_only_looked_at_is_shown_for_people(model: type[Model], shown: list[str], admin_client: Client) -> None:
+    add_rows(1)
+    models.OrderLine.objects.update(amount=Decimal("2.5"))
+    models.CodeBatch.objects.update(count=12_345)
+    models.GroupBuy.objects.update(closes_at=timezone.now() + timedelta(days=1))
+    row = model._default_manager.get()
+    page = admin_client.get(reverse(f"admin:recommender_{model._meta.model_name}_change", args=[row.pk]))
+    fields = [
+        strip_tags(field.contents()).strip()
+        for fieldset in page.context["adminform"]
+        for line in fieldset
+        for field in line
+    ]
+    assert [text for text in shown if text in fields] == shown
+    assert not [text for text in fields if text.startswith("(") or ".000" in text], "neither a pair nor empty decimals"
+
+
+def test_lines_of_an_order_are_shown_without_the_zeros_of_the_database(admin_client: Client) -> None:
+    add_rows(1)
+    page = admin_client.get(reverse("admin:recommender_order_change", args=[models.Order.objects.get().pk]))
+    assert ".000" not in page.content.decode()

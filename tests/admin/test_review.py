@@ -544,3 +544,17 @@ def test_a_live_run_leads_to_rolling_its_campaign_back(run: Run, admin_client: C
     Publication.objects.create(campaign=run.campaign, run=run, published_at=NOW)
     answer = admin_client.get(address("roll_back", run.pk))
     assert answer["Location"] == reverse("admin:recommender_campaign_roll_back", args=[run.campaign_id])
+
+
+def test_a_correction_that_is_sent_again_from_another_tab_is_made_once(run: Run, admin_client: Client) -> None:
+    data = {"kind": "exclude", "coupon": "c2", "reason": "sold out"}
+    correct(admin_client, run, **data)
+    before = list(run.recommendations.order_by("pk").values())
+    again = correct(admin_client, run, follow=True, **data)
+    correction = run.corrections.get()
+    assert [str(message) for message in again.context["messages"]] == [
+        f"The run was corrected so already: {correction}."
+    ]
+    assert list(run.recommendations.order_by("pk").values()) == before
+    correct(admin_client, run, **data, shopper="s1")
+    assert run.corrections.count() == 2, "of one shopper it is another"

@@ -164,6 +164,8 @@ def test_an_unfit_upload_ends_in_a_clear_page(admin_client: Client) -> None:
     page = admin_client.get(address(upload, "change"))
     assert "The file is not a zip, or it is damaged: File is not a zip file." in page.content.decode()
     assert [action["title"] for action in page.context["actions_detail"]] == ["Check again", "Delete the files"]
+    chinese = admin_client.get(address(upload, "change"), headers={"Accept-Language": "zh-hans"}).content.decode()
+    assert "文件不是 ZIP 格式，或已损坏：File is not a zip file。" in chinese
     admin_client.post(address(upload, "load"))
     assert Job.objects.count() == 1, "a refused upload is not loaded"
 
@@ -174,6 +176,8 @@ def test_the_rows_put_aside_are_shown_and_downloaded(admin_client: Client, clien
     upload = work()
     page = admin_client.get(address(upload, "change"))
     assert "&#x27;yesterday&#x27; is wrong." in page.content.decode()
+    chinese = admin_client.get(address(upload, "change"), headers={"Accept-Language": "zh-hans"}).content.decode()
+    assert "&#x27;yesterday&#x27; 有误。" in chinese
     answer = admin_client.get(address(upload, "put_aside"))
     assert answer["Content-Disposition"] == f'attachment; filename="put-aside-{upload.pk}.csv"'
     assert b"shoppers.csv,205,joined_at" in b"".join(answer.streaming_content)  # type: ignore[attr-defined]

@@ -20,6 +20,7 @@ from tests.browser.chromium import MISSING, find_chromium, open_browser, sign_in
 WIDTHS = {"wide": 1280, "phone": 390}
 LANGUAGES = {"en": "en", "zh-hans": "zh-CN"}
 HEIGHT = 900
+LONGEST_WAIT = 120_000  # milliseconds: a page may sum up what nobody asked for before
 #: The sample shop's: the desk warns whoever sits in another time zone than the shop.
 TIME_ZONE = "America/New_York"
 #: A picture in the docs shows the top of its page, and takes few bytes.
@@ -50,6 +51,7 @@ class Desk:
 
     def __init__(self, page: Any, address: str) -> None:
         self.page, self.address = page, address
+        page.set_default_timeout(LONGEST_WAIT)
 
     def go(self, path: str) -> None:
         answer = self.page.goto(f"{self.address}/admin/{path}", wait_until="networkidle")
@@ -125,6 +127,14 @@ def show_history(desk: Desk) -> None:
     desk.go(desk.first_of("run", "state__exact=approved", "state__exact=drafted", "") + "history/")
 
 
+def show_correct(desk: Desk) -> None:
+    desk.go(desk.first_of("run", "state__exact=drafted", "state__exact=approved") + "correct/")
+
+
+def show_first(model: str) -> Callable[[Desk], None]:
+    return lambda desk: desk.go(desk.first_of(model) + "change/")
+
+
 def at(path: str) -> Callable[[Desk], None]:
     return lambda desk: desk.go(path)
 
@@ -145,11 +155,30 @@ PAGES: dict[str, Callable[[Desk], None]] = {
     "champion": at("recommender/modelversion/explain_champion/"),
     "job": show_job,
     "history": show_history,
+    "inputs": at("recommender/runinput/"),
+    "corrections": at("recommender/runcorrection/"),
+    "correct": show_correct,
+    "jobs": at("recommender/job/"),
+    "results-list": at("recommender/campaign/results/"),
+    "coupons": at("recommender/coupon/"),
+    "coupon": show_first("coupon"),
+    "coupon-import": at("recommender/coupon/import/"),
+    "code-batch": show_first("codebatch"),
+    "reservation": show_first("reservation"),
+    "group": show_first("groupbuy"),
+    "order": show_first("order"),
+    "webhook": show_first("webhookendpoint"),
+    "delivery": show_first("webhookdelivery"),
+    "token-signer": show_first("tokensigner"),
+    "api-key": show_first("apikey"),
+    "settings": at("recommender/shop/"),
 }
+#: Taken in the dark too.
+IN_THE_DARK = {"home", "run", "shopper", "results", "models", "campaign", "upload"}
 
 
 def visit(browser: Any, address: str, name: str, password: str, pages: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """Each page in each language at each width, and home in the dark too: a name and a picture."""
+    """Each page in each language at each width, and some in the dark too: a name and a picture."""
     for language, locale in LANGUAGES.items():
         for size, width in WIDTHS.items():
             for theme in ("light", "dark"):
@@ -162,7 +191,7 @@ def visit(browser: Any, address: str, name: str, password: str, pages: Sequence[
                 )
                 desk = Desk(context.new_page(), address)
                 sign_in_at(desk.page, address, name, password)
-                for page in pages if theme == "light" else {"home"}.intersection(pages):
+                for page in pages if theme == "light" else [page for page in pages if page in IN_THE_DARK]:
                     picture = f"{page}-{language}-{size}-{theme}"
                     try:
                         PAGES[page](desk)

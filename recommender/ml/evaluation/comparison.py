@@ -11,6 +11,7 @@ from recommender.ml.evaluation.bootstrap import Estimate, draw_weights, estimate
 from recommender.ml.evaluation.metrics import METRICS, Metrics
 from recommender.ml.evaluation.pairs import read_scores
 from recommender.progress import Progress
+from recommender.sentences import say
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +113,7 @@ def compare(
     everyone = np.ones((pairs.shopper_count, 1))
     metrics, values = {}, {}
     for done, (algorithm, its_scores) in enumerate(by_algorithm.items()):
-        progress.report("Measuring the algorithms", done, len(by_algorithm))
+        progress.report(say("Measuring the algorithms"), done, len(by_algorithm))
         metrics[algorithm] = Metrics(pairs, its_scores, threshold=thresholds[algorithm])
         values[algorithm] = {name: float(found[0]) for name, found in metrics[algorithm].measure(everyone).items()}
     draws: dict[str, dict[str, list[np.ndarray]]] = {
@@ -121,7 +122,7 @@ def compare(
     done = 0
     for weights in draw_weights(pairs.shopper_count, resamples=resamples, seed=seed):
         for algorithm, its_metrics in metrics.items():
-            progress.report("Resampling the shoppers", done, resamples * len(metrics))
+            progress.report(say("Resampling the shoppers"), done, resamples * len(metrics))
             for name, found in its_metrics.measure(weights).items():
                 draws[algorithm][name].append(found)
             done += weights.shape[1]

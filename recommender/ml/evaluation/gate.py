@@ -5,6 +5,7 @@ from typing import Any
 
 from recommender.ml.evaluation.bootstrap import Estimate
 from recommender.ml.evaluation.comparison import Comparison, direction_of
+from recommender.sentences import say
 
 BASELINE = "popularity"
 
@@ -27,19 +28,25 @@ class Finding:
     gain: Estimate
 
     def __str__(self) -> str:
+        names = {"candidate": self.candidate, "other": self.other, "metric": self.metric}
         if self.gain.value is None or self.gain.low is None or self.gain.high is None:
-            return f"{self.candidate} and {self.other} cannot be compared: {self.metric} is undefined"
-        verdict = {
-            ("better_than_baseline", True): "is better than",
-            ("better_than_baseline", False): "is not surely better than",
-            ("not_below_champion", True): "is not below",
-            ("not_below_champion", False): "is below",
-        }[self.kind, self.holds]
-        gain, low, high = (round(number, 4) + 0.0 for number in (self.gain.value, self.gain.low, self.gain.high))
-        return (
-            f"{self.candidate} {verdict} {self.other} by {self.metric}: gain {gain:+.4f} "
-            f"(95 % interval {low:+.4f} to {high:+.4f})"
+            return say("%(candidate)s and %(other)s cannot be compared: %(metric)s is undefined", **names)
+        ends = {"gain": self.gain.value, "low": self.gain.low, "high": self.gain.high}
+        gain = say(
+            "gain %(gain)s (95 %% interval %(low)s to %(high)s)",
+            **{name: f"{round(number, 4) + 0.0:+.4f}" for name, number in ends.items()},
         )
+        match self.kind, self.holds:
+            case "better_than_baseline", True:
+                return say("%(candidate)s is better than %(other)s by %(metric)s: %(gain)s", gain=gain, **names)
+            case "better_than_baseline", False:
+                return say(
+                    "%(candidate)s is not surely better than %(other)s by %(metric)s: %(gain)s", gain=gain, **names
+                )
+            case "not_below_champion", True:
+                return say("%(candidate)s is not below %(other)s by %(metric)s: %(gain)s", gain=gain, **names)
+            case _:
+                return say("%(candidate)s is below %(other)s by %(metric)s: %(gain)s", gain=gain, **names)
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,13 @@ class GateDecision:
     findings: tuple[Finding, ...]
 
     def __str__(self) -> str:
-        return "; ".join(str(finding) for finding in self.findings) or f"{self.candidate} is the baseline itself"
+        match [str(finding) for finding in self.findings]:
+            case [first, second]:
+                return say("%(first)s; %(second)s", first=first, second=second)
+            case [only]:
+                return only
+            case _:
+                return say("%(candidate)s is the baseline itself", candidate=self.candidate)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -17,6 +17,7 @@ from recommender.ml.examples import Casebook
 from recommender.ml.history import History
 from recommender.ml.purchases import age_in_days, fading_weight
 from recommender.progress import Progress
+from recommender.sentences import say
 
 #: A shopper with fewer orders is new.
 FEW_ORDERS = 5
@@ -112,7 +113,7 @@ def evaluate_slices(
     both = scores.filter(pl.col(c.ALGORITHM).is_in([candidate, baseline])).join(facts, on=KEY, how="left")
     slices: list[Slice] = []
     for number, (fact, value) in enumerate(REPORTED):
-        progress.report("Comparing on slices of the pairs", number, len(REPORTED))
+        progress.report(say("Comparing on slices of the pairs"), number, len(REPORTED))
         part = both.filter(pl.col(fact) == value).drop(FACTS)
         if not part.is_empty():
             found = compare(part, thresholds, resamples=resamples, seed=seed)
@@ -147,7 +148,7 @@ def compare_by_kind(
     kinds = facts.select(c.CAMPAIGN, c.KIND).unique()
     found = {}
     for number, (name, condition) in enumerate(conditions.items()):
-        progress.report("Comparing by kind of campaign", number, len(conditions))
+        progress.report(say("Comparing by kind of campaign"), number, len(conditions))
         part = scores.join(kinds.filter(condition), on=c.CAMPAIGN, how="semi")
         found[name] = compare(part, thresholds, resamples=resamples, seed=seed)
     return found

@@ -4,13 +4,13 @@ import secrets
 from collections.abc import Iterator
 
 from django.db import IntegrityError, transaction
-from django.utils.translation import gettext as _
 
 from recommender.models import Code, CodeBatch, Coupon, Job, User
 from recommender.models.code_entry import normalise_code
 from recommender.models.codes import ALPHABET
 from recommender.progress import Progress
 from recommender.services.checkout.refusals import UnknownThing
+from recommender.wording import gettext as _
 
 #: So many are made in one transaction; a job that is killed goes on after the last of them.
 MADE_AT_ONCE = 50_000

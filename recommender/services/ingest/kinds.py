@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from recommender.models import CATEGORY_SEPARATOR
+from recommender.wording import gettext as _
 
 TIME = pl.Datetime("us", "UTC")
 LARGEST_WHOLE = 2**31 - 1
@@ -29,7 +30,10 @@ class UnreadableTypeError(Exception):
 
 
 class Kind(ABC):
-    expected: str
+    @property
+    @abstractmethod
+    def expected(self) -> str:
+        """What a value is, such as “true or false”."""
 
     @abstractmethod
     def parse(self, column: pl.Expr, dtype: pl.DataType, zone: ZoneInfo) -> pl.Expr:
@@ -63,8 +67,8 @@ class Text(Kind):
     max_length: int
 
     @property
-    def expected(self) -> str:  # type: ignore[override]
-        return f"text of at most {self.max_length} characters without control characters"
+    def expected(self) -> str:
+        return _("text of at most %(most)d characters without control characters") % {"most": self.max_length}
 
     def parse(self, column: pl.Expr, dtype: pl.DataType, zone: ZoneInfo) -> pl.Expr:
         text = as_text(column, dtype)
@@ -74,7 +78,11 @@ class Text(Kind):
 @dataclass(frozen=True)
 class CategoryPath(Kind):
     max_length: int = 500
-    expected: str = f"a path of levels joined by {CATEGORY_SEPARATOR!r}, none of them empty, of at most 500 characters"
+
+    @property
+    def expected(self) -> str:
+        told = _("a path of levels joined by '%(separator)s', none of them empty, of at most %(most)d characters")
+        return told % {"separator": CATEGORY_SEPARATOR, "most": self.max_length}
 
     def parse(self, column: pl.Expr, dtype: pl.DataType, zone: ZoneInfo) -> pl.Expr:
         text = Text(self.max_length).parse(column, dtype, zone)
@@ -87,8 +95,8 @@ class Choice(Kind):
     values: tuple[str, ...]
 
     @property
-    def expected(self) -> str:  # type: ignore[override]
-        return f"one of {', '.join(self.values)}"
+    def expected(self) -> str:
+        return _("one of %(values)s") % {"values": ", ".join(self.values)}
 
     def parse(self, column: pl.Expr, dtype: pl.DataType, zone: ZoneInfo) -> pl.Expr:
         text = as_text(column, dtype)
@@ -97,7 +105,9 @@ class Choice(Kind):
 
 @dataclass(frozen=True)
 class Flag(Kind):
-    expected: str = "true or false"
+    @property
+    def expected(self) -> str:
+        return _("true or false")
 
     def parse(self, column: pl.Expr, dtype: pl.DataType, zone: ZoneInfo) -> pl.Expr:
         if dtype == pl.Boolean:
@@ -108,7 +118,9 @@ class Flag(Kind):
 
 @dataclass(frozen=True)
 class Whole(Kind):
-    expected: str = f"a whole number from 0 to {LARGEST_WHOLE}"
+    @property
+    def expected(self) -> str:
+        return _("a whole number from 0 to %(most)d") % {"most": LARGEST_WHOLE}
 
     def parse(self, column: pl.Expr, dtype: pl.DataType, zone: ZoneInfo) -> pl.Expr:
         text = as_text(column, dtype)
@@ -118,7 +130,9 @@ class Whole(Kind):
 
 @dataclass(frozen=True)
 class Real(Kind):
-    expected: str = "a number such as 4.5"
+    @property
+    def expected(self) -> str:
+        return _("a number such as 4.5")
 
     def parse(self, column: pl.Expr, dtype: pl.DataType, zone: ZoneInfo) -> pl.Expr:
         number = as_text(column, dtype).cast(pl.Float64, strict=False)
@@ -138,12 +152,17 @@ class Exact(Kind):
         object.__setattr__(self, "dtype", pl.Decimal(self.digits, self.decimals))
 
     @property
-    def expected(self) -> str:  # type: ignore[override]
-        least = "" if self.negative else " from 0 up"
-        return (
-            f"a number{least} such as 12.50, with a decimal point, "
-            f"at most {self.digits - self.decimals} digits before it and {self.decimals} after it"
+    def expected(self) -> str:
+        told = _(
+            "a number from 0 up such as 12.50, with a decimal point, at most %(before)d digits before it and %(after)d "
+            "after it"
         )
+        if self.negative:
+            told = _(
+                "a number such as 12.50, with a decimal point, at most %(before)d digits before it and %(after)d "
+                "after it"
+            )
+        return told % {"before": self.digits - self.decimals, "after": self.decimals}
 
     def parse(self, column: pl.Expr, dtype: pl.DataType, zone: ZoneInfo) -> pl.Expr:
         if dtype.is_float():
@@ -169,7 +188,10 @@ class Moment(Kind):
     """
 
     through_day: bool = False
-    expected: str = "a date or time such as 2024-03-01, 2024-03-01T18:30:00 or 2024-03-01T18:30:00+02:00"
+
+    @property
+    def expected(self) -> str:
+        return _("a date or time such as 2024-03-01, 2024-03-01T18:30:00 or 2024-03-01T18:30:00+02:00")
 
     def parse(self, column: pl.Expr, dtype: pl.DataType, zone: ZoneInfo) -> pl.Expr:
         if isinstance(dtype, pl.Datetime):

@@ -17,6 +17,7 @@ from recommender.services.ingest.reading import find_files, ignored_files
 from recommender.services.ingest.report import LoadRefused, LoadReport, RejectedRow
 from recommender.services.ingest.staging import Staged, stage_file
 from recommender.services.ingest.tables import TABLES
+from recommender.wording import gettext as _
 
 EXAMPLES = 20
 
@@ -55,7 +56,7 @@ def load_export(
     staged: list[Staged] = []
     try:
         for done, file in enumerate(files):
-            progress.report(f"Reading {file.path.name}", done, len(files))
+            progress.report(_("Reading %(name)s") % {"name": file.path.name}, done, len(files))
             staged.append(stage_file(file, zone))
             staged[-1].refuse_if_too_bad(max_bad_share)
     except LoadRefused:
@@ -90,9 +91,12 @@ def load_export(
     except OperationalError as error:
         if "database is locked" not in str(error):
             raise
-        raise LoadRefused("Another process keeps writing to the database. Nothing was loaded; try again.") from error
+        raise LoadRefused(_("Another process keeps writing to the database. Nothing was loaded; try again.")) from error
     except IntegrityError as error:
-        raise LoadRefused(f"The database refused the rows of {folder}. Nothing was loaded. {error}") from error
+        raise LoadRefused(
+            _("The database refused the rows of %(folder)s. Nothing was loaded. %(error)s")
+            % {"folder": folder, "error": error}
+        ) from error
     # After the commit: should the disk be full, loading the folder again writes it.
     if put_aside_path and rejected:
         _write_put_aside(put_aside_path, rejected)

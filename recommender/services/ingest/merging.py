@@ -18,6 +18,7 @@ from recommender.services.counters import recount_many
 from recommender.services.ingest.kinds import TIME
 from recommender.services.ingest.staging import ATTRIBUTES, Staged
 from recommender.services.ingest.tables import CATEGORIES, LINE, TABLES, Table
+from recommender.wording import gettext as _
 
 NUMBERS = {"identifier": pl.String, "number": pl.Int64}
 IDENTIFIED = {table.name: (table.model, table.identifier) for table in TABLES if table.identifier}
@@ -50,7 +51,7 @@ class Merger:
             LoadRefused: too many rows of a file refer to what does not exist.
         """
         for done, staged in enumerate(self._staged):
-            progress.report(f"Comparing {staged.file.path.name}", done, len(self._staged))
+            progress.report(_("Comparing %(name)s") % {"name": staged.file.path.name}, done, len(self._staged))
             table = staged.file.table
             if table.name == "products":
                 paths = (
@@ -69,7 +70,7 @@ class Merger:
     def write(self, progress: Progress) -> None:
         self._write_categories()
         for done, plan in enumerate(self.plans):
-            progress.report(f"Writing {plan.table.name}", done, len(self.plans))
+            progress.report(_("Writing %(table)s") % {"table": plan.table.name}, done, len(self.plans))
             if not plan.removed.is_empty():
                 delete_rows(plan.table.model, plan.removed)
             new, changed = self._with_keys(plan.table, plan.new), self._with_keys(plan.table, plan.changed)
@@ -112,8 +113,13 @@ class Merger:
                 self._numbers[column.refers_to], on="identifier", how="left", maintain_order="left"
             )["number"]
             unknown = identifiers["identifier"].is_not_null() & numbers.is_null()
-            reason = f"'{{}}' is neither among the {column.refers_to} of the export nor in the database."
-            staged.put_aside(unknown, column.name, pl.format(reason, column.attribute))
+            staged.put_aside(
+                unknown,
+                column.name,
+                _("'%(value)s' is neither among the %(table)s of the export nor in the database."),
+                value=pl.col(column.attribute).cast(pl.String),
+                table=pl.lit(column.refers_to),
+            )
             staged.frame = staged.frame.with_columns(numbers.filter(~unknown).alias(column.attribute))
 
     def _take_keys(self, name: str) -> None:
@@ -144,7 +150,7 @@ class Merger:
             depth=pl.col("path").str.count_matches(CATEGORY_SEPARATOR, literal=True),
             parent=_parent_of(pl.col("path")),
         )
-        for _, level in sorted(levels.group_by("depth"), key=lambda group: group[0]):
+        for _depth, level in sorted(levels.group_by("depth"), key=lambda group: group[0]):
             parents = _stored_keys(CATEGORIES, level["parent"].drop_nulls().unique())
             with_parents = level.join(parents, left_on="parent", right_on="identifier", how="left")
             insert_frame(Category, with_parents.select("path", pl.col("number").alias("parent_id")))

@@ -13,6 +13,7 @@ from pyarrow import csv as arrow_csv
 
 from recommender.services.ingest.report import LoadRefused
 from recommender.services.ingest.tables import LINE, TABLES, Table
+from recommender.wording import gettext as _
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 BLOCK_BYTES = 8 * 2**20
@@ -65,21 +66,31 @@ def find_files(folder: Path, *, whole: bool = True) -> list[File]:
         LoadRefused: the folder or a required file or column is missing, a table comes twice, or a header is unreadable.
     """
     if not folder.is_dir():
-        raise LoadRefused(f"{folder} is not a folder. Expected the folder of a shop export.")
+        raise LoadRefused(_("%(folder)s is not a folder. Expected the folder of a shop export.") % {"folder": folder})
     files = []
     for table in TABLES:
         paths = [path for suffix in SUFFIXES if (path := folder / f"{table.name}{suffix}").is_file()]
         if len(paths) > 1:
-            raise LoadRefused(f"{' and '.join(path.name for path in paths)} hold the same table. Expected one of them.")
+            raise LoadRefused(
+                _("%(one)s and %(other)s hold the same table. Expected one of them.")
+                % {"one": paths[0].name, "other": paths[1].name}
+            )
         if paths:
             files.append(_opened(table, paths[0]))
         elif table.required and whole:
             names = ", ".join(f"{table.name}{suffix}" for suffix in SUFFIXES)
-            raise LoadRefused(f"{table.name} is missing in {folder}. Expected one of {names}.")
+            raise LoadRefused(
+                _("%(table)s is missing in %(folder)s. Expected one of %(names)s.")
+                % {"table": table.name, "folder": folder, "names": names}
+            )
     if not files:
         raise LoadRefused(
-            f"No file in {folder} is named like a table. Expected one of {', '.join(table.name for table in TABLES)}, "
-            f"followed by {', '.join(SUFFIXES)}."
+            _("No file in %(folder)s is named like a table. Expected one of %(tables)s, followed by %(suffixes)s.")
+            % {
+                "folder": folder,
+                "tables": ", ".join(table.name for table in TABLES),
+                "suffixes": ", ".join(SUFFIXES),
+            }
         )
     return files
 
@@ -104,13 +115,20 @@ def _opened(table: Table, path: Path) -> File:
         columns = tuple(pl.read_parquet_schema(path)) if path.suffix == ".parquet" else _csv_header(path)
     for name in columns:
         if columns.count(name) > 1 and name.strip():
-            raise LoadRefused(f"{path.name}: column {name!r} comes twice. Expected it once.")
+            raise LoadRefused(
+                _("%(file)s: column '%(column)s' comes twice. Expected it once.") % {"file": path.name, "column": name}
+            )
     for column in table.columns:
         if column.required and column.name not in columns:
             expected = ", ".join(column.name for column in table.columns if column.required)
             raise LoadRefused(
-                f"{path.name}: column {column.name!r} is missing. Expected a header with {expected}; "
-                f"found {', '.join(map(repr, columns))[:300]}."
+                _("%(file)s: column '%(column)s' is missing. Expected a header with %(expected)s; found %(found)s.")
+                % {
+                    "file": path.name,
+                    "column": column.name,
+                    "expected": expected,
+                    "found": ", ".join(map(repr, columns))[:300],
+                }
             )
     return File(table, path, columns)
 
@@ -118,14 +136,18 @@ def _opened(table: Table, path: Path) -> File:
 @contextmanager
 def _refusing(path: Path) -> Iterator[None]:
     """Turn what the readers raise for a file that is not what it says into a refusal that says so."""
-    expected = "a Parquet file" if path.suffix == ".parquet" else "UTF-8 text, a table with a header row"
-    expected += ", compressed by gzip" if path.suffix == ".gz" else ""
+    expected = _("UTF-8 text, a table with a header row")
+    if path.suffix == ".parquet":
+        expected = _("a Parquet file")
+    elif path.suffix == ".gz":
+        expected = _("UTF-8 text, a table with a header row, compressed by gzip")
+    told = _("%(file)s cannot be read. Expected %(expected)s: %(error)s")
     try:
         yield
     except UnicodeDecodeError as error:
-        raise LoadRefused(f"{path.name} cannot be read. Expected {expected}: {error}.") from error
+        raise LoadRefused(told % {"file": path.name, "expected": expected, "error": error}) from error
     except (OSError, EOFError, csv.Error, pa.ArrowException, pl.exceptions.PolarsError) as error:
-        raise LoadRefused(f"{path.name} cannot be read. Expected {expected}: {str(error)[:300]}") from error
+        raise LoadRefused(told % {"file": path.name, "expected": expected, "error": str(error)[:300]}) from error
 
 
 def _csv_header(path: Path) -> tuple[str, ...]:
@@ -133,7 +155,7 @@ def _csv_header(path: Path) -> tuple[str, ...]:
     with opening(path, "rt", encoding="utf-8-sig", newline="") as text:
         header = next(csv.reader(text), None)
     if not header:
-        raise LoadRefused(f"{path.name} is empty. Expected UTF-8 text, a table with a header row.")
+        raise LoadRefused(_("%(file)s is empty. Expected UTF-8 text, a table with a header row.") % {"file": path.name})
     return tuple(header)
 
 
@@ -183,8 +205,12 @@ def _read_csv(file: File) -> Content:
     ).sort(LINE)
     lines = _lines_of(rows, inside)
     malformed_lines = _lines_of(pl.Series(LINE, [row.number for row in invalid], dtype=pl.Int64), inside)
-    malformed = [
-        (line, f"{row.actual_columns} values. Expected {row.expected_columns}, as in the header.")
+    malformed: list[tuple[int, str]] = [
+        (
+            line,
+            _("%(found)d values. Expected %(expected)d, as in the header.")
+            % {"found": row.actual_columns, "expected": row.expected_columns},
+        )
         for line, row in zip(malformed_lines, invalid, strict=True)
     ]
     frame = frame.with_columns(lines.alias(LINE))

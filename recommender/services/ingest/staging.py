@@ -11,6 +11,7 @@ from recommender.services.ingest.kinds import UnreadableTypeError
 from recommender.services.ingest.reading import Content, File, read_file
 from recommender.services.ingest.report import FileReport, LoadRefused, RejectedRow
 from recommender.services.ingest.tables import ATTRIBUTE, LINE, Column
+from recommender.wording import gettext as _
 
 ATTRIBUTES = "attributes"
 #: How much of a wrong value a reason repeats.
@@ -26,22 +27,34 @@ class Staged:
     report: FileReport
     rejected: list[RejectedRow] = field(default_factory=list)
 
-    def put_aside(self, wrong: pl.Series, column: str, reasons: pl.Expr) -> None:
-        """Take rows out of the frame, with a reason for each."""
+    def put_aside(self, wrong: pl.Series, column: str, reason: str, **facts: pl.Expr) -> None:
+        """Take rows out of the frame, with a reason that may have facts of each."""
         if not wrong.any():
             return
-        rows = self.frame.select(LINE, reasons.alias("reason")).filter(wrong)
-        self.rejected += [RejectedRow(self.file.path.name, line, column, reason) for line, reason in rows.iter_rows()]
+        rows = self.frame.select(LINE, **facts).filter(wrong)
+        for row in rows.iter_rows(named=True):
+            line = row.pop(LINE)
+            told = reason % row if row else reason
+            self.rejected.append(RejectedRow(self.file.path.name, line, column, told))
         self.frame = self.frame.filter(~wrong)
 
     def refuse_if_too_bad(self, max_bad_share: float) -> None:
         """Raise LoadRefused when more rows than the stated share were put aside."""
         if len(self.rejected) <= max_bad_share * self.report.rows:
             return
-        first = "; ".join(f"line {row.line}, {row.column or 'row'}: {row.reason}" for row in self.rejected[:3])
         raise LoadRefused(
-            f"{self.file.path.name}: {len(self.rejected):,} of {self.report.rows:,} rows are bad, more than "
-            f"{max_bad_share:.4%} of them. Nothing was loaded. {first}"
+            _("%(file)s: %(bad)s of %(rows)s rows are bad, more than %(most)s of them. Nothing was loaded. %(first)s")
+            % {
+                "file": self.file.path.name,
+                "bad": f"{len(self.rejected):,}",
+                "rows": f"{self.report.rows:,}",
+                "most": f"{max_bad_share:.4%}",
+                "first": [
+                    _("line %(line)d, %(column)s: %(reason)s")
+                    % {"line": row.line, "column": row.column or _("row"), "reason": row.reason}
+                    for row in self.rejected[:3]
+                ],
+            }
         )
 
 
@@ -61,7 +74,7 @@ def stage_file(file: File, zone: ZoneInfo) -> Staged:
         absent = [column.name for column in file.table.columns if column.name not in file.columns]
         checked = staged.frame.with_columns(pl.lit(None).alias(name) for name in absent)
         wrong = checked.select(check.wrong.fill_null(False)).to_series()
-        staged.put_aside(wrong, check.column, pl.lit(check.reason))
+        staged.put_aside(wrong, check.column, _(check.reason))
     if file.table.name == "events":
         staged.frame = _with_event_keys(staged.frame)
     _put_duplicates_aside(staged)
@@ -86,12 +99,20 @@ def _parse(staged: Staged, columns: list[Column], zone: ZoneInfo) -> None:
             values.append(column.kind.parse(pl.col(column.name), raw.schema[column.name], zone).alias(column.name))
         except UnreadableTypeError as error:
             raise LoadRefused(
-                f"{staged.file.path.name}: column {column.name!r} is of type {error}. Expected {column.kind.expected}."
+                _("%(file)s: column '%(column)s' is of type %(type)s. Expected %(expected)s.")
+                % {
+                    "file": staged.file.path.name,
+                    "column": column.name,
+                    "type": error,
+                    "expected": column.kind.expected,
+                }
             ) from error
     try:
         parsed = raw.lazy().select(values).collect()
     except pl.exceptions.PolarsError as error:
-        raise LoadRefused(f"{staged.file.path.name} cannot be read: {str(error)[:300]}") from error
+        raise LoadRefused(
+            _("%(file)s cannot be read: %(error)s") % {"file": staged.file.path.name, "error": str(error)[:300]}
+        ) from error
 
     given = {column.name: _is_given(pl.col(column.name), raw.schema[column.name]) for column in columns}
     has_value = raw.lazy().select(**given).collect()
@@ -110,12 +131,16 @@ def _reject(staged: Staged, raw: pl.DataFrame, columns: list[Column], wrong_by_c
     left = pl.Series([True]).new_from_index(0, raw.height)
     for column in columns:
         wrong = wrong_by_column[column.name] & left
+        expected = column.kind.expected
         left &= ~wrong
         for line, value in raw.filter(wrong).select(LINE, pl.col(column.name)).iter_rows():
             if value is None or value == "":
-                reason = f"Missing. Expected {column.kind.expected}."
+                reason = _("Missing. Expected %(expected)s.") % {"expected": expected}
             else:
-                reason = f"{str(value)[:SHOWN_CHARACTERS]!r} is wrong. Expected {column.kind.expected}."
+                reason = _("%(value)s is wrong. Expected %(expected)s.") % {
+                    "value": repr(str(value)[:SHOWN_CHARACTERS]),
+                    "expected": expected,
+                }
             staged.rejected.append(RejectedRow(staged.file.path.name, line, column.name, reason))
 
 
@@ -145,8 +170,13 @@ def _put_duplicates_aside(staged: Staged) -> None:
     repeated = staged.frame.select(~pl.struct(key).is_first_distinct()).to_series()
     if not repeated.any():
         return
-    reason = pl.format("Repeats line {}: the same {}.", pl.col(LINE).first().over(key), pl.lit(", ".join(key)))
-    staged.put_aside(repeated, key[0] if table.name != "events" else "event_id", reason)
+    staged.put_aside(
+        repeated,
+        key[0] if table.name != "events" else "event_id",
+        _("Repeats line %(line)d: the same %(columns)s."),
+        line=pl.col(LINE).first().over(key),
+        columns=pl.lit(", ".join(key)),
+    )
 
 
 def _as_attributes(staged: Staged) -> pl.DataFrame:

@@ -18,6 +18,7 @@ from recommender.models import (
     Redemption,
     Shopper,
 )
+from recommender.sentences import say
 from recommender.services.ingest.kinds import CategoryPath, Choice, Exact, Flag, Kind, Moment, Real, Text, Whole
 
 IDENTIFIER = Text(64)
@@ -85,7 +86,7 @@ class Table:
         return next(column for column in self.columns if column.name == name)
 
 
-ENDS_AFTER_START = Check("ends_at", pl.col("ends_at") <= pl.col("starts_at"), "The end is not after starts_at.")
+ENDS_AFTER_START = Check("ends_at", pl.col("ends_at") <= pl.col("starts_at"), say("The end is not after starts_at."))
 
 #: In an order in which a table stands after those that it refers to.
 TABLES = (
@@ -163,7 +164,7 @@ TABLES = (
             Check(
                 "discount_value",
                 (pl.col("discount_type") == "percent") & (pl.col("discount_value") > 100),
-                "More than 100 percent.",
+                say("More than 100 percent."),
             ),
         ),
         fixed={"active": True},
@@ -199,7 +200,7 @@ TABLES = (
             Check(
                 "product_id",
                 pl.sum_horizontal(pl.col("product_id", "category", "brand").is_not_null()) != 1,
-                "Expected one of product_id, category and brand, and one only.",
+                say("Expected one of product_id, category and brand, and one only."),
             ),
         ),
     ),

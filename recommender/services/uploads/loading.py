@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from recommender.models import Upload
 from recommender.progress import Progress
 from recommender.services.ingest import LoadRefused, LoadReport, load_export
 from recommender.services.uploads.receiving import UploadRefused, find_import_folder, stored_path
 from recommender.services.uploads.unpacking import refuse_overgrown, refuse_unknown_name, unpack_zip
+from recommender.wording import gettext as _
+from recommender.wording import keep, renamed
 
 
 def check_upload(*, upload: Upload, progress: Progress = Progress()) -> Upload:
@@ -113,7 +114,7 @@ def _opened(upload: Upload, progress: Progress) -> Iterator[_Export]:
             yield export
         except LoadRefused as refusal:
             # Where on this machine the tables lay says nothing to staff.
-            raise LoadRefused(str(refusal).replace(str(export.folder), upload.name)) from refusal
+            raise LoadRefused(renamed(str(refusal), str(export.folder), upload.name)) from refusal
 
 
 def _refuse_links(folder: Path) -> None:
@@ -126,6 +127,7 @@ def _as_json(report: LoadReport) -> dict[str, object]:
     """The report without the paths of this machine."""
     fields = asdict(report)
     del fields["folder"], fields["put_aside_path"]
+    fields["examples"] = [{**row, "reason": keep(row["reason"])} for row in fields["examples"]]
     return fields
 
 

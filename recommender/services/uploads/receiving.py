@@ -9,9 +9,9 @@ from django.conf import settings
 from django.core.files import File
 from django.db import transaction
 from django.template.defaultfilters import filesizeformat
-from django.utils.translation import gettext as _
 
 from recommender.models import Upload, User
+from recommender.wording import gettext as _
 
 #: What a file that can be loaded is called: a zip by any name, or a table by its own.
 NAME = re.compile(r"(?:[^\x00-\x1f/\\]+\.zip|[a-z_]+\.(?:csv|csv\.gz|parquet))", re.IGNORECASE)

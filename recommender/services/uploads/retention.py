@@ -8,10 +8,10 @@ from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import transaction
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from import_export.tmp_storages import MediaStorage
 
 from recommender.models import Job, Upload
+from recommender.wording import gettext as _
 
 #: How long a spreadsheet may be looked at before it is imported.
 PREVIEW_KEPT = timedelta(days=1)

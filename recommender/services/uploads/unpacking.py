@@ -11,12 +11,12 @@ from pathlib import Path
 
 from django.conf import settings
 from django.template.defaultfilters import filesizeformat
-from django.utils.translation import gettext as _
 
 from recommender.progress import Progress
 from recommender.services.ingest import LoadRefused
 from recommender.services.ingest.reading import SUFFIXES
 from recommender.services.ingest.tables import TABLES
+from recommender.wording import gettext as _
 
 NAMES = frozenset(f"{table.name}{suffix}" for table in TABLES for suffix in SUFFIXES)
 #: Of an unpacked size to a packed one. Tables of text come to a tenth, as a rule.
