@@ -7,7 +7,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('recommender', '0016_long_lists'),
+        ('recommender', '0017_public_codes_and_large_sums'),
     ]
 
     operations = [
