@@ -4,14 +4,14 @@ import atexit
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 if "DATA_DIR" not in os.environ:
     os.environ["DATA_DIR"] = tempfile.mkdtemp(prefix="couponsite-tests-")
     atexit.register(shutil.rmtree, os.environ["DATA_DIR"], ignore_errors=True)
-# Of several test processes at once, each has its own: the processes that its tests start are told where.
-process = os.environ.get("PYTEST_XDIST_WORKER", "")
-if process and os.path.basename(os.environ["DATA_DIR"]) != process:
-    os.environ["DATA_DIR"] = os.path.join(os.environ["DATA_DIR"], process)
+# Of several test processes at once each has its own folder in it, as have the processes that its tests start.
+if (process := os.environ.get("PYTEST_XDIST_WORKER")) and Path(os.environ["DATA_DIR"]).name != process:
+    os.environ["DATA_DIR"] = str(Path(os.environ["DATA_DIR"]) / process)
 os.environ["REDIS_URL"] = ""  # the embedded broker
 
 from couponsite.settings import *  # noqa: F403
