@@ -6,14 +6,16 @@ from typing import Any
 
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 #: How far a caller's clock may be ahead of ours.
 CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
+@extend_schema_field({"type": "string", "minLength": 1, "maxLength": 64, "pattern": r"^[^\u0000]+$"})
 class IdentifierField(serializers.CharField):
-    """An identifier of the shop's: a string of 1 to 64 characters."""
+    """An identifier of the shop's: a string of 1 to 64 characters, of which none is NUL."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=64, **kwargs)

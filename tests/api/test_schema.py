@@ -85,6 +85,16 @@ def test_whoever_it_is_may_read_it(address: str, header: str | None, client: Cli
     assert client.get(address, headers={"Authorization": header} if header else {}).status_code == 200
 
 
+def test_an_identifier_is_described_as_it_is_read(description: dict) -> None:
+    schemas = description["components"]["schemas"]
+    told = {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[^\\u0000]+$"}
+    assert schemas["ShopperTokenRequest"]["properties"]["shopper_id"] == told
+    event = schemas["EventRequest"]["properties"]["coupon_id"]
+    assert event == {**told, "nullable": True}
+    queried = description["paths"]["/api/v1/me/coupons"]["get"]["parameters"]
+    assert [each["schema"] for each in queried if each["name"] == "campaign"] == [told]
+
+
 def test_it_is_written_once_in_each_language_and_form(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Anybody may ask, and to write it takes a second of a processor."""
     monkeypatch.setattr(DescriptionView, "_written", {})
