@@ -1,5 +1,6 @@
 """One shape for every error: problem details (RFC 9457)."""
 
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -12,6 +13,10 @@ from rest_framework import serializers, status
 from rest_framework.exceptions import APIException, ErrorDetail, ParseError, ValidationError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
+
+from couponsite.database import is_away
+
+logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -60,6 +65,15 @@ class TryAgain(APIException):
     wait = 1
 
 
+class Unavailable(APIException):
+    """The database cannot be reached. Whether what was asked is done is not known: the same can be sent again."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "unavailable"
+    default_detail = gettext_lazy("The site cannot reach its data at this moment. Ask again.")
+    wait = 1
+
+
 class ContentTooLarge(APIException):
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_code = "too_large"
@@ -73,6 +87,9 @@ class LengthRequired(APIException):
 
 def problem_response(exception: Exception, context: dict[str, Any]) -> Response | None:
     """REST framework's exception handler. None for what is a fault of ours, which goes on as an exception."""
+    if is_away(exception):
+        logger.warning("The database cannot be reached.", exc_info=exception)
+        exception = Unavailable()
     if isinstance(exception, RequestDataTooBig):
         exception = ContentTooLarge(
             _("The body is longer than %(bytes)d bytes.") % {"bytes": settings.DATA_UPLOAD_MAX_MEMORY_SIZE}
