@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.db import InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError
 
 #: Seconds of silence before the other end is asked for a sign of life, between questions, and how many stay unanswered.
 TCP_IDLE, TCP_INTERVAL, TCP_COUNT = 15, 5, 3
@@ -16,7 +16,8 @@ def is_away(error: BaseException | None) -> bool:
     """Whether an error says that the database cannot be reached, so that the same may go well in a moment."""
     if isinstance(error, InterfaceError):  # the connection was lost before
         return True
-    if not isinstance(error, OperationalError):
+    # The driver has no class of its own for a server that dies in the middle of an answer.
+    if error is None or type(error) not in (OperationalError, DatabaseError):
         return False
     code = getattr(error.__cause__, "pgcode", "")  # none where there was nobody to give one
     return code is None or code.startswith(_AWAY)

@@ -19,7 +19,7 @@ from typing import Any
 from celery import current_app
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import F, Q, QuerySet, Value
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce, Concat, Right
@@ -27,6 +27,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from kombu.exceptions import OperationalError as BrokerError
 
+from couponsite.database import is_away
 from recommender.clock import database_now
 from recommender.models import Job, User
 from recommender.progress import Cancelled, Progress
@@ -54,7 +55,7 @@ QUEUES = {
     Job.Kind.PUBLISH: "upkeep",
 }
 #: A server was away or busy: nothing is wrong with the work, and it is done again.
-INTERRUPTIONS = (OperationalError, InterfaceError, BrokerError)
+INTERRUPTIONS = (OperationalError, BrokerError)
 #: The errors of a disk that takes no more: full, over quota, or the file longer than it may be.
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -135,15 +136,16 @@ def carry_out(*, job: Job, work: Work, progress: "JobHeartbeat", shared: bool = 
         logger.warning("Job %s is no longer this worker's.", job.pk)
     except Cancelled:
         _end(job, Job.State.CANCELLED)
-    except INTERRUPTIONS as error:
+    except Exception as error:
+        if not isinstance(error, INTERRUPTIONS) and not is_away(error):
+            logger.exception("Job %s failed.", job.pk)
+            _end(job, Job.State.FAILED, error=_describe_error(error), log=traceback.format_exc())
+            return
         logger.warning("Job %s was interrupted.", job.pk, exc_info=True)
         if not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()  # it may lead to a server that is no more
         if not shared:
             _take_up_again(job, reason=str(error))
-    except Exception as error:
-        logger.exception("Job %s failed.", job.pk)
-        _end(job, Job.State.FAILED, error=_describe_error(error), log=traceback.format_exc())
     else:
         if result is not None:
             _end(job, Job.State.SUCCEEDED, result=dict(result), message="")
