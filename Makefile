@@ -43,13 +43,14 @@ shop: $(VENV)/.installed  ## The example shop in front of a site that runs, such
 	@$(BIN)/python examples/shop/backend.py $${DATA_DIR:-data}/example-shop.json --site $(ADDRESS) --port $(SHOP_PORT)
 
 .PHONY: test
-# tests/ml touches no database: the layers of ARCHITECTURE.md keep Django out of recommender/ml.
+# tests/ml touches no database: the layers of ARCHITECTURE.md keep Django out of recommender/ml. tests/faults brings a
+# PostgreSQL of its own.
 test: $(VENV)/.installed-dev  ## All tests, on SQLite and on PostgreSQL (DATABASE=sqlite or postgres: on one; ARGUMENTS=...: to pytest)
 ifneq ($(DATABASE),postgres)
 	$(BIN)/python -m pytest $(IN_PARALLEL) $(ARGUMENTS)
 endif
 ifneq ($(DATABASE),sqlite)
-	$(BIN)/python -m tests.servers $(BIN)/python -m pytest $(IN_PARALLEL) --ignore=tests/ml $(ARGUMENTS)
+	$(BIN)/python -m tests.servers $(BIN)/python -m pytest $(IN_PARALLEL) --ignore=tests/ml --ignore=tests/faults $(ARGUMENTS)
 endif
 
 .PHONY: prove
@@ -58,7 +59,7 @@ ifneq ($(DATABASE),postgres)
 	COUPONSITE_PROVE=1 $(BIN)/python -m pytest -m prove $(ARGUMENTS)
 endif
 ifneq ($(DATABASE),sqlite)
-	COUPONSITE_PROVE=1 $(BIN)/python -m tests.servers $(BIN)/python -m pytest --ignore=tests/ml -m prove $(ARGUMENTS)
+	COUPONSITE_PROVE=1 $(BIN)/python -m tests.servers $(BIN)/python -m pytest --ignore=tests/ml --ignore=tests/faults -m prove $(ARGUMENTS)
 endif
 
 .PHONY: lint

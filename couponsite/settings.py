@@ -7,6 +7,7 @@ from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 from kombu import Queue
 
+from couponsite.database import TCP_COUNT, TCP_IDLE, TCP_INTERVAL, TCP_USER_TIMEOUT
 from couponsite.environment import BASE_DIR, read_environment
 
 ENVIRONMENT = read_environment()
@@ -83,6 +84,17 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
             "PRAGMA temp_store = MEMORY;"
             "PRAGMA cache_size = -65536;"  # KiB
         ),
+    }
+else:
+    # A server or a network that vanishes without a word is noticed within half a minute, not within hours; the other
+    # direction is couponsite.database's.
+    DATABASES["default"]["OPTIONS"] = {
+        "connect_timeout": 10,
+        "keepalives_idle": TCP_IDLE,
+        "keepalives_interval": TCP_INTERVAL,
+        "keepalives_count": TCP_COUNT,
+        "tcp_user_timeout": TCP_USER_TIMEOUT,
+        **DATABASES["default"].get("OPTIONS", {}),  # type: ignore[dict-item]  # what DATABASE_URL asks for
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -192,27 +204,45 @@ SPECTACULAR_SETTINGS = {
 # Background work. A message may come twice and a worker may die: the Job row, not the broker, remembers what is to do.
 
 CELERY_BROKER_URL = ENVIRONMENT.redis_url
-# Two queues, so that what is due soon does not wait until hours of training are over. A worker takes from both unless
-# its --queues says otherwise.
-CELERY_TASK_QUEUES = [Queue("short", routing_key="short"), Queue("long", routing_key="long")]
-CELERY_TASK_DEFAULT_QUEUE = "short"
+# Three queues, for what takes hours, what takes minutes and what is due on time, so that none waits for a longer one. A
+# worker takes from all unless its --queues says otherwise. Which job goes where: recommender.jobs.QUEUES.
+CELERY_TASK_QUEUES = [Queue(name, routing_key=name) for name in ("upkeep", "scoring", "training")]
+CELERY_TASK_DEFAULT_QUEUE = "upkeep"
 CELERY_TASK_ROUTES = {
-    "recommender.tasks.run_job": {"queue": "long"},
-    "recommender.tasks.score_shard": {"queue": "long"},
+    "recommender.tasks.run_job": {"queue": "scoring"},
+    "recommender.tasks.score_shards": {"queue": "scoring"},
 }
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_RESULT_EXPIRES = None  # the scheduler would clear results away, and there are none
+# A message is acknowledged when its work is done, and handed out again if the process at it dies: done twice does no
+# harm here, done not at all would.
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
+# A process takes a message when it is free: what it held in store would wait for hours while others are idle.
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CONCURRENCY = ENVIRONMENT.worker_concurrency
-CELERY_TASK_SOFT_TIME_LIMIT = 3 * 3600
+# What learning left in a process's memory goes back to the host once that is much. In KiB, looked at between two tasks.
+CELERY_WORKER_MAX_MEMORY_PER_CHILD = 2 * 2**20
+# The longest that learning may take. Tasks that are over sooner have limits of their own, in recommender.tasks. At the
+# soft limit the work ends with an error; at the hard one its process is killed, for libraries that do not listen.
+CELERY_TASK_SOFT_TIME_LIMIT = 12 * 3600
 CELERY_TASK_TIME_LIMIT = CELERY_TASK_SOFT_TIME_LIMIT + 300
-# Longer than the hard limit: the broker hands a message out again only when its first worker can no longer be at it.
-CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": CELERY_TASK_TIME_LIMIT + 600}
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    # Longer than the hard limit: the broker hands a message out again only when its first worker can no longer be at
+    # it. Nobody waits for that: a sweep asks the tables, and sends anew within minutes what a dead worker held.
+    "visibility_timeout": CELERY_TASK_TIME_LIMIT + 600,
+    # A broker that vanishes without a word holds up nobody for longer than this. In seconds.
+    "socket_connect_timeout": 3,
+    "socket_timeout": 10,
+    "socket_keepalive": True,
+}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker waits for the broker for as long as that is away
+# No task is retried by Celery: the tables know what is left, and every sweep asks them. Sending is tried once more, for
+# a connection that broke while it was idle; then the sweep sends.
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0}
 CELERY_TIMEZONE = TIME_ZONE
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULER = "couponsite.scheduler:OnceScheduler"
 
 LOGGING = {
     "version": 1,

@@ -137,7 +137,8 @@ def _read_by_copy(sql: str, parameters: tuple, schema: Mapping[str, PolarsDataTy
     as_they_are = {name: kind if _is_plain_number(kind) else pl.String for name, kind in schema.items()}
     with connection.cursor() as cursor, tempfile.SpooledTemporaryFile(SPOOL_BYTES) as file:
         query = connection.ops.compose_sql(sql, parameters)  # type: ignore[attr-defined]
-        cursor.copy_expert(f"COPY ({query}) TO STDOUT WITH (FORMAT csv, NULL '{NULL}')", file)
+        with connection.wrap_database_errors:
+            cursor.copy_expert(f"COPY ({query}) TO STDOUT WITH (FORMAT csv, NULL '{NULL}')", file)
         if not file.tell():
             return pl.DataFrame(schema=schema)
         file.seek(0)

@@ -2,10 +2,12 @@
 
 The table is the truth and the broker only a bell. A message that is lost, comes twice or comes to a job that is gone
 does no harm: a worker works only on a row that it claimed, and :func:`resume_silent_jobs` rings again for every row
-that waits unheard.
+that waits unheard. Whether a row is due, or its worker silent, is a matter of the database's clock alone.
 """
 
+import errno
 import logging
+import socket
 import threading
 import time
 import traceback
@@ -15,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from celery import current_app
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import Error as DatabaseError
 from django.db import OperationalError, connection, transaction
 from django.db.models import F, Q, QuerySet, Value
@@ -23,6 +26,8 @@ from django.db.models.functions import Coalesce, Concat, Right
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
+from couponsite.database import is_away
+from recommender.clock import database_now
 from recommender.models import Job, User
 from recommender.progress import Cancelled, Progress
 from recommender.wording import gettext as _
@@ -34,6 +39,25 @@ MAX_ATTEMPTS = 3
 LOG_LIMIT = 20_000  # characters; the oldest go first
 LOOK_EVERY = timedelta(seconds=1)
 BEAT_EVERY = timedelta(seconds=15)
+
+#: Which workers do what. Hours of learning hold up nobody who waits for a run, and neither holds up what is due on
+#: time: publishing only moves a pointer.
+QUEUES = {
+    Job.Kind.CHECK: "training",
+    Job.Kind.LOAD: "training",
+    Job.Kind.TRAIN: "training",
+    Job.Kind.SEARCH: "training",
+    Job.Kind.EVALUATE: "training",
+    Job.Kind.RECOMMEND: "scoring",
+    Job.Kind.CORRECT: "scoring",
+    Job.Kind.CODES: "scoring",
+    Job.Kind.SUM_UP: "scoring",
+    Job.Kind.PUBLISH: "upkeep",
+}
+#: A server was away or busy: nothing is wrong with the work, and it is done again.
+INTERRUPTIONS = (OperationalError, BrokerError)
+#: The errors of a disk that takes no more: full, over quota, or the file longer than it may be.
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 Work = Callable[[Job, Progress], Mapping[str, Any] | None]
 
@@ -71,14 +95,13 @@ def start_job(
 
 def _send(job: Job) -> None:
     """Tell the workers of a queued job. One that cannot be told of now is told of by a later sweep."""
-    # Publishing only moves a pointer, and must not miss its time because every process for long work is busy.
-    queue = "short" if job.kind == Job.Kind.PUBLISH else "long"
+    queue = QUEUES[Job.Kind(job.kind)]
     try:
         current_app.send_task("recommender.tasks.run_job", args=[job.pk], queue=queue)  # tasks lie above this module
     except BrokerError:
         logger.warning("Job %s waits: the broker cannot be reached.", job.pk, exc_info=True)
         return
-    Job.objects.filter(pk=job.pk, state=Job.State.QUEUED).update(heartbeat_at=timezone.now())
+    Job.objects.filter(pk=job.pk, state=Job.State.QUEUED).update(heartbeat_at=database_now())
 
 
 # Working
@@ -86,7 +109,7 @@ def _send(job: Job) -> None:
 
 def claim_job(*, job_id: int) -> Job | None:
     """Take a queued job that is due. None if it is gone, not due, cancelled or somebody else's."""
-    now = timezone.now()
+    now = database_now()
     claim = Job.new_claim()
     Job.objects.filter(_due(now), pk=job_id, state=Job.State.QUEUED).update(
         state=Job.State.RUNNING,
@@ -98,10 +121,13 @@ def claim_job(*, job_id: int) -> Job | None:
     return Job.objects.filter(pk=job_id, claim=claim).first()
 
 
-def carry_out(*, job: Job, work: Work, progress: "JobHeartbeat") -> None:
+def carry_out(*, job: Job, work: Work, progress: "JobHeartbeat", shared: bool = False) -> None:
     """Do the work of a claimed job and write how it ended.
 
-    ``work`` returns the job's result, or None when other tasks do the rest and one of them brings the result.
+    Args:
+        work: returns the job's result, or None when other tasks do the rest and one of them brings the result.
+        shared: other tasks do parts of the job at this moment. If this one is interrupted they go on, and the next
+            sweep has its part done.
     """
     try:
         with progress:
@@ -110,15 +136,30 @@ def carry_out(*, job: Job, work: Work, progress: "JobHeartbeat") -> None:
         logger.warning("Job %s is no longer this worker's.", job.pk)
     except Cancelled:
         _end(job, Job.State.CANCELLED)
-    except (OperationalError, BrokerError) as error:  # a server was away or busy; nothing is wrong with the work
-        logger.warning("Job %s was interrupted.", job.pk, exc_info=True)
-        _take_up_again(job, reason=str(error).rstrip("."))
     except Exception as error:
-        logger.exception("Job %s failed.", job.pk)
-        _end(job, Job.State.FAILED, error=str(error) or type(error).__name__, log=traceback.format_exc())
+        if not isinstance(error, INTERRUPTIONS) and not is_away(error):
+            logger.exception("Job %s failed.", job.pk)
+            _end(job, Job.State.FAILED, error=_describe_error(error), log=traceback.format_exc())
+            return
+        logger.warning("Job %s was interrupted.", job.pk, exc_info=True)
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()  # it may lead to a server that is no more
+        if not shared:
+            _take_up_again(job, reason=str(error))
     else:
         if result is not None:
             _end(job, Job.State.SUCCEEDED, result=dict(result), message="")
+
+
+def _describe_error(error: Exception) -> str:
+    if isinstance(error, SoftTimeLimitExceeded):
+        return _("It took longer than a worker may spend on it, and was stopped.")
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return _(
+            "There is no room left on the disk of %(host)s to write %(file)s. Nothing was changed: the last good model "
+            "and the published lists stay in use. Make room there, then start it again."
+        ) % {"host": socket.gethostname(), "file": error.filename or _("a file")}
+    return str(error) or type(error).__name__
 
 
 class JobHeartbeat(Progress):
@@ -174,7 +215,7 @@ class JobHeartbeat(Progress):
                 self._stop = Cancelled
             changes = self._changes()
             if changes or time.monotonic() - self._beat_at >= BEAT_EVERY.total_seconds():
-                mine.update(heartbeat_at=timezone.now(), **changes)
+                mine.update(heartbeat_at=database_now(), **changes)
                 self._beat_at = time.monotonic()
                 self._written()
         except DatabaseError:  # locked by a long write, or away: what is not written now is written at the next look
@@ -237,7 +278,7 @@ def _end(job: Job, state: Job.State, *, log: str = "", **fields: Any) -> None:
     """Write how a job ended, if it is still its holder who says so."""
     if log:
         fields["log"] = _appended(log)
-    now = timezone.now()
+    now = database_now()
     _held(job).update(state=state, finished_at=now, heartbeat_at=now, **fields)
 
 
@@ -254,7 +295,7 @@ def cancel_job(*, job: Job, by: User | None) -> Job:
             row = Job.objects.filter(pk=job.pk)
             row.update(cancel_requested=True, log=log)
             if now_job.state == Job.State.QUEUED:
-                row.update(state=Job.State.CANCELLED, finished_at=timezone.now())
+                row.update(state=Job.State.CANCELLED, finished_at=database_now())
             now_job.refresh_from_db()
     return now_job
 
@@ -267,11 +308,11 @@ def resume_silent_jobs() -> None:
 
     A job is given up after :data:`MAX_ATTEMPTS` silent or interrupted attempts.
     """
-    now = timezone.now()
+    now = database_now()
     silent_since = now - Job.HEARTBEAT_EXPIRES
     with transaction.atomic():
         # A write of minutes keeps everybody's heartbeat out of SQLite; had we to wait, then so had they.
-        if timezone.now() - now < LOOK_EVERY:
+        if database_now() - now < LOOK_EVERY:
             for job in Job.objects.silent_since(silent_since):
                 _take_up_again(job, reason=_("its worker gave no sign of life"), silent_since=silent_since)
     unheard = Q(heartbeat_at__isnull=True) | Q(heartbeat_at__lt=silent_since)
@@ -287,8 +328,8 @@ def _take_up_again(job: Job, *, reason: str, silent_since: datetime | None = Non
     row = _held(job)
     if silent_since is not None:
         row = row.filter(heartbeat_at__lt=silent_since)
-    now = timezone.now()
-    line = _log_line(_("Interrupted: %(reason)s.") % {"reason": reason})
+    now = database_now()
+    line = _log_line(_("Interrupted: %(reason)s.") % {"reason": reason.rstrip(".")})
     if Job.objects.filter(pk=job.pk, cancel_requested=True).exists():
         row.update(state=Job.State.CANCELLED, finished_at=now, log=_appended(line))
     elif job.attempts >= MAX_ATTEMPTS:

@@ -5,6 +5,7 @@ parent of a worker's processes stays free of polars, whose threads do not surviv
 """
 
 import os
+import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,9 +21,23 @@ from django.utils.dateparse import parse_datetime
 
 from couponsite.processes import die_with_parent
 from recommender import jobs
+from recommender.clock import database_now
 from recommender.models import Answer, Campaign, Coupon, Job, Run, RunCorrection, RunShard, Segment, Shopper, Upload
 from recommender.progress import Progress
 from recommender.wording import gettext as _
+
+#: For how long a worker goes on with one run before others have their turn.
+SLICE = timedelta(minutes=2)
+#: A slice, preparing the run before it and the last shard of it take minutes even in a large shop.
+SCORING_LIMIT = 30 * 60
+#: Limit of what ends within seconds as a rule; beyond, the next occurrence does the rest.
+UPKEEP_LIMIT = 5 * 60
+#: How many workers are called to a run at first, and by each sweep while something of it is free. A slice later each
+#: calls for itself; a call too many is a message that finds nothing to do.
+MOST_CALLED = 64
+CALLED_BY_SWEEP = 8
+#: Behind the jobs that people wait for: in Redis a higher number comes later.
+AFTER_OTHERS = 9
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS", "LOKY_MAX_CPU_COUNT")
 
@@ -50,7 +65,8 @@ def run_job(job_id: int) -> None:
     - ``train``: ``as_of`` (ISO 8601) and ``algorithms`` (names), both optional
     - ``search``: ``seconds``; ``as_of`` and ``algorithms`` as for ``train``
     - ``evaluate``: ``start`` (ISO 8601); ``end``, ``validation_start`` and ``algorithms``, all optional
-    - ``recommend``: ``campaign`` (primary key); ``as_of``, ``algorithm`` and ``top``, all optional
+    - ``recommend``: ``campaign`` (primary key); ``as_of``, ``algorithm`` and ``top``, all optional; or ``run`` (primary
+      key), to score again what could not be scored of it
     - ``correct``: ``run`` (primary key), ``kind`` and ``reason``, and of ``coupon``, ``shopper`` and ``segment``
       (primary keys) some; or ``run`` and ``undo`` (primary key of a correction)
     - ``publish``: ``run`` (primary key); ``live_seen`` (primary key of a publication, or 0), optional
@@ -62,33 +78,42 @@ def run_job(job_id: int) -> None:
         jobs.carry_out(job=job, work=_WORK[Job.Kind(job.kind)], progress=jobs.JobProgress(job))
 
 
-@shared_task
-def score_shard(job_id: int, shard_id: int) -> None:
-    """Score one shard of the run that a recommend job computes; whoever scores the last one finishes run and job."""
+@shared_task(soft_time_limit=SCORING_LIMIT, time_limit=SCORING_LIMIT + 60)
+def score_shards(job_id: int) -> None:
+    """Score shards of the run that a recommend job computes, whichever are free, for :data:`SLICE` or until none is.
+
+    Whoever scores the last one finishes run and job. A message that comes twice, late or in another order is a worker
+    who finds nothing to do.
+    """
     job = Job.objects.filter(pk=job_id, state=Job.State.RUNNING).first()
-    shard = RunShard.objects.select_related("run").filter(pk=shard_id).first()
-    if job is None or shard is None:
+    run = job.runs.filter(state=Run.State.COMPUTING).first() if job is not None else None
+    if job is None or run is None:
         return
-    run = shard.run
 
     def score(job: Job, progress: Progress) -> Mapping[str, Any] | None:
         from recommender.services import runs
 
-        runs.score_shard(shard_id=shard_id, progress=progress)
+        until = time.monotonic() + SLICE.total_seconds()
+        while runs.score_next_shard(run=run, progress=progress):
+            done, total = _count_shards(run)
+            jobs.show_parts_done(job=job, done=done, total=total)
+            if time.monotonic() > until and done < total:
+                _ring(job, 1)  # behind what waits by now
+                return None
         done, total = _count_shards(run)
-        jobs.show_parts_done(job=job, done=done, total=total)
         return _finish(run) if done == total else None
 
-    jobs.carry_out(job=job, work=score, progress=jobs.JobHeartbeat(job))
+    jobs.carry_out(job=job, work=score, progress=jobs.JobHeartbeat(job), shared=True)
 
 
-@shared_task
+@shared_task(soft_time_limit=UPKEEP_LIMIT, time_limit=UPKEEP_LIMIT + 60)
 def sweep() -> None:
     """Take up what dead workers left, begin what is due, and clear away old answers, old webhook messages and the runs
     of cancelled jobs."""
     from recommender.services.webhooks import forget_old_deliveries
 
     jobs.resume_silent_jobs()
+    _call_to_free_shards()
     Answer.objects.forgettable_at(timezone.now()).delete()
     forget_old_deliveries(now=timezone.now())
     Job.objects.forgettable_at(timezone.now()).delete()
@@ -99,7 +124,7 @@ def sweep() -> None:
             run.delete()
 
 
-@shared_task
+@shared_task(soft_time_limit=UPKEEP_LIMIT, time_limit=UPKEEP_LIMIT + 60)
 def release_overdue() -> None:
     """Give back what reservations and groups hold whose time is over, and forget answers that are kept no longer."""
     from recommender.services import holding
@@ -110,13 +135,13 @@ def release_overdue() -> None:
     idempotency.forget_old_answers(at=now)
 
 
-@shared_task
+@shared_task(soft_time_limit=UPKEEP_LIMIT, time_limit=UPKEEP_LIMIT + 60)
 def retrain() -> None:
     """Start a training, unless one is under way. With nothing new to learn from it changes nothing."""
     jobs.start_job(kind=Job.Kind.TRAIN, key="train", arguments={})
 
 
-@shared_task
+@shared_task(soft_time_limit=UPKEEP_LIMIT, time_limit=UPKEEP_LIMIT + 60)
 def deliver_webhooks() -> None:
     """Send what is due to the shop's endpoints, for a while; what is left is for the next time."""
     from recommender.services.webhooks import deliver_due
@@ -195,38 +220,60 @@ def _evaluate(job: Job, progress: Progress) -> Mapping[str, Any]:
 
 
 def _recommend(job: Job, progress: Progress) -> Mapping[str, Any] | None:
-    """Plan the run and hand its shards to whoever is free.
+    """Plan the run, or take the one to go on with, and call workers to its shards.
 
     A job that is taken up again goes on with its run. While the run is ``computing`` nobody can review or publish it;
     if the job is cancelled midway, the next sweep deletes it.
     """
-    from recommender.services.runs import plan_run
+    from recommender.services.runs import plan_run, retry_failed_shards
 
-    campaign = Campaign.objects.filter(pk=job.arguments["campaign"]).first()
-    if campaign is None:
-        raise ValueError(_("The campaign is gone."))
-    options = {name: value for name, value in job.arguments.items() if name != "campaign"}
-    run = plan_run(
-        **{**options, "as_of": _as_of(job)},
-        campaign=campaign,
-        created_by=job.started_by,
-        job=job,
-        progress=progress,
-    )
-    Run.objects.filter(pk=run.pk, state=Run.State.COMPUTING).update(job=job)  # planned before by another job
+    if "run" in job.arguments:
+        run = Run.objects.filter(pk=job.arguments["run"]).first()
+        if run is None:
+            raise ValueError(_("The run is gone."))
+    else:
+        campaign = Campaign.objects.filter(pk=job.arguments["campaign"]).first()
+        if campaign is None:
+            raise ValueError(_("The campaign is gone."))
+        options = {name: value for name, value in job.arguments.items() if name != "campaign"}
+        run = plan_run(
+            **{**options, "as_of": _as_of(job)},
+            campaign=campaign,
+            created_by=job.started_by,
+            job=job,
+            progress=progress,
+        )
+    if run.job_id != job.pk and ("run" in job.arguments or run.state == Run.State.COMPUTING):
+        retry_failed_shards(run=run)  # another job planned it and came to its end
+        Run.objects.filter(pk=run.pk).update(job=job)
     pending = run.shards.filter(state=RunShard.State.PENDING)
     # Whoever held a shard for an earlier attempt is dead, or the job would not have been silent.
-    pending.update(claim=None, claimed_at=None)
-    for shard_id in pending.order_by("number").values_list("pk", flat=True):
-        score_shard.delay(job.pk, shard_id)
+    let_go = pending.filter(claim__isnull=False).update(claim=None, claimed_at=None)
+    _ring(job, pending.count())
     done, total = _count_shards(run)
+    if let_go:  # these count how often they were tried, and are given up one by one
+        jobs.show_parts_done(job=job, done=done, total=total)
     progress.report(_("Scoring shoppers"), done, total)
     return _finish(run) if done == total else None
 
 
+def _ring(job: Job, shards: int) -> None:
+    """Call workers to the free shards of a job's run: no more than there are shards."""
+    for _call in range(min(shards, MOST_CALLED)):
+        score_shards.apply_async([job.pk], priority=AFTER_OTHERS)
+
+
+def _call_to_free_shards() -> None:
+    """Call anew to runs of which something is free: calls may be lost, and workers die with what they held."""
+    now = database_now()
+    for run in Run.objects.filter(state=Run.State.COMPUTING, job__state=Job.State.RUNNING).select_related("job"):
+        if run.job is not None:
+            _ring(run.job, min(run.shards.free_at(now).count(), CALLED_BY_SWEEP))
+
+
 def _count_shards(run: Run) -> tuple[int, int]:
-    """How many shards are scored, of how many."""
-    return run.shards.filter(state=RunShard.State.SCORED).count(), run.shards.count()
+    """How many shards are done with, scored or failed, of how many."""
+    return run.shards.exclude(state=RunShard.State.PENDING).count(), run.shards.count()
 
 
 def _finish(run: Run) -> Mapping[str, Any]:

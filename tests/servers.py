@@ -28,6 +28,17 @@ STARTS_WITHIN = 30.0  # seconds
 @contextmanager
 def run_postgres() -> Iterator[str]:
     """A PostgreSQL with nothing in it; gives its ``DATABASE_URL``."""
+    with install_postgres() as (binaries, data, user):
+        fast = ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
+        log = data.parent / "log"
+        with _running([binaries / "postgres", "-D", data, "-k", data, "-h", "", *fast], log, user=user):
+            wait_until(lambda: psycopg2.connect(host=str(data), user="postgres").close(), psycopg2.Error, log)
+            yield f"postgres://postgres@{quote(str(data), safe='')}/postgres"
+
+
+@contextmanager
+def install_postgres() -> Iterator[tuple[Path, Path, str | None]]:
+    """The binaries of a PostgreSQL, the folder of its data, and the user to run it as; None for this one."""
     with tempfile.TemporaryDirectory(prefix="couponsite-pg-") as name:
         folder, binaries, user = Path(name), _find_wheel() / "pginstall18" / "bin", None
         data = folder / "data"
@@ -47,11 +58,7 @@ def run_postgres() -> Iterator[str]:
             stdout=subprocess.DEVNULL,
             preexec_fn=die_with_parent,
         )
-        fast = ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
-        log = folder / "log"
-        with _running([binaries / "postgres", "-D", data, "-k", data, "-h", "", *fast], log, user=user):
-            _wait_until(lambda: psycopg2.connect(host=str(data), user="postgres").close(), psycopg2.Error, log)
-            yield f"postgres://postgres@{quote(str(data), safe='')}/postgres"
+        yield binaries, data, user
 
 
 def _find_wheel() -> Path:
@@ -75,7 +82,7 @@ def run_broker(socket: Path) -> Iterator[redis.Redis]:
     make_private_folder(socket.parent)
     output = socket.with_name("output")
     with _running(broker_command(socket), output), redis.Redis(unix_socket_path=str(socket)) as client:
-        _wait_until(client.ping, redis.ConnectionError, output)
+        wait_until(client.ping, redis.ConnectionError, output)
         yield client
     shutil.rmtree(socket.parent)
 
@@ -99,7 +106,7 @@ def _running(command: list[str | Path], log: Path, *, user: str | None = None) -
             process.wait(timeout=30)
 
 
-def _wait_until(attempt: Callable[[], object], error: type[Exception], log: Path) -> None:
+def wait_until(attempt: Callable[[], object], error: type[Exception], log: Path) -> None:
     deadline = time.monotonic() + STARTS_WITHIN
     while True:
         try:

@@ -50,8 +50,8 @@ class TestStart:
     def test_the_message_follows_the_commit(self, broker: redis.Redis) -> None:
         with transaction.atomic():
             job = start_job(kind=Job.Kind.TRAIN, key="train", arguments={"algorithms": ["popularity"]})
-            assert broker.llen("long") == 0
-        assert broker.llen("long") == 1
+            assert broker.llen("training") == 0
+        assert broker.llen("training") == 1
         job.refresh_from_db()
         assert (job.state, job.arguments, job.attempts) == (Job.State.QUEUED, {"algorithms": ["popularity"]}, 0)
         assert job.heartbeat_at is not None, "when it was sent"
@@ -60,29 +60,29 @@ class TestStart:
         with pytest.raises(KeyError), transaction.atomic():
             start_job(kind=Job.Kind.TRAIN, key="train", arguments={})
             raise KeyError
-        assert (Job.objects.count(), broker.llen("long")) == (0, 0)
+        assert (Job.objects.count(), broker.llen("training")) == (0, 0)
 
     def test_an_unfinished_job_with_the_key_is_returned(self, broker: redis.Redis) -> None:
         first = start_job(kind=Job.Kind.TRAIN, key="train", arguments={})
         assert start_job(kind=Job.Kind.TRAIN, key="train", arguments={"top": 1}) == first
-        assert (Job.objects.get().arguments, broker.llen("long")) == ({}, 1)
+        assert (Job.objects.get().arguments, broker.llen("training")) == ({}, 1)
 
         Job.objects.update(state=Job.State.SUCCEEDED, finished_at=timezone.now())
         assert start_job(kind=Job.Kind.TRAIN, key="train", arguments={}) != first
 
     def test_publishing_does_not_wait_behind_training(self, broker: redis.Redis) -> None:
         start_job(kind=Job.Kind.PUBLISH, key="publish", arguments={})
-        assert (broker.llen("short"), broker.llen("long")) == (1, 0)
+        assert (broker.llen("upkeep"), broker.llen("training")) == (1, 0)
 
     def test_a_later_job_is_sent_when_it_is_due(self, broker: redis.Redis) -> None:
         soon = timezone.now() + timedelta(hours=1)
         job = start_job(kind=Job.Kind.PUBLISH, key="publish", arguments={}, not_before=soon)
         resume_silent_jobs()
-        assert (broker.llen("short"), claim_job(job_id=job.pk)) == (0, None)
+        assert (broker.llen("upkeep"), claim_job(job_id=job.pk)) == (0, None)
 
         Job.objects.update(not_before=timezone.now())
         resume_silent_jobs()
-        assert broker.llen("short") == 1
+        assert broker.llen("upkeep") == 1
         assert claim_job(job_id=job.pk) == job
 
     def test_a_broker_that_is_away_does_not_lose_the_job(self, broker: redis.Redis) -> None:
@@ -94,10 +94,10 @@ class TestStart:
         finally:
             away.rename(socket)
         job.refresh_from_db()
-        assert (job.state, job.heartbeat_at, broker.llen("long")) == (Job.State.QUEUED, None, 0)
+        assert (job.state, job.heartbeat_at, broker.llen("training")) == (Job.State.QUEUED, None, 0)
 
         resume_silent_jobs()
-        assert broker.llen("long") == 1
+        assert broker.llen("training") == 1
 
 
 class TestClaim:
@@ -170,7 +170,7 @@ class TestCarryOut:
             assert job.attempts == attempt
             assert job.state == (Job.State.FAILED if attempt == 3 else Job.State.QUEUED)
             resume_silent_jobs()
-            assert broker.llen("long") == 0, "what interrupted it is given time"
+            assert broker.llen("training") == 0, "what interrupted it is given time"
         assert job.error == "Given up after 3 attempts; the last was interrupted: the server closed the connection."
 
     def test_a_lost_claim_writes_nothing(self) -> None:
@@ -289,11 +289,11 @@ class TestSweep:
     def test_a_silent_job_is_queued_and_sent_again(self, broker: redis.Redis) -> None:
         job = claimed()
         resume_silent_jobs()
-        assert (Job.objects.get().state, broker.llen("long")) == (Job.State.RUNNING, 0)
+        assert (Job.objects.get().state, broker.llen("training")) == (Job.State.RUNNING, 0)
         silence(job)
         resume_silent_jobs()
         now = Job.objects.get()
-        assert (now.state, now.claim, now.attempts, broker.llen("long")) == (Job.State.QUEUED, None, 1, 1)
+        assert (now.state, now.claim, now.attempts, broker.llen("training")) == (Job.State.QUEUED, None, 1, 1)
         assert "Interrupted: its worker gave no sign of life." in now.log
         again = claim_job(job_id=job.pk)
         assert again is not None
@@ -327,7 +327,7 @@ class TestSweep:
         job.refresh_from_db()
         assert job.state == Job.State.FAILED
         assert job.error == "Given up after 3 attempts; the last was interrupted: its worker gave no sign of life."
-        assert broker.llen("long") == 0
+        assert broker.llen("training") == 0
 
     def test_a_silent_job_that_was_to_be_cancelled_is(self) -> None:
         job = claimed()
@@ -340,10 +340,10 @@ class TestSweep:
         job = start_job(kind=Job.Kind.TRAIN, key="train", arguments={})
         broker.flushall()
         resume_silent_jobs()
-        assert broker.llen("long") == 0
+        assert broker.llen("training") == 0
         silence(job)
         resume_silent_jobs()
         resume_silent_jobs()
-        assert broker.llen("long") == 1
+        assert broker.llen("training") == 1
         job.refresh_from_db()
         assert (job.state, job.attempts) == (Job.State.QUEUED, 0)

@@ -140,7 +140,7 @@ def test_a_message_that_comes_twice_is_done_once(worker: subprocess.Popen, folde
 def test_a_lost_message_is_sent_again(broker: redis.Redis, folder: Path) -> None:
     (folder / "finish").touch()
     job = start(folder)
-    assert broker.llen("long") == 1
+    assert broker.llen("training") == 1
     broker.flushall()
 
     with run_worker(folder / "worker.log", include="tests.slow_work"):

@@ -8,11 +8,12 @@ from unittest.mock import Mock
 import pytest
 import redis
 from django.conf import settings
+from django.db import OperationalError
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
 from couponsite.celery import app
-from recommender import tasks
+from recommender import jobs, tasks
 from recommender.jobs import cancel_job, start_job
 from recommender.models import (
     Campaign,
@@ -72,17 +73,31 @@ def planned(monkeypatch: pytest.MonkeyPatch, campaign: Campaign) -> Mock:
             RunShard.objects.create(run=run, number=number, shopper_ids=[f"s{number}"])
         return run
 
-    def score_shard(*, shard_id: int, progress: Progress) -> None:
+    def score_next_shard(*, run: Run, progress: Progress) -> bool:
         progress.report("Scoring")
-        shard = RunShard.objects.get(pk=shard_id)
-        if RunShard.objects.filter(pk=shard_id, state=RunShard.State.PENDING, claim=None).update(state="scored"):
-            shopper = Shopper.objects.create(shopper_id=shard.shopper_ids[0])
-            Recommendation.objects.create(run=shard.run, shopper=shopper, coupon=coupon, rank=1, score=0.5)
+        shard = run.shards.free_at(timezone.now()).first()
+        if shard is None:
+            return False
+        RunShard.objects.filter(pk=shard.pk).update(state="scored")
+        shopper = Shopper.objects.create(shopper_id=shard.shopper_ids[0])
+        Recommendation.objects.create(run=shard.run, shopper=shopper, coupon=coupon, rank=1, score=0.5)
+        return True
 
     plan = Mock(side_effect=plan_run)
     monkeypatch.setattr(runs, "plan_run", plan)
-    monkeypatch.setattr(runs, "score_shard", score_shard)
+    monkeypatch.setattr(runs, "score_next_shard", score_next_shard)
     return plan
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker gives way to others after each shard."""
+    monkeypatch.setattr(tasks, "SLICE", timedelta(0))
+
+
+def calls(broker: redis.Redis) -> int:
+    """How many calls to score shards wait."""
+    return broker.llen(f"scoring\x06\x16{tasks.AFTER_OTHERS}")
 
 
 def recommend(campaign: Campaign, **arguments: object) -> Job:
@@ -96,6 +111,7 @@ def shards() -> list[int]:
     return list(RunShard.objects.order_by("number").values_list("pk", flat=True))
 
 
+@pytest.mark.usefixtures("hasty")
 class TestRecommend:
     def test_the_last_shard_finishes_run_and_job(self, broker: redis.Redis, campaign: Campaign, planned: Mock) -> None:
         job = recommend(campaign, as_of="2026-01-02T00:00:00Z", algorithm="popularity", top=3)
@@ -108,46 +124,83 @@ class TestRecommend:
             "top": 3,
             "job": job,
         }
-        assert broker.llen("long") == 1 + 3, "the job's message and one a shard"
+        assert (broker.llen("scoring"), calls(broker)) == (1, 3), "the job's message and a call for each shard"
 
-        first, second, third = shards()
-        for shard in (first, second):
-            tasks.score_shard(job.pk, shard)
+        for _ in range(2):
+            tasks.score_shards(job.pk)
         job.refresh_from_db()
         assert (job.state, job.done, job.result) == (Job.State.RUNNING, 2, None)
         assert Run.objects.get().state == Run.State.COMPUTING
 
-        tasks.score_shard(job.pk, third)
+        tasks.score_shards(job.pk)
         job.refresh_from_db()
         run = Run.objects.get()
         assert (run.state, run.recommendation_count) == (Run.State.DRAFTED, 3)
         assert (job.state, job.done, job.result) == (Job.State.SUCCEEDED, 3, {"run": run.pk, "recommendations": 3})
 
-    def test_a_shard_that_comes_twice_changes_nothing(
+    def test_one_worker_goes_on_while_its_time_lasts(
+        self, broker: redis.Redis, campaign: Campaign, planned: Mock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tasks, "SLICE", timedelta(minutes=1))
+        job = recommend(campaign)
+        tasks.score_shards(job.pk)
+        job.refresh_from_db()
+        assert (job.state, job.done, calls(broker)) == (Job.State.SUCCEEDED, 3, 3), "it calls nobody anew"
+
+    def test_a_worker_whose_time_is_over_calls_for_the_rest(
         self, broker: redis.Redis, campaign: Campaign, planned: Mock
     ) -> None:
         job = recommend(campaign)
-        for shard in [*shards(), *shards()]:
-            tasks.score_shard(job.pk, shard)
+        broker.flushall()
+        tasks.score_shards(job.pk)
+        assert calls(broker) == 1
+
+    def test_calls_too_many_change_nothing(self, broker: redis.Redis, campaign: Campaign, planned: Mock) -> None:
+        job = recommend(campaign)
+        for _ in range(6):
+            tasks.score_shards(job.pk)
         job.refresh_from_db()
         assert (job.state, job.done, Recommendation.objects.count()) == (Job.State.SUCCEEDED, 3, 3)
 
-    def test_lost_shards_are_sent_again_with_the_job(
-        self, broker: redis.Redis, campaign: Campaign, planned: Mock
+    def test_no_more_are_called_than_can_come(
+        self, broker: redis.Redis, campaign: Campaign, planned: Mock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(tasks, "MOST_CALLED", 2)
+        monkeypatch.setattr(tasks, "CALLED_BY_SWEEP", 1)
+        recommend(campaign)
+        assert calls(broker) == 2
+        tasks.sweep()
+        assert calls(broker) == 3
+
+    def test_lost_calls_are_made_again(self, broker: redis.Redis, campaign: Campaign, planned: Mock) -> None:
         job = recommend(campaign)
-        first, second, third = shards()
-        tasks.score_shard(job.pk, first)
-        RunShard.objects.filter(pk=second).update(claim=Job.new_claim(), claimed_at=timezone.now())  # and it dies
+        tasks.score_shards(job.pk)
+        held = RunShard.objects.filter(state=RunShard.State.PENDING).latest("pk")
+        RunShard.objects.filter(pk=held.pk).update(claim=Job.new_claim(), claimed_at=timezone.now())
+        broker.flushall()
+
+        tasks.sweep()
+        assert calls(broker) == 1, "somebody is at the other"
+        expired = timezone.now() - RunShard.CLAIM_EXPIRES - timedelta(seconds=1)
+        RunShard.objects.filter(pk=held.pk).update(claimed_at=expired)  # but died
+        broker.flushall()
+        tasks.sweep()
+        assert calls(broker) == 2
+
+    def test_a_silent_job_is_taken_up_again(self, broker: redis.Redis, campaign: Campaign, planned: Mock) -> None:
+        job = recommend(campaign)
+        tasks.score_shards(job.pk)
+        held = RunShard.objects.filter(state=RunShard.State.PENDING).latest("pk")
+        RunShard.objects.filter(pk=held.pk).update(claim=Job.new_claim(), claimed_at=timezone.now())  # and it dies
         broker.flushall()
         Job.objects.update(heartbeat_at=timezone.now() - Job.HEARTBEAT_EXPIRES - timedelta(seconds=1))
 
         tasks.sweep()
-        assert broker.llen("long") == 1
+        assert broker.llen("scoring") == 1
         tasks.run_job(job.pk)
-        assert broker.llen("long") == 1 + 2, "only the shards that are left"
-        for shard in (second, third):
-            tasks.score_shard(job.pk, shard)
+        assert calls(broker) == 2, "only to the shards that are left"
+        for _ in range(2):
+            tasks.score_shards(job.pk)
         job.refresh_from_db()
         assert (job.state, Run.objects.get().state) == (Job.State.SUCCEEDED, Run.State.DRAFTED)
         assert Recommendation.objects.count() == 3
@@ -155,37 +208,88 @@ class TestRecommend:
     def test_getting_on_gives_attempts_back(self, broker: redis.Redis, campaign: Campaign, planned: Mock) -> None:
         job = recommend(campaign)
         Job.objects.update(attempts=3)
-        tasks.score_shard(job.pk, shards()[0])
+        tasks.score_shards(job.pk)
         job.refresh_from_db()
         assert job.attempts == 0
 
     def test_cancelled_midway(self, broker: redis.Redis, campaign: Campaign, planned: Mock) -> None:
         job = recommend(campaign)
-        first, second, third = shards()
-        tasks.score_shard(job.pk, first)
+        tasks.score_shards(job.pk)
         cancel_job(job=job, by=None)
-        tasks.score_shard(job.pk, second)
+        tasks.score_shards(job.pk)
         job.refresh_from_db()
         assert (job.state, job.result) == (Job.State.CANCELLED, None)
         assert RunShard.objects.filter(state=RunShard.State.SCORED).count() == 1
 
-        tasks.score_shard(job.pk, third)
+        tasks.score_shards(job.pk)
         assert RunShard.objects.filter(state=RunShard.State.SCORED).count() == 1
         tasks.sweep()
         assert (Run.objects.count(), RunShard.objects.count(), Recommendation.objects.count()) == (0, 0, 0)
-        tasks.score_shard(job.pk, third)  # its run is gone
+        tasks.score_shards(job.pk)  # its run is gone
 
-    def test_a_failing_shard_fails_the_job(
+    def test_what_all_shards_need_and_lack_fails_the_job(
         self, broker: redis.Redis, campaign: Campaign, planned: Mock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         job = recommend(campaign)
-        monkeypatch.setattr(runs, "score_shard", Mock(side_effect=ValueError("The coupons changed.")))
-        first, second, _ = shards()
-        tasks.score_shard(job.pk, first)
-        tasks.score_shard(job.pk, second)
+        monkeypatch.setattr(runs, "score_next_shard", Mock(side_effect=ValueError("The model is gone.")))
+        tasks.score_shards(job.pk)
+        tasks.score_shards(job.pk)
         job.refresh_from_db()
-        assert (job.state, job.error) == (Job.State.FAILED, "The coupons changed.")
-        assert runs.score_shard.call_count == 1  # type: ignore[attr-defined]
+        assert (job.state, job.error) == (Job.State.FAILED, "The model is gone.")
+        assert runs.score_next_shard.call_count == 1  # type: ignore[attr-defined]
+
+    def test_a_worker_that_is_interrupted_leaves_the_job_to_the_others(
+        self, broker: redis.Redis, campaign: Campaign, planned: Mock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job = recommend(campaign)
+        away = Mock(side_effect=OperationalError("the server closed the connection"))
+        with monkeypatch.context() as patched:
+            patched.setattr(runs, "score_next_shard", away)
+            tasks.score_shards(job.pk)
+        job.refresh_from_db()
+        assert (job.state, job.attempts) == (Job.State.RUNNING, 1)
+        for _ in range(3):
+            tasks.score_shards(job.pk)
+        job.refresh_from_db()
+        assert job.state == Job.State.SUCCEEDED
+
+    def test_shards_that_failed_are_named_and_scored_again_by_another_job(
+        self, broker: redis.Redis, campaign: Campaign, planned: Mock
+    ) -> None:
+        job = recommend(campaign)
+        poisoned = RunShard.objects.get(number=1)
+        RunShard.objects.filter(pk=poisoned.pk).update(state="failed", attempts=5, error="ValueError: no such product")
+        for _ in range(2):
+            tasks.score_shards(job.pk)
+        job.refresh_from_db()
+        run = Run.objects.get()
+        assert (job.state, job.done, run.state) == (Job.State.FAILED, 3, Run.State.COMPUTING)
+        assert job.error == (
+            f"1 of 3 shards of run {run.pk} could not be scored; all others are. shard 1 (s1 to s1): ValueError: "
+            "no such product. Score them again on the page of the run."
+        )
+
+        again = start_job(kind=Job.Kind.RECOMMEND, key="again", arguments={"run": run.pk})
+        tasks.run_job(again.pk)
+        assert calls(broker) == 3 + 1 + 1, "one for the shard, after those of before and that of who gave way"
+        tasks.score_shards(again.pk)
+        again.refresh_from_db()
+        run.refresh_from_db()
+        assert (again.state, again.error, run.state, run.job) == (Job.State.SUCCEEDED, "", Run.State.DRAFTED, again)
+        assert Recommendation.objects.count() == 3
+
+        third = start_job(kind=Job.Kind.RECOMMEND, key="again", arguments={"run": run.pk})
+        tasks.run_job(third.pk)
+        third.refresh_from_db()
+        run.refresh_from_db()
+        assert (third.state, run.state, run.job) == (Job.State.FAILED, Run.State.DRAFTED, again)
+        assert "expected “being computed”" in third.error
+
+    def test_a_run_that_is_gone_is_not_scored_again(self, broker: redis.Redis) -> None:
+        job = start_job(kind=Job.Kind.RECOMMEND, key="again", arguments={"run": 1})
+        tasks.run_job(job.pk)
+        job.refresh_from_db()
+        assert (job.state, job.error) == (Job.State.FAILED, "The run is gone.")
 
     def test_a_campaign_that_is_gone(self, broker: redis.Redis, campaign: Campaign, planned: Mock) -> None:
         job = start_job(kind=Job.Kind.RECOMMEND, key="recommend", arguments={"campaign": campaign.pk})
@@ -198,7 +302,7 @@ class TestRecommend:
 class TestOtherKinds:
     def test_a_job_that_is_gone(self) -> None:
         tasks.run_job(1)
-        tasks.score_shard(1, 1)
+        tasks.score_shards(1)
         assert Job.objects.count() == 0
 
     def test_load(self, broker: redis.Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -307,9 +411,13 @@ class TestSchedule:
 
     def test_long_work_does_not_hold_up_short(self) -> None:
         route = app.amqp.router.route
-        names = ("run_job", "score_shard", "sweep", "retrain")
+        names = ("run_job", "score_shards", "sweep", "retrain")
         queues = [route({}, f"recommender.tasks.{name}")["queue"].name for name in names]
-        assert queues == ["long", "long", "short", "short"]
+        assert queues == ["scoring", "scoring", "upkeep", "upkeep"]
+
+    def test_every_kind_of_job_has_its_queue(self) -> None:
+        assert set(jobs.QUEUES) == set(Job.Kind)
+        assert set(jobs.QUEUES.values()) == {queue.name for queue in settings.CELERY_TASK_QUEUES}
 
 
 def test_a_workers_parent_process_loads_no_polars() -> None:

@@ -15,6 +15,7 @@ from unfold.enums import ActionVariant
 
 from recommender.admin.base import ReadOnlyMixin, TableAdmin, link_to
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
+from recommender.clock import database_now
 from recommender.models import Job, Run
 from recommender.wording import gettext as _
 
@@ -172,7 +173,7 @@ def describe_progress(job: Job) -> dict[str, object]:
 
 def describe_silence(job: Job) -> str:
     """What becomes of a job whose worker gives no sign of life; nothing while it does."""
-    if job.heartbeat_at is None or not job.is_silent_at(timezone.now()):
+    if job.state != Job.State.RUNNING or job.heartbeat_at is None or not job.is_silent_at(database_now()):
         return ""
     return _(
         "No sign of life since %(moment)s: its worker may have been stopped. Nothing is lost. The job is taken up "

@@ -2,6 +2,7 @@
 bare line, and what they typed is not lost."""
 
 import copy
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,8 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
+
+from couponsite.database import is_away
 
 #: What belongs to the form itself, and to nobody's work.
 OF_THE_FORM = {"csrfmiddlewaretoken"}
@@ -48,9 +51,21 @@ def show_unreadable(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def show_failure(request: HttpRequest) -> HttpResponse:
-    """The page of an answer 500. It asks the database for nothing: that may be what is away."""
+    """The page of an answer 500, and of 503 where the database is away. It asks that for nothing."""
     of_nobody = copy.copy(request)
     of_nobody.user = AnonymousUser()
+    if is_away(sys.exc_info()[1]):
+        answer = _refuse(
+            of_nobody,
+            status=503,
+            title=_("The site cannot reach its data at this moment"),
+            text=_(
+                "That passes by itself as a rule. What you had saved is kept; open the page again in a moment, and "
+                "look whether what you sent just now was saved before you send it again."
+            ),
+        )
+        answer.headers["Retry-After"] = "1"
+        return answer
     return _refuse(
         of_nobody,
         status=500,

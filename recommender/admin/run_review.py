@@ -16,7 +16,7 @@ from recommender.admin.base import change_url, changelist_url, link_to
 from recommender.admin.figures import count_of, money_of, percent_of, uses_of
 from recommender.admin.input_drift import describe_run_inputs
 from recommender.admin.summed_up import Shown, show_figures
-from recommender.models import Recommendation, Run, RunCorrection, RunCoupon, Shop
+from recommender.models import Recommendation, Run, RunCorrection, RunCoupon, RunShard, Shop
 from recommender.services.summaries import Checks as RunChecked
 from recommender.services.summaries import RunChecks
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 COUPONS_SHOWN = 20
 CORRECTIONS_SHOWN = 20
+SHARDS_SHOWN = 20
 UNDER_REVIEW = (Run.State.DRAFTED, Run.State.APPROVED)
 
 
@@ -53,6 +54,8 @@ def describe_review(request: HttpRequest, run: Run) -> dict[str, Any]:
         "run": run,
         "correction_job": job,
         "correction_job_url": change_url(job) if job is not None else None,
+        "failed_shards": _describe_failed_shards(run) if run.state == Run.State.COMPUTING else None,
+        "shards_url": changelist_url(RunShard, {"run__id__exact": run.pk, "state__exact": RunShard.State.FAILED}),
         "tiles": _describe_amounts(run, currency),
         "coupons": _describe_coupons(run, currency),
         "coupons_shown": COUPONS_SHOWN,
@@ -75,6 +78,15 @@ def describe_review(request: HttpRequest, run: Run) -> dict[str, Any]:
         "find_shopper_url": reverse("admin:recommender_run_find_shopper", args=[run.pk]),
         "sample_url": reverse("admin:recommender_run_sample", args=[run.pk]),
     }
+
+
+def _describe_failed_shards(run: Run) -> list[dict[str, object]]:
+    """The first shards that could not be scored: whom they are of, and why not."""
+    failed = run.shards.filter(state=RunShard.State.FAILED).order_by("number")
+    return [
+        {"shard": shard, "first": shard.shopper_ids[0], "last": shard.shopper_ids[-1], "url": change_url(shard)}
+        for shard in failed[:SHARDS_SHOWN]
+    ]
 
 
 def read_checks(shown: Shown[RunChecked]) -> Checks | None:

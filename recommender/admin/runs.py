@@ -41,6 +41,7 @@ STATE_LABELS = {
 
 #: What can be done with a run in each state.
 ACTIONS = {
+    Run.State.COMPUTING: ("score_again",),
     Run.State.DRAFTED: ("approve", "correct", "reject"),
     Run.State.APPROVED: ("publish", "publish_later", "correct", "reject"),
     Run.State.PUBLISHED: ("roll_back",),
@@ -113,7 +114,7 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
     )
     readonly_fields = ("expected_interval",)
     actions = ("approve_chosen", "reject_chosen")
-    actions_detail = ("approve", "publish", "publish_later", "correct", "roll_back", "reject")
+    actions_detail = ("score_again", "approve", "publish", "publish_later", "correct", "roll_back", "reject")
 
     @display(description=gettext_lazy("state"), ordering="state", label=STATE_LABELS)
     def state_label(self, run: Run) -> tuple[str, str]:
@@ -152,12 +153,52 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
         return super().change_view(request, object_id, form_url, extra_context)
 
     def list_possible_actions(self, obj: Run) -> Iterable[str]:
+        if obj.state == Run.State.COMPUTING and _refuse_to_score_again(obj) is not None:
+            return ()
         return () if obj.find_correction_job() is not None else ACTIONS.get(Run.State(obj.state), ())
 
     def refuse_action(self, request: HttpRequest, obj: Run, name: str) -> str | None:
         if name != "approve" or obj.may_be_approved_by(request.user):  # type: ignore[arg-type]
             return None
         return _("You started run %(run)s, so somebody else has to approve it.") % {"run": obj.pk}
+
+    @action(
+        description=gettext_lazy("Score again what failed"),
+        permissions=["recommender.start_job"],
+        icon="refresh",
+        variant=ActionVariant.PRIMARY,
+    )
+    def score_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        run = self.get_viewable(request, object_id)
+
+        def act(data: object) -> Outcome:
+            from recommender.jobs import start_job
+
+            job = start_job(
+                kind=Job.Kind.RECOMMEND,
+                key=f"recommend:run:{run.pk}",
+                arguments={"run": run.pk},
+                started_by=request.user,  # type: ignore[arg-type]
+            )
+            return Outcome(
+                _("What failed of run %(run)s is being scored again.") % {"run": run.pk}, url=change_url(job)
+            )
+
+        failed = run.shards.filter(state=RunShard.State.FAILED)
+        confirmation = Confirmation(
+            title=_("Score again what failed"),
+            text=_("What was scored stays. Do this when the cause is gone: each shard is tried as often as at first."),
+            button=_("Score again"),
+            facts=[(_("Run"), run), (_("Shards that failed"), count_of(failed.count()))],
+        )
+        return confirm_and_do(
+            model_admin=self,
+            request=request,
+            obj=run,
+            refusal=_refuse(run, "score_again") or _refuse_to_score_again(run),
+            confirmation=confirmation,
+            act=act,
+        )
 
     @action(
         description=gettext_lazy("Approve"),
@@ -377,6 +418,14 @@ def _refuse(run: Run, name: str) -> str | None:
         "run": run.pk,
         "state": run.get_state_display(),
     }
+
+
+def _refuse_to_score_again(run: Run) -> str | None:
+    if run.job is not None and not run.job.is_finished:
+        return _("Run %(run)s is being computed.") % {"run": run.pk}
+    if not run.shards.filter(state=RunShard.State.FAILED).exists():
+        return _("Nothing of run %(run)s failed.") % {"run": run.pk}
+    return None
 
 
 def _facts(run: Run) -> list[tuple[str, object]]:

@@ -1,5 +1,6 @@
 """One shape for every error: problem details (RFC 9457)."""
 
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -14,7 +15,10 @@ from rest_framework.exceptions import APIException, ErrorDetail, ParseError, Val
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
+from couponsite.database import is_away
 from recommender.services.patience import Busy, may_be_repeated
+
+logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -63,6 +67,15 @@ class TryAgain(APIException):
     wait = 1
 
 
+class Unavailable(APIException):
+    """The database cannot be reached. Whether what was asked is done is not known: the same can be sent again."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "unavailable"
+    default_detail = gettext_lazy("The site cannot reach its data at this moment. Ask again.")
+    wait = 1
+
+
 class ContentTooLarge(APIException):
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_code = "too_large"
@@ -78,6 +91,9 @@ def problem_response(exception: Exception, context: dict[str, Any]) -> Response 
     """REST framework's exception handler. None for what is a fault of ours, which goes on as an exception."""
     if isinstance(exception, Busy) or (isinstance(exception, OperationalError) and may_be_repeated(exception)):
         exception = TryAgain()
+    if is_away(exception):
+        logger.warning("The database cannot be reached.", exc_info=exception)
+        exception = Unavailable()
     if isinstance(exception, RecursionError):  # nothing of ours goes so deep: what was sent does
         exception = ParseError(_("The body is nested too deeply."))
     if isinstance(exception, RequestDataTooBig):

@@ -1,5 +1,7 @@
 """Computed recommendations, and which of them are live."""
 
+from datetime import datetime, timedelta
+
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
@@ -126,12 +128,29 @@ class Run(models.Model):
         return self.created_by_id != user.pk or Shop.current().may_approve_own_runs
 
 
+class RunShardQuerySet(models.QuerySet["RunShard"]):
+    def free_at(self, moment: datetime) -> "RunShardQuerySet":
+        """Those that a worker may take at a moment of the database's clock: nobody has, or who did was silent long."""
+        unclaimed = Q(claim__isnull=True) | Q(claimed_at__lt=moment - RunShard.CLAIM_EXPIRES)
+        return self.filter(unclaimed, state=RunShard.State.PENDING)
+
+
 class RunShard(models.Model):
-    """A part of a run's audience, scored by one task. Written with its recommendations in one transaction."""
+    """A part of a run's audience, scored by one worker. Written with its recommendations in one transaction.
+
+    ``pending`` → ``scored``, or ``failed`` once it was tried :data:`MOST_ATTEMPTS` times in vain.
+    """
 
     class State(models.TextChoices):
         PENDING = "pending", _("waiting")
         SCORED = "scored", _("done")
+        FAILED = "failed", _("failed")
+
+    #: Errors and lost workers together. A host that dies takes the shards with it that it happened to hold, so a few
+    #: are not yet a sign that the shard is to blame.
+    MOST_ATTEMPTS = 5
+    #: A worker gives a sign of life after each block of pairs, which takes seconds.
+    CLAIM_EXPIRES = timedelta(minutes=5)
 
     run = models.ForeignKey(Run, verbose_name=_("run"), on_delete=models.CASCADE, related_name="shards", db_index=False)
     number = models.PositiveIntegerField(_("number"))
@@ -154,9 +173,16 @@ class RunShard(models.Model):
         help_text=_("Of each coupon, by the shop's identifier: over how many shoppers, and the sum."),
     )
 
+    objects = RunShardQuerySet.as_manager()
+
     class Meta:
         verbose_name = _("shard")
         verbose_name_plural = _("shards")
+        indexes = [
+            # What workers look for a free one by: those that failed least come first.
+            models.Index(fields=["run", "attempts", "number"], condition=Q(state="pending"), name="run_shard_pending"),
+            models.Index(fields=["run", "number"], condition=Q(state="failed"), name="run_shard_failed"),
+        ]
         constraints = [models.UniqueConstraint(fields=["run", "number"], name="run_shard_number_once")]
 
     def __str__(self) -> str:

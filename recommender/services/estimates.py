@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.db.models import Count, F, FloatField, Q, Sum
+from django.db.models import Count, DecimalField, F, FloatField, Q, Sum
 from django.db.models.functions import Cast
 from django.utils import timezone
 
@@ -63,8 +63,8 @@ def estimate_run(*, run: Run, coupon_keys: Collection[int] | None = None) -> Run
         if coupon_keys is None:
             _write_coupons(run)
         _count_offers(run, coupon_keys, forecaster.level)
-        totals = run.run_coupons.aggregate(offers=Sum("shopper_count", default=0), uses=Sum("expected_uses", default=0))
-        forecast = forecaster.forecast(totals["uses"] / forecaster.level)
+        totals = run.run_coupons.aggregate(offers=Sum("shopper_count", default=0), uses=_exact_sum("expected_uses"))
+        forecast = forecaster.forecast(float(totals["uses"] or 0) / forecaster.level)
         changed = {
             "recommendation_count": totals["offers"],
             "expected_redemptions": forecast.expected,
@@ -161,19 +161,24 @@ def _round(amount: Decimal) -> Decimal:
     return amount.quantize(CENT)
 
 
+def _exact_sum(column: str) -> Sum:
+    """The sum in decimals, the same in whatever order the database comes upon the rows."""
+    return Sum(Cast(column, DecimalField(max_digits=30, decimal_places=15)))
+
+
 def _count_offers(run: Run, coupon_keys: Collection[int] | None, level: float) -> None:
     offered, rows = run.recommendations.offered(), run.run_coupons.all()
     if coupon_keys is not None:
         offered, rows = offered.filter(coupon__in=coupon_keys), rows.filter(coupon__in=coupon_keys)
     counted = {
         row["coupon_id"]: row
-        for row in offered.order_by().values("coupon_id").annotate(shoppers=Count("pk"), uses=Sum("score"))
+        for row in offered.order_by().values("coupon_id").annotate(shoppers=Count("pk"), uses=_exact_sum("score"))
     }
     changed = list(rows)
     for row in changed:
         count = counted.get(row.coupon_id)
         row.shopper_count = count["shoppers"] if count else 0
-        row.expected_uses = count["uses"] * level if count else 0.0
+        row.expected_uses = float(count["uses"]) * level if count else 0.0
     RunCoupon.objects.bulk_update(changed, ["shopper_count", "expected_uses"], batch_size=500)
 
 

@@ -2,22 +2,27 @@
 
 import hashlib
 import json
+import logging
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 
+import numpy as np
 import polars as pl
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import transaction
+from django.db import Error as DatabaseError
+from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from recommender import models
 from recommender.bulk import insert_frame
+from recommender.clock import database_now
 from recommender.ml import columns as c
 from recommender.ml.contract import Algorithm, DescribedHistory
 from recommender.ml.input_drift import LearnedInput, add_counts, count_inputs
@@ -32,11 +37,12 @@ from recommender.services.snapshot import open_snapshot, take_snapshot
 from recommender.wording import gettext as _
 from recommender.wording import sentence_of
 
+logger = logging.getLogger(__name__)
+
 MOST_COUPONS = 1_000  # on a shopper's list
 SHARD_SHOPPERS = 2_000
 BLOCK_PAIRS = 250_000  # described at once; what bounds the memory
-#: A shard whose worker said nothing for this long may be taken by another.
-CLAIM_EXPIRES = timedelta(minutes=10)
+FAILURES_NAMED = 5
 
 
 class NothingToRecommend(ValueError):
@@ -55,6 +61,10 @@ class WrongState(ValueError):
                 "wanted": [sentence_of(state.label) for state in wanted],
             }
         )
+
+
+class ShardsFailed(ValueError):
+    """All that could be scored of a run is, and some shards could not."""
 
 
 class OwnRun(ValueError):
@@ -188,7 +198,7 @@ def _find_version(
     from recommender.services.training import train  # costs a second, which review and publishing do without
 
     if algorithm is None:
-        newest = models.Shop.current().champion
+        newest = _find_usable_champion(as_of, progress)
     else:
         newest = (
             models.ModelVersion.objects.filter(algorithm=algorithm, learned_until__lte=as_of)
@@ -201,6 +211,34 @@ def _find_version(
     if algorithm is None:
         return trained.champion
     return next(version for version in trained.versions if version.algorithm == algorithm)
+
+
+def _find_usable_champion(as_of: datetime, progress: Progress) -> models.ModelVersion | None:
+    """The champion, or if its file cannot be used the last one before it whose file can: a shop whose model was lost
+    overnight has lists all the same. None if there is no champion.
+
+    Raises:
+        ArtifactUnreadable: of none the file can be used; the message is of the champion's.
+    """
+    from recommender.ml.artifact import ArtifactUnreadable  # costs a second, which review and publishing do without
+
+    champion = models.Shop.current().champion
+    if champion is None or champion.learned_until > as_of:
+        return champion
+    promotions = models.Promotion.objects.filter(previous__learned_until__lte=as_of).order_by("-pk")
+    unusable: dict[int, ArtifactUnreadable] = {}
+    for version in (champion, *(promotion.previous for promotion in promotions.select_related("previous"))):
+        if version is None or version.pk in unusable:
+            continue
+        try:
+            _load_algorithm(version)
+        except ArtifactUnreadable as error:
+            progress.report(_("%(version)s cannot be used: %(error)s") % {"version": version, "error": error})
+            logger.error("%s cannot be used: %s", version, error)
+            unusable[version.pk] = error
+        else:
+            return version
+    raise unusable[champion.pk]
 
 
 def _run_key(
@@ -226,14 +264,50 @@ def _run_key(
 
 
 def compute_run(*, run: Run, progress: Progress = Progress()) -> Run:
-    """Score all that is left of a run in this process, and finish it."""
-    while pending := list(_pending_shards(run).values_list("pk", flat=True)):
-        for shard_id in pending:
-            score_shard(shard_id=shard_id, progress=progress)
-        if _pending_shards(run).filter(claim__isnull=False).exists():
+    """Score all that is left of a run in this process, and finish it.
+
+    Raises:
+        ShardsFailed: some shards could not be scored; the others are.
+    """
+    while _pending_shards(run).exists():
+        if not score_next_shard(run=run, progress=progress):
             progress.report(_("Waiting for shards that another process scores"))
             time.sleep(1)
     return finish_run(run=run)
+
+
+def score_next_shard(*, run: Run, progress: Progress = Progress()) -> bool:
+    """Score one shard of a run that is free: whichever failed least often, so that the rest of a run does not wait for
+    one that cannot be scored.
+
+    Any number of workers on any hosts may do this at once. What they come to together depends neither on how many they
+    are nor on who scores what and when.
+
+    Returns:
+        Whether there was one. An error of the shard itself is kept in its row, and it is free again until it has
+        failed :data:`RunShard.MOST_ATTEMPTS` times.
+
+    Raises:
+        ArtifactUnreadable, SnapshotUnreadable: a file that the run was planned with cannot be used. No shard is to
+            blame, and none is touched.
+    """
+    free = run.shards.free_at(database_now())
+    if not free.exists():
+        return False
+    _prepare_scorer(run.key)
+    worn_out = free.filter(attempts__gte=RunShard.MOST_ATTEMPTS)
+    worn_out.filter(error="").update(error=_("Whoever scored it died of it, or was lost, each time."))
+    worn_out.update(state=RunShard.State.FAILED, claim=None, claimed_at=None)
+    shard = _claim_shard(free)
+    if shard is None:
+        return False
+    try:
+        _score_claimed(shard, progress)
+    except (Cancelled, DatabaseError):
+        raise  # the shard is not to blame
+    except Exception:
+        logger.exception("Shard %s could not be scored at attempt %s.", shard, shard.attempts)
+    return True
 
 
 def score_shard(*, shard_id: int, progress: Progress = Progress()) -> None:
@@ -244,15 +318,26 @@ def score_shard(*, shard_id: int, progress: Progress = Progress()) -> None:
     Raises:
         ArtifactUnreadable, SnapshotUnreadable: a file that the run was planned with cannot be used.
     """
-    claim, now = uuid.uuid4(), timezone.now()
-    free = Q(claim__isnull=True) | Q(claimed_at__lt=now - CLAIM_EXPIRES)
-    RunShard.objects.filter(free, pk=shard_id, state=RunShard.State.PENDING).update(
-        claim=claim, claimed_at=now, attempts=F("attempts") + 1, error=""
-    )
-    ours = RunShard.objects.filter(pk=shard_id, claim=claim)
-    shard = ours.select_related("run").first()
-    if shard is None:
-        return
+    shard = _claim_shard(RunShard.objects.free_at(database_now()).filter(pk=shard_id))
+    if shard is not None:
+        _score_claimed(shard, progress)
+
+
+def _claim_shard(free: QuerySet[RunShard]) -> RunShard | None:
+    """Take one of these shards. None if there is none that nobody else is taking."""
+    with transaction.atomic():
+        # Passed over are rows that somebody writes: also who was cut off from the database in the middle of it, whose
+        # lock stays until the database finds out.
+        candidates = free.order_by("attempts", "number").select_for_update(skip_locked=True, of=("self",))
+        shard = candidates.first()
+        if shard is not None:
+            shard.claim, shard.claimed_at, shard.attempts = uuid.uuid4(), database_now(), shard.attempts + 1
+            shard.save(update_fields=["claim", "claimed_at", "attempts"])
+    return shard
+
+
+def _score_claimed(shard: RunShard, progress: Progress) -> None:
+    ours = RunShard.objects.filter(pk=shard.pk, claim=shard.claim)
     try:
         recommendations: list[pl.DataFrame] = []
         score_sums: list[pl.DataFrame] = []
@@ -261,25 +346,79 @@ def score_shard(*, shard_id: int, progress: Progress = Progress()) -> None:
             recommendations.append(block.rows)
             score_sums.append(block.score_sums)
             input_counts = add_counts(input_counts, block.input_counts) if input_counts else block.input_counts
-            if not ours.update(claimed_at=timezone.now()):
+            if not ours.update(claimed_at=database_now()):
                 return
-        scored = {"score_sums": _add_up(score_sums), "input_counts": input_counts}
+        scored = {"score_sums": _add_up(score_sums), "input_counts": input_counts, "error": ""}
         with transaction.atomic():
             if ours.update(state=RunShard.State.SCORED, claim=None, claimed_at=None, **scored):
                 for rows in recommendations:
                     insert_frame(Recommendation, rows)
     except BaseException as error:
-        failed = isinstance(error, Exception) and not isinstance(error, Cancelled)
-        ours.update(claim=None, claimed_at=None, error=f"{type(error).__name__}: {error}" if failed else "")
+        with suppress(DatabaseError):  # if it is away, the claim expires
+            if not connection.in_atomic_block:
+                connection.close_if_unusable_or_obsolete()
+            _release_shard(shard, error)
         raise
+
+
+def _release_shard(shard: RunShard, error: BaseException) -> None:
+    """Let others have a shard. Its attempts count only what may be its own fault."""
+    ours = RunShard.objects.filter(pk=shard.pk, claim=shard.claim)
+    if not isinstance(error, Exception) or isinstance(error, Cancelled | DatabaseError):
+        ours.update(claim=None, claimed_at=None, attempts=F("attempts") - 1)
+        return
+    state = RunShard.State.FAILED if shard.attempts >= RunShard.MOST_ATTEMPTS else RunShard.State.PENDING
+    told = f"{type(error).__name__}: {error}"
+    ours.update(claim=None, claimed_at=None, state=state, error=told)
+
+
+def retry_failed_shards(*, run: Run) -> int:
+    """Let the shards that could not be scored be tried anew, as often as at first, and return how many they are.
+
+    Raises:
+        WrongState: the run is not being computed.
+    """
+    with transaction.atomic():
+        locked = Run.objects.select_for_update().get(pk=run.pk)
+        if locked.state != Run.State.COMPUTING:
+            raise WrongState(locked, [Run.State.COMPUTING])
+        failed = locked.shards.filter(state=RunShard.State.FAILED)
+        return failed.update(state=RunShard.State.PENDING, attempts=0, error="", claim=None, claimed_at=None)
+
+
+def refuse_failed_shards(*, run: Run) -> None:
+    """
+    Raises:
+        ShardsFailed: some of the run's shards could not be scored; the message names the first of them.
+    """
+    failed = run.shards.filter(state=RunShard.State.FAILED).order_by("number")
+    count = failed.count()
+    if not count:
+        return
+    named = "; ".join(
+        _("shard %(number)d (%(first)s to %(last)s): %(error)s")
+        % {"number": shard.number, "first": shard.shopper_ids[0], "last": shard.shopper_ids[-1], "error": shard.error}
+        for shard in failed[:FAILURES_NAMED]
+    )
+    raise ShardsFailed(
+        _(
+            "%(count)d of %(total)d shards of run %(run)s could not be scored; all others are. %(named)s. Score them "
+            "again on the page of the run."
+        )
+        % {"count": count, "total": run.shards.count(), "run": run.pk, "named": named}
+    )
 
 
 def finish_run(*, run: Run) -> Run:
     """Estimate what a run would bring and hand it to review, once all its shards are scored.
 
     Does nothing before that, or when it is done.
+
+    Raises:
+        ShardsFailed: nothing is left to score but what could not be.
     """
     if not _pending_shards(run).exists():
+        refuse_failed_shards(run=run)
         with transaction.atomic():
             # Whoever scores the last shard at the same time waits, and finds it done.
             computing = Run.objects.select_for_update().filter(pk=run.pk, state=Run.State.COMPUTING).first()
@@ -335,6 +474,10 @@ class _Scorer:
     coupons: pl.DataFrame  # coupon, coupon_id, offer
     learned: list[LearnedInput]  # what the inputs are compared with
 
+    @property
+    def most_coupons(self) -> int:
+        return int(self.coupons[c.COUPON].max()) + 1  # type: ignore[arg-type]
+
     def recommend(self, shoppers: pl.DataFrame, top: int) -> "_Block":
         """The lists of some shoppers, and what is told of all their pairs."""
         pairs = shoppers.join(self.coupons, how="cross").with_row_index("pair")
@@ -352,7 +495,12 @@ class _Scorer:
         )
         explained = self.narrator.tell(lists, self.algorithm.explain(inputs[lists["pair"]]))
         reasons = [json.dumps(of_pair, cls=DjangoJSONEncoder) for of_pair in explained]
-        sums = scored.group_by(c.COUPON_ID).agg(pl.len().alias("count"), pl.col(c.SCORE).sum().alias("sum"))
+        # One pair after the other: sums of a group in polars differ in their last digits with the number of threads.
+        sums = self.coupons.select(
+            c.COUPON_ID,
+            pl.Series("count", np.bincount(pairs[c.COUPON], minlength=self.most_coupons)[self.coupons[c.COUPON]]),
+            pl.Series("sum", np.bincount(pairs[c.COUPON], scored[c.SCORE], self.most_coupons)[self.coupons[c.COUPON]]),
+        )
         told = pl.Series("reasons", reasons, dtype=pl.String)
         return _Block(
             rows=lists.select(c.SHOPPER_ID, c.COUPON_ID, c.RANK, c.SCORE, told),
@@ -432,7 +580,10 @@ def _add_up(blocks: Sequence[pl.DataFrame]) -> dict[str, tuple[int, float]]:
     """How many scores each coupon has and what they come to, by its identifier, in its order."""
     if not blocks:
         return {}
-    sums = pl.concat(blocks).group_by(c.COUPON_ID).agg(pl.col("count").sum(), pl.col("sum").sum()).sort(c.COUPON_ID)
+    # Each block has all coupons in the same order. The first block comes first, for the sake of the last digits.
+    counts = sum(block["count"] for block in blocks)
+    totals = sum(block["sum"] for block in blocks)
+    sums = blocks[0].select(c.COUPON_ID, counts, totals).sort(c.COUPON_ID)
     return {coupon_id: (count, total) for coupon_id, count, total in sums.iter_rows()}
 
 

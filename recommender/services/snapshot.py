@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ from recommender.progress import Progress
 from recommender.wording import gettext as _
 
 _ASIDE_PREFIX = ".writing-"
+#: How polars tells of an error of the system, such as a full disk.
+_SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 def take_snapshot(*, progress: Progress = Progress()) -> models.Snapshot:
@@ -93,7 +96,12 @@ def _one_at_a_time(root: Path) -> Iterator[None]:
 
 
 def _write_table(table: pl.DataFrame, path: Path) -> None:
-    table.rechunk().write_parquet(path, compression="zstd", compression_level=3, row_group_size=1 << 18)
+    try:
+        table.rechunk().write_parquet(path, compression="zstd", compression_level=3, row_group_size=1 << 18)
+    except pl.exceptions.ComputeError as error:
+        if (code := _SYSTEM_ERROR.search(str(error))) is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
     _sync(path)
 
 

@@ -113,6 +113,7 @@ ACTIONS = {
     "run.reject": APPROVERS,
     "run.reject_chosen": APPROVERS,
     "run.roll_back": PUBLISHERS,
+    "run.score_again": EDITORS,
     "searchtrial.search": EDITORS,
     "tokensigner.revoke": ADMINISTRATORS,
     "upload.cancel": ADMINISTRATORS,

@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from recommender.models import Campaign, Job, Publication, Recommendation, Run, Shop, User
+from recommender.models import Campaign, Job, Publication, Recommendation, Run, RunShard, Shop, User
 from recommender.services.runs import compute_run, plan_run
 from tests.admin.rows import add_rows
 from tests.services.small_shop import NOW, START, add_model_version, add_run, lists_of, make_shop
@@ -273,3 +273,33 @@ def test_the_lists_of_a_run_are_searched_by_shopper(admin_client: Client) -> Non
     for shopper, found in (("shopper-2", 1), ("shopper-1", 0), ("shopper", 0)):
         answer = admin_client.get(address, {"run": str(run.pk), "q": shopper})
         assert answer.context["cl"].result_count == found
+
+
+def test_what_failed_of_a_run_is_named_and_scored_again(admin_client: Client, campaign: Campaign) -> None:
+    run = add_run(campaign, state=Run.State.COMPUTING)
+    run.job = Job.objects.create(kind=Job.Kind.RECOMMEND, key="r", state=Job.State.FAILED, finished_at=timezone.now())
+    run.save()
+    RunShard.objects.create(run=run, number=0, shopper_ids=["s1", "s2"], state=RunShard.State.SCORED)
+    assert admin_client.get(page(run)).context["failed_shards"] == []
+    assert messages_of(admin_client.post(action("score_again", run), follow=True)) == [
+        f"Nothing of run {run.pk} failed."
+    ]
+
+    RunShard.objects.create(
+        run=run, number=1, shopper_ids=["s3", "s4"], state=RunShard.State.FAILED, attempts=5, error="ValueError: <p7>"
+    )
+    text = admin_client.get(page(run)).content.decode()
+    assert "Shard 1: s3 to s4" in text
+    assert "ValueError: &lt;p7&gt;" in text
+    assert Job.objects.count() == 1
+
+    answer = admin_client.post(action("score_again", run), follow=True)
+    job = Job.objects.latest("pk")
+    assert messages_of(answer) == [f"What failed of run {run.pk} is being scored again."]
+    assert (job.kind, job.arguments) == (Job.Kind.RECOMMEND, {"run": run.pk})
+
+    run.job = job
+    run.save()
+    refused = admin_client.post(action("score_again", run), follow=True)
+    assert messages_of(refused) == [f"Run {run.pk} is being computed."]
+    assert Job.objects.count() == 2

@@ -19,7 +19,6 @@ from recommender.models import Recommendation, Run, RunShard
 from recommender.progress import Cancelled, Progress
 from recommender.services import runs, training
 from recommender.services.runs import (
-    CLAIM_EXPIRES,
     NothingToRecommend,
     OwnRun,
     WrongState,
@@ -362,11 +361,11 @@ def test_a_claimed_shard_is_left_alone_until_its_claim_expires(campaign: models.
     def claimed(at: datetime) -> None:
         run.shards.filter(pk=shard.pk).update(claim=models.Job.new_claim(), claimed_at=at)
 
-    claimed(timezone.now() - CLAIM_EXPIRES + timedelta(minutes=1))
+    claimed(timezone.now() - RunShard.CLAIM_EXPIRES + timedelta(minutes=1))
     score_shard(shard_id=shard.pk)
     assert not Recommendation.objects.exists()
 
-    claimed(timezone.now() - CLAIM_EXPIRES - timedelta(seconds=1))
+    claimed(timezone.now() - RunShard.CLAIM_EXPIRES - timedelta(seconds=1))
     score_shard(shard_id=shard.pk)
     assert Recommendation.objects.count() == 4
 

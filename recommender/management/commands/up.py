@@ -88,8 +88,9 @@ def commands(bind: tuple[str, int]) -> dict[str, list[str]]:
             ),
             *("--workers", str(WEB_WORKERS), "--threads", str(WEB_THREADS), "--log-level", "warning"),
         ],
-        "worker": [*worker, "--queues", "long", "--hostname", "long@%h"],
-        "clerk": [*worker, "--queues", "short", "--hostname", "short@%h", "--concurrency", "1"],
+        "trainer": [*worker, "--queues", "training", "--hostname", "training@%h"],
+        "scorer": [*worker, "--queues", "scoring", "--hostname", "scoring@%h"],
+        "clerk": [*worker, "--queues", "upkeep", "--hostname", "upkeep@%h", "--concurrency", "1"],
         "beat": [*celery, "beat", "--loglevel", "WARNING"],
     }
     if settings.ENVIRONMENT.broker_is_embedded:
