@@ -456,6 +456,9 @@ def prepare(name: str, model: type[Model]) -> tuple[Model, dict[str, Any]]:
             answer = {"grace": "24"}
         case "run.approve" | "run.reject":
             row = add_run(Campaign.objects.get(), state=Run.State.DRAFTED)
+        case "run.score_again":
+            row = add_run(Campaign.objects.get(), state=Run.State.COMPUTING)
+            models.RunShard.objects.create(run=row, number=0, shopper_ids=["s"], state=models.RunShard.State.FAILED)
         case "run.publish" | "run.publish_later":
             Campaign.objects.update(ends_at=timezone.now() + timedelta(days=30))
             row = add_run(Campaign.objects.get())
