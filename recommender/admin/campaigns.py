@@ -174,8 +174,8 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
             facts=[
                 (_("Campaign"), campaign),
                 (_("Coupons"), count_of(campaign.campaign_coupons.count())),
-                *_foresee(campaign),
                 *((_("Worth a second look"), remark) for remark in self.find_remarks(campaign)[:MOST_MESSAGES]),
+                *_foresee(campaign),
             ],
         )
         return confirm_and_do(
