@@ -248,7 +248,7 @@ def test_a_shop_without_history_is_refused(data_dir: Path) -> None:
 
 
 def test_a_moment_before_all_history_is_refused(shop: None, data_dir: Path) -> None:
-    with pytest.raises(NothingToLearnFrom, match="no order, redemption or event before Jan. 1, 2020"):
+    with pytest.raises(NothingToLearnFrom, match=r"no order, redemption or event before Jan\. 1, 2020"):
         train(as_of=datetime(2020, 1, 1, tzinfo=UTC))
 
     assert kept(data_dir) == ([], [], [], [None], [], [])
