@@ -8,8 +8,8 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-# A process for each core. The tests of a file stay together, since they share what is dear to make.
-IN_PARALLEL := -n auto --dist loadfile
+# A process for each core. Tests are handed out in their order, so that those which empty the database come last in each.
+IN_PARALLEL := -n auto --dist load
 BIND ?= 127.0.0.1:8000
 DATABASE ?= both
 ARGUMENTS ?=

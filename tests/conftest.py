@@ -10,10 +10,21 @@ import redis
 from django.conf import settings
 from django.db import connection
 from django.utils import timezone
+from hypothesis import HealthCheck
+from hypothesis import settings as properties
 
 from couponsite.environment import embedded_broker_socket
 from tests.servers import run_broker
 from tests.worker import run_worker
+
+# A machine with other work is slow, and that is no fault. What is tried is new in each proof and the same in each test.
+properties.register_profile(
+    "couponsite",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=not os.environ.get("COUPONSITE_PROVE"),
+)
+properties.load_profile("couponsite")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

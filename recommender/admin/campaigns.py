@@ -22,7 +22,7 @@ from recommender.admin.campaign_calendar import describe_calendar
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.figures import count_of
 from recommender.admin.long_lists import MOST_COUNTED, IdentifierSearchMixin, is_long
-from recommender.admin.remarks import MOST_MESSAGES, RemarksMixin
+from recommender.admin.remarks import RemarksMixin
 from recommender.admin.results import ResultsMixin
 from recommender.admin.runs import tabulate_runs
 from recommender.admin.summed_up import Shown, show_figures
@@ -167,15 +167,16 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
             )
             return Outcome(_("The recommendations are being computed."), url=change_url(job))
 
+        coupons = campaign.campaign_coupons.count()
         confirmation = Confirmation(
             title=_("Compute recommendations"),
             text=_("The champion scores the campaign's coupons for its shoppers. Shoppers see nothing before review."),
             button=_("Recommend"),
             facts=[
                 (_("Campaign"), campaign),
-                (_("Coupons"), count_of(campaign.campaign_coupons.count())),
+                (_("Coupons"), count_of(coupons)),
+                *((_("Worth a second look"), remark) for remark in _say_what_is_in_vain(campaign, coupons)),
                 *_foresee(campaign),
-                *((_("Worth a second look"), remark) for remark in self.find_remarks(campaign)[:MOST_MESSAGES]),
             ],
         )
         return confirm_and_do(
@@ -337,6 +338,16 @@ def _describe_audience(campaign: Campaign) -> str:
     return (
         _("%(included)s, without %(excluded)s") % {"included": included, "excluded": excluded} if excluded else included
     )
+
+
+def _say_what_is_in_vain(campaign: Campaign, coupons: int) -> list[str]:
+    """Why nothing can come of computing recommendations, if so."""
+    told: list[str] = []
+    if campaign.ends_at <= timezone.now():
+        told.append(_("The campaign ended on %(day)s.") % {"day": timezone.localdate(campaign.ends_at)})
+    if not coupons:
+        told.append(_("The campaign has no coupon: there is nothing to recommend."))
+    return told
 
 
 def _foresee(campaign: Campaign) -> list[tuple[str, object]]:

@@ -279,10 +279,7 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
                 live_seen=data["live_seen"],
             )
             if publication.published_by not in (None, request.user):
-                return Outcome(
-                    _("Run %(run)s is live already: %(user)s published it.")
-                    % {"run": run.pk, "user": publication.published_by}
-                )
+                return Outcome(_say_live_already(publication))
             return Outcome(_("Run %(run)s is live.") % {"run": run.pk})
 
         return self._confirm_publishing(
@@ -414,6 +411,10 @@ def _refuse(run: Run, name: str) -> str | None:
     """Why an action cannot be done with a run as it is now; None where it can."""
     if name in ACTIONS.get(Run.State(run.state), ()):
         return refuse_meanwhile(run)
+    if name == "publish" and run.state == Run.State.PUBLISHED:
+        publication = Publication.objects.live().select_related("published_by").filter(run=run).first()
+        if publication is not None and publication.published_by is not None:
+            return _say_live_already(publication)
     return _("This cannot be done with run %(run)s: its state is “%(state)s”.") % {
         "run": run.pk,
         "state": run.get_state_display(),
@@ -426,6 +427,13 @@ def _refuse_to_score_again(run: Run) -> str | None:
     if not run.shards.filter(state=RunShard.State.FAILED).exists():
         return _("Nothing of run %(run)s failed.") % {"run": run.pk}
     return None
+
+
+def _say_live_already(publication: Publication) -> str:
+    return _("Run %(run)s is live already: %(user)s published it.") % {
+        "run": publication.run_id,
+        "user": publication.published_by,
+    }
 
 
 def _facts(run: Run) -> list[tuple[str, object]]:

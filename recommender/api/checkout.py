@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from recommender.api.authentication import ShopCaller
-from recommender.api.fields import BoundedListField, IdentifierField
+from recommender.api.fields import BoundedListField, IdentifierField, StringField
 from recommender.api.limits import guesses_refused
 from recommender.api.once import IDEMPOTENCY_KEY, WriteView
 from recommender.api.refusals import as_problem, describe_refused
@@ -80,7 +80,7 @@ class CheckoutInput(serializers.Serializer):
     basket = BasketInput()
     coupon_ids = BoundedListField(child=IdentifierField(), default=list, max_length=MOST_COUPONS)
     codes = BoundedListField(
-        child=serializers.CharField(max_length=CODE_LENGTH),
+        child=StringField(max_length=CODE_LENGTH),
         default=list,
         max_length=MOST_COUPONS,
         help_text="As they were typed: case, dashes and look-alikes do not matter.",

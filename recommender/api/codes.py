@@ -11,7 +11,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from recommender.api.fields import IdentifierField
+from recommender.api.fields import IdentifierField, StringField
 from recommender.api.once import IDEMPOTENCY_KEY, WriteView
 from recommender.api.problems import Conflict
 from recommender.api.refusals import as_problem, in_words
@@ -26,11 +26,15 @@ from recommender.services.checkout.refusals import UnknownThing
 FILE = "text/csv"
 
 
+class PrefixField(StringField, serializers.RegexField):
+    """What codes begin with."""
+
+
 @extend_schema_serializer(component_name="CodeBatch")
 class CodeBatchInput(serializers.Serializer):
     coupon_id = IdentifierField()
     count = serializers.IntegerField(min_value=1, max_value=CODES_AT_MOST)
-    prefix = serializers.RegexField(
+    prefix = PrefixField(
         r"^[A-Za-z0-9]{0,16}\Z", required=False, allow_blank=True, default="", help_text="What all codes begin with."
     )
     length = serializers.IntegerField(

@@ -13,8 +13,17 @@ from rest_framework import serializers
 CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
+class StringField(serializers.CharField):
+    """A string. A number is none: 1e3 would become ``1000.0``, and a large one another."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 @extend_schema_field({"type": "string", "minLength": 1, "maxLength": 64, "pattern": r"^[^\u0000]+$"})
-class IdentifierField(serializers.CharField):
+class IdentifierField(StringField):
     """An identifier of the shop's: a string of 1 to 64 characters, of which none is NUL."""
 
     def __init__(self, **kwargs: Any) -> None:

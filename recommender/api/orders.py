@@ -9,7 +9,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from recommender.api.fields import BoundedListField, IdentifierField, PastTimeField
+from recommender.api.fields import BoundedListField, IdentifierField, PastTimeField, StringField
 from recommender.api.problems import MessagesField, field_errors
 from recommender.api.schema import problems
 from recommender.api.views import ApiView
@@ -40,8 +40,8 @@ class OrderInput(serializers.Serializer):
     order_id = IdentifierField()
     shopper_id = IdentifierField()
     ordered_at = PastTimeField(help_text="ISO 8601 with an offset.")
-    channel = serializers.CharField(max_length=64, default="", allow_blank=True)
-    store_id = serializers.CharField(max_length=64, default="", allow_blank=True)
+    channel = StringField(max_length=64, default="", allow_blank=True)
+    store_id = StringField(max_length=64, default="", allow_blank=True)
     lines = BoundedListField(child=LineInput(), min_length=1, max_length=LINES_AT_MOST)
 
 

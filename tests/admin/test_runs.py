@@ -170,6 +170,16 @@ def test_a_rejected_run_cannot_be_published(admin_client: Client, campaign: Camp
     assert (states(), on_show(), Job.objects.count()) == ([Run.State.REJECTED], [], 0)
 
 
+def test_who_comes_too_late_to_publish_is_told_who_was_first(
+    admin_client: Client, client_with: Callable[..., Client], campaign: Campaign
+) -> None:
+    run = add_run(campaign, state=Run.State.APPROVED)
+    admin_client.post(action("publish", run), ACCEPTED)
+    late = client_with("publish_run", "view_run").post(action("publish", run), ACCEPTED, follow=True)
+    assert messages_of(late)[-1] == f"Run {run.pk} is live already: admin published it."
+    assert Publication.objects.get().published_by == User.objects.get(username="admin")
+
+
 def test_a_run_is_published_at_a_moment_of_the_shops_clock(admin_client: Client, campaign: Campaign) -> None:
     Shop(time_zone="America/New_York").save()
     run = add_run(campaign)

@@ -193,6 +193,23 @@ def test_the_largest_amounts_add_up(send: Send) -> None:
     assert recount_all(mend=False) == []
 
 
+@pytest.mark.parametrize("number", [5, 1e3, -1e308, True, 10**20])
+def test_a_number_is_no_identifier_and_no_code(number: Any, send: Send, written: Callable[[], Any]) -> None:
+    before = written()
+    for path, field, body in [
+        ("redemptions", "coupon_id", {"shopper_id": "anna", "coupon_id": number}),
+        ("shopper-tokens", "shopper_id", {"shopper_id": number}),
+        ("recommendations", "shopper_ids.0", {"shopper_ids": [number]}),
+        ("checkout/reservations", "codes.0", {**ASKED, "coupon_ids": [], "codes": [number]}),
+        (f"checkout/reservations/{NO_ONE}/confirm", "order_id", {"order_id": number}),
+        ("code-batches", "prefix", {"coupon_id": "milk-spring", "count": 1, "prefix": number}),
+        ("events", "coupon_id", {"shopper_id": "anna", "kind": "click", "coupon_id": number}),
+    ]:
+        answer = send("POST", path, json.dumps(body).encode())
+        assert (answer.status_code, list(answer.json()["errors"])) == (400, [field])
+    assert written() == before
+
+
 @pytest.mark.parametrize("value", ["1" + "0" * 4000, "1e400", "-1e400", "1" + "0" * 309])
 def test_a_number_that_is_none_of_a_float(value: str, send: Send) -> None:
     body = f'{{"kind": "click", "shopper_id": "anna", "coupon_id": "tea-spring", "value": {value}}}'

@@ -1,7 +1,7 @@
 """A real browser on a real site: the test's own server, a real worker and broker, and the system's Chromium."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=MISSING))
 
 
+#: The windows that a test has opened.
+CONTEXTS = pytest.StashKey[list[Any]]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails tells what its pages showed."""
+    report = yield
+    if call.when == "call" and report.failed:
+        for context in item.stash.get(CONTEXTS, []):
+            for page in context.pages:
+                report.sections.append((f"shown at {page.url}", page.locator("body").inner_text()))
+    return report
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     with open_browser() as browser:
@@ -34,12 +51,12 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def sign_in(browser: Any, live_server: LiveServer) -> Iterator[Callable[..., Any]]:
+def sign_in(browser: Any, live_server: LiveServer, request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
     """Opens the staff desk as a new member of staff with roles: the page after signing in. Each has a browser of their
     own, as two people have."""
     # Whatever test emptied the tables before took the roles, which a migration makes, with the rest.
     grant_roles(apps, roles=ROLES, unseen=UNSEEN)
-    contexts = []
+    contexts = request.node.stash.setdefault(CONTEXTS, [])
 
     def open_desk(name: str, *roles: str, width: int = 1280, language: str = "en", theme: str = "light") -> Any:
         user = User.objects.create_user(name, password=PASSWORD, is_staff=True)

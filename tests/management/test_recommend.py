@@ -114,7 +114,7 @@ def test_export_writes_what_is_offered(capsys: pytest.CaptureFixture[str], tmp_p
     [
         (["recommend", "--campaign", "winter"], "There is no campaign 'winter'."),
         (["recommend", "--campaign", "spring", "--as-of", "soon"], "'soon' is not a date"),
-        (["recommend", "--campaign", "spring"], "Campaign spring ended at 2024-03-31"),
+        (["recommend", "--campaign", "spring"], "Campaign spring ended at March 31, 2024"),
         (
             ["recommend", "--campaign", "spring", "--as-of", AS_OF, "--top", "0"],
             "Expected 1 to 1000 coupons a shopper, not 0",

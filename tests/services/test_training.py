@@ -223,7 +223,7 @@ def test_promoting_keeps_who_was_champion_before(data_dir: Path, admin_user: mod
     assert list(Promotion.objects.order_by("pk").values_list("model_version", "previous", "promoted_by", "reason")) == [
         (one.pk, None, None, "the first"),
         (other.pk, one.pk, admin_user.pk, "by hand"),
-        (one.pk, other.pk, None, "x" * 500),
+        (one.pk, other.pk, None, "x" * 600),
     ]
 
 
@@ -248,7 +248,7 @@ def test_a_shop_without_history_is_refused(data_dir: Path) -> None:
 
 
 def test_a_moment_before_all_history_is_refused(shop: None, data_dir: Path) -> None:
-    with pytest.raises(NothingToLearnFrom, match="no order, redemption or event before 2020-01-01"):
+    with pytest.raises(NothingToLearnFrom, match=r"no order, redemption or event before Jan\. 1, 2020"):
         train(as_of=datetime(2020, 1, 1, tzinfo=UTC))
 
     assert kept(data_dir) == ([], [], [], [None], [], [])
