@@ -44,6 +44,7 @@ class Environment:
     shopper_requests_per_minute: int
     outbound_private_hosts: list[str]
     log_level: str
+    log_format: str
 
     @property
     def broker_is_embedded(self) -> bool:
@@ -88,6 +89,7 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:
     shopper_requests_per_minute = env.int("SHOPPER_REQUESTS_PER_MINUTE", 120, validate=validate.Range(min=0))
     outbound_private_hosts: list[str] = env.list("OUTBOUND_PRIVATE_HOSTS", [])
     log_level = env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]))
+    log_format = env.str("LOG_FORMAT", "text", validate=validate.OneOf(["text", "json"]))
     secret_key = env.str("SECRET_KEY", "")
     try:
         env.seal()
@@ -123,6 +125,7 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:
         shopper_requests_per_minute=shopper_requests_per_minute,
         outbound_private_hosts=outbound_private_hosts,
         log_level=log_level,
+        log_format=log_format,
     )
 
 

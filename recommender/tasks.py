@@ -19,6 +19,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
+from couponsite.logs import log_from_now_on_with
 from couponsite.processes import die_with_parent
 from recommender import jobs
 from recommender.models import Answer, Campaign, Coupon, Job, Run, RunCorrection, RunShard, Segment, Shopper, Upload
@@ -70,6 +71,7 @@ def score_shard(job_id: int, shard_id: int) -> None:
     if job is None or shard is None:
         return
     run = shard.run
+    log_from_now_on_with(run_id=run.pk)
 
     def score(job: Job, progress: Progress) -> Mapping[str, Any] | None:
         from recommender.services import runs
@@ -212,6 +214,7 @@ def _recommend(job: Job, progress: Progress) -> Mapping[str, Any] | None:
         job=job,
         progress=progress,
     )
+    log_from_now_on_with(run_id=run.pk)
     Run.objects.filter(pk=run.pk, state=Run.State.COMPUTING).update(job=job)  # planned before by another job
     pending = run.shards.filter(state=RunShard.State.PENDING)
     # Whoever held a shard for an earlier attempt is dead, or the job would not have been silent.
