@@ -45,11 +45,17 @@ class Environment:
     outbound_private_hosts: list[str]
     log_level: str
     log_format: str
+    metrics_token: str
 
     @property
     def broker_is_embedded(self) -> bool:
         """Whether the site's own broker, on a socket that only its user can open, serves instead of a Redis."""
         return self.redis_url == embedded_broker_url(self.data_dir)
+
+    @property
+    def redis_client_url(self) -> str:
+        """The broker's address as clients of Redis, which know nothing of Celery's schemes, read it."""
+        return self.redis_url.replace("redis+socket://", "unix://")
 
 
 def embedded_broker_socket(data_dir: Path) -> Path:
@@ -90,6 +96,7 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:
     outbound_private_hosts: list[str] = env.list("OUTBOUND_PRIVATE_HOSTS", [])
     log_level = env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]))
     log_format = env.str("LOG_FORMAT", "text", validate=validate.OneOf(["text", "json"]))
+    metrics_token = env.str("METRICS_TOKEN", "")
     secret_key = env.str("SECRET_KEY", "")
     try:
         env.seal()
@@ -126,6 +133,7 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:
         outbound_private_hosts=outbound_private_hosts,
         log_level=log_level,
         log_format=log_format,
+        metrics_token=metrics_token,
     )
 
 

@@ -7,15 +7,14 @@ is taken out of each line whoever wrote it, and of what libraries attach to a me
 import inspect
 import logging
 import re
-import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from pythonjsonlogger.orjson import OrjsonFormatter
 
 REQUEST_ID_HEADER = "X-Request-ID"
@@ -137,31 +136,7 @@ class JsonFormatter(OrjsonFormatter):
         return {"time": f"{moment}.{int(log_data['time'] % 1 * 1000):03d}Z", **texts}
 
 
-# Requests
-
-
 def route_of(request: HttpRequest) -> str:
     """The name of the address that a request came to: never the address itself, which may hold a shopper."""
     match = request.resolver_match
     return (match.view_name or match.route) if match is not None else "unknown"
-
-
-class RequestLogMiddleware:
-    """Gives each request an identifier, tells it in the answer and logs a line without address or caller."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self._get_response = get_response
-        self._logger = logging.getLogger("couponsite.requests")
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        given = request.headers.get(REQUEST_ID_HEADER, "")
-        request_id = given if SANE_REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-        began = time.perf_counter()
-        with log_with(request_id=request_id):
-            response = self._get_response(request)
-            milliseconds = round((time.perf_counter() - began) * 1000, 1)
-            route, status = route_of(request), response.status_code
-            facts = {"method": request.method, "route": route, "status": status, "milliseconds": milliseconds}
-            self._logger.info("%s %s %d", request.method, route, status, extra={"facts": facts})
-        response.headers[REQUEST_ID_HEADER] = request_id
-        return response

@@ -38,7 +38,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "couponsite.logs.RequestLogMiddleware",
+    "recommender.monitoring.MonitoringMiddleware",
+    "couponsite.requests.RequestMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -204,6 +205,8 @@ CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 
 LOGGING = describe_logging(log_format=ENVIRONMENT.log_format, level=ENVIRONMENT.log_level)
+
+METRICS_TOKEN = ENVIRONMENT.metrics_token
 
 UNFOLD = {
     "SITE_TITLE": "Couponsite",
