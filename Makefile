@@ -77,7 +77,7 @@ screenshots: $(VENV)/.installed-dev  ## Pictures of a site that runs, for docs/s
 
 .PHONY: requirements
 requirements: $(VENV)/.installed-dev  ## Compile requirements*.txt from requirements*.in
-	@for name in requirements requirements-dev; do \
+	@for name in requirements requirements-s3 requirements-sentry requirements-dev; do \
 	  $(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --no-header --no-annotate --no-emit-index-url \
 	    --no-emit-find-links --no-emit-trusted-host --no-emit-options --output-file $$name.txt $$name.in; \
 	done

@@ -6,6 +6,7 @@ A value that cannot be read raises :class:`django.core.exceptions.ImproperlyConf
 
 import contextlib
 import hashlib
+import ipaddress
 import os
 import secrets
 import tempfile
@@ -46,6 +47,15 @@ class Environment:
     log_level: str
     log_format: str
     metrics_token: str
+    secret_key_is_given: bool
+    https: bool
+    hsts_seconds: int
+    trusted_proxies: list[str]
+    sentry_dsn: str
+    data_dir_is_shared: bool
+    s3_bucket: str
+    s3_endpoint_url: str
+    s3_region: str
 
     @property
     def broker_is_embedded(self) -> bool:
@@ -97,6 +107,14 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:
     log_level = env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]))
     log_format = env.str("LOG_FORMAT", "text", validate=validate.OneOf(["text", "json"]))
     metrics_token = env.str("METRICS_TOKEN", "")
+    https = env.bool("HTTPS", False)
+    hsts_seconds = env.int("HSTS_SECONDS", 31_536_000, validate=validate.Range(min=0))
+    trusted_proxies: list[str] = env.list("TRUSTED_PROXIES", ["127.0.0.1", "::1"])
+    sentry_dsn = env.str("SENTRY_DSN", "")
+    data_dir_is_shared = env.bool("SHARED_DATA_DIR", False)
+    s3_bucket = env.str("S3_BUCKET", "")
+    s3_endpoint_url = env.str("S3_ENDPOINT_URL", "")
+    s3_region = env.str("S3_REGION", "")
     secret_key = env.str("SECRET_KEY", "")
     try:
         env.seal()
@@ -105,6 +123,13 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:
         told = "; ".join(f"{name}: {' '.join(map(str, messages))}" for name, messages in wrong.items())
         raise ImproperlyConfigured(f"The environment cannot be read. {told}") from error
 
+    for proxy in trusted_proxies:
+        try:
+            ipaddress.ip_network(proxy)
+        except ValueError as error:
+            raise ImproperlyConfigured(
+                f"TRUSTED_PROXIES: expected addresses or networks such as 10.0.0.0/8, separated by commas: {error}."
+            ) from error
     if database["ENGINE"] not in DATABASE_ENGINES:
         raise ImproperlyConfigured("DATABASE_URL: expected an address that starts with postgres:// or sqlite://.")
     if redis_url and urlparse(redis_url).scheme not in REDIS_SCHEMES:
@@ -134,6 +159,15 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:
         log_level=log_level,
         log_format=log_format,
         metrics_token=metrics_token,
+        secret_key_is_given=bool(secret_key),
+        https=https,
+        hsts_seconds=hsts_seconds,
+        trusted_proxies=trusted_proxies,
+        sentry_dsn=sentry_dsn,
+        data_dir_is_shared=data_dir_is_shared,
+        s3_bucket=s3_bucket,
+        s3_endpoint_url=s3_endpoint_url,
+        s3_region=s3_region,
     )
 
 

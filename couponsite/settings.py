@@ -7,7 +7,9 @@ from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 from kombu import Queue
 
+from couponsite.content_security import STRICT
 from couponsite.environment import BASE_DIR, read_environment
+from couponsite.error_reports import start_error_reports
 from couponsite.logs import describe_logging
 
 ENVIRONMENT = read_environment()
@@ -16,6 +18,14 @@ DEBUG = ENVIRONMENT.debug
 SECRET_KEY = ENVIRONMENT.secret_key
 ALLOWED_HOSTS = ENVIRONMENT.allowed_hosts
 CSRF_TRUSTED_ORIGINS = ENVIRONMENT.csrf_trusted_origins
+
+# Whether a request came by TLS that a proxy ended, Gunicorn tells (couponsite.web_server): it believes TRUSTED_PROXIES
+# alone, where SECURE_PROXY_SSL_HEADER would have Django believe anybody.
+SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = ENVIRONMENT.https
+SECURE_HSTS_SECONDS = ENVIRONMENT.hsts_seconds if ENVIRONMENT.https else 0
+# Whether all of the domain speaks TLS, and says so for ever, is not for this site to decide.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+CONTENT_SECURITY_POLICY = STRICT
 
 DATA_DIR: Path = ENVIRONMENT.data_dir
 
@@ -42,6 +52,7 @@ MIDDLEWARE = [
     "couponsite.requests.RequestMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "couponsite.content_security.ContentSecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -207,6 +218,8 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 LOGGING = describe_logging(log_format=ENVIRONMENT.log_format, level=ENVIRONMENT.log_level)
 
 METRICS_TOKEN = ENVIRONMENT.metrics_token
+if ENVIRONMENT.sentry_dsn:
+    start_error_reports(dsn=ENVIRONMENT.sentry_dsn)
 
 UNFOLD = {
     "SITE_TITLE": "Couponsite",

@@ -20,6 +20,7 @@ from django.conf import settings  # noqa: E402
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 threads = int(os.environ.get("WEB_THREADS", "4"))
 control_socket_disable = True
+forwarded_allow_ips = ",".join(settings.ENVIRONMENT.trusted_proxies)
 _logging = settings.LOGGING
 logconfig_dict = {
     **_logging,
