@@ -11,6 +11,7 @@ import os
 import secrets
 import tempfile
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -123,13 +124,8 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:
         told = "; ".join(f"{name}: {' '.join(map(str, messages))}" for name, messages in wrong.items())
         raise ImproperlyConfigured(f"The environment cannot be read. {told}") from error
 
-    for proxy in trusted_proxies:
-        try:
-            ipaddress.ip_network(proxy)
-        except ValueError as error:
-            raise ImproperlyConfigured(
-                f"TRUSTED_PROXIES: expected addresses or networks such as 10.0.0.0/8, separated by commas: {error}."
-            ) from error
+    _refuse_lone_bucket(s3_bucket)
+    _refuse_wrong_networks(trusted_proxies)
     if database["ENGINE"] not in DATABASE_ENGINES:
         raise ImproperlyConfigured("DATABASE_URL: expected an address that starts with postgres:// or sqlite://.")
     if redis_url and urlparse(redis_url).scheme not in REDIS_SCHEMES:
@@ -169,6 +165,23 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:
         s3_endpoint_url=s3_endpoint_url,
         s3_region=s3_region,
     )
+
+
+def _refuse_lone_bucket(s3_bucket: str) -> None:
+    if s3_bucket and find_spec("storages") is None:
+        raise ImproperlyConfigured(
+            "S3_BUCKET: the library is not installed. Run first: pip install -r requirements-s3.txt"
+        )
+
+
+def _refuse_wrong_networks(trusted_proxies: list[str]) -> None:
+    for proxy in trusted_proxies:
+        try:
+            ipaddress.ip_network(proxy)
+        except ValueError as error:
+            raise ImproperlyConfigured(
+                f"TRUSTED_PROXIES: expected addresses or networks such as 10.0.0.0/8, separated by commas: {error}."
+            ) from error
 
 
 def _installation_secret(data_dir: Path) -> str:

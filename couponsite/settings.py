@@ -104,6 +104,19 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": DATA_DIR / "media"}},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
+if ENVIRONMENT.s3_bucket:
+    _S3 = {
+        "bucket_name": ENVIRONMENT.s3_bucket,
+        "endpoint_url": ENVIRONMENT.s3_endpoint_url or None,
+        "region_name": ENVIRONMENT.s3_region or None,
+        "querystring_auth": True,  # nothing in the bucket is for the public
+    }
+    STORAGES["default"] = {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": {**_S3, "location": "media"}}
+    # Models, snapshots and uploads (recommender.services.shared_files).
+    STORAGES["shared"] = {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {**_S3, "location": "shared", "file_overwrite": True},
+    }
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
 

@@ -29,6 +29,7 @@ from recommender.admin.figures import count_of
 from recommender.admin.jobs import STATE_LABELS as JOB_LABELS
 from recommender.admin.jobs import describe_progress, describe_silence, may_cancel
 from recommender.models import Job, Upload
+from recommender.services.shared_files import has_file, name_of, open_file
 
 STATE_LABELS = {
     Upload.State.RECEIVED: "default",
@@ -197,9 +198,9 @@ class UploadAdmin(TableAdmin):
     def download_put_aside(self, request: HttpRequest, upload_id: int) -> FileResponse:
         """The rows that cannot be loaded, each with its reason."""
         upload = self.get_viewable(request, str(upload_id))
-        if not upload.put_aside_path.is_file():
+        if not has_file(name := name_of(upload.put_aside_path)):
             raise Http404(_("No rows were put aside, or their file was deleted."))
-        return FileResponse(upload.put_aside_path.open("rb"), as_attachment=True, filename=f"put-aside-{upload.pk}.csv")
+        return FileResponse(open_file(name), as_attachment=True, filename=f"put-aside-{upload.pk}.csv")
 
     # Acting
 
@@ -430,7 +431,7 @@ def _describe_upload(request: HttpRequest, upload: Upload) -> dict[str, Any]:
         "files": _tabulate_files(request, upload),
         "report": upload.report,
         "notes": _list_notes(upload),
-        "put_aside_url": upload.put_aside_path.is_file()
+        "put_aside_url": has_file(name_of(upload.put_aside_path))
         and reverse("admin:recommender_upload_put_aside", args=[upload.pk]),
     }
 

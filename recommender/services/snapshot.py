@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from recommender.bulk import read_frame
 from recommender.ml import columns as c
 from recommender.ml import history
 from recommender.progress import Progress
+from recommender.services.shared_files import fetch_folder, share_file
 
 _ASIDE_PREFIX = ".writing-"
 
@@ -54,6 +56,8 @@ def take_snapshot(*, progress: Progress = Progress()) -> models.Snapshot:
             size = sum(path.stat().st_size for path in aside.iterdir())
             fingerprint = _fingerprint(aside)
             _put_in_place(aside, root / fingerprint)
+            for name in tables:  # before anybody can know of the snapshot
+                share_file(f"{folder_of(fingerprint)}/{name}.parquet")
         finally:
             shutil.rmtree(aside, ignore_errors=True)
         snapshot, _is_new = models.Snapshot.objects.get_or_create(
@@ -74,12 +78,31 @@ def open_snapshot(*, snapshot: models.Snapshot) -> history.Snapshot:
         SnapshotUnreadable: the folder or a file in it is missing, or a file was changed.
     """
     folder = _root() / snapshot.fingerprint
+    if not folder.exists():
+        _fetch(snapshot.fingerprint)
     _check_whole(folder)
     return history.Snapshot(folder)
 
 
+def folder_of(fingerprint: str) -> str:
+    """The name of a snapshot's folder among the shared files."""
+    return f"snapshots/{fingerprint}"
+
+
 def _root() -> Path:
     return settings.DATA_DIR / "snapshots"
+
+
+def _fetch(fingerprint: str) -> None:
+    """Copy a snapshot here that another host took, if there is one."""
+    root = _root()
+    root.mkdir(parents=True, exist_ok=True)
+    with _one_at_a_time(root), tempfile.TemporaryDirectory(dir=root, prefix=_ASIDE_PREFIX) as name:
+        aside = Path(name) / "snapshot"
+        aside.mkdir()
+        fetch_folder(folder_of(fingerprint), files=[f"{table}.parquet" for table in history.SCHEMAS], into=aside)
+        if any(aside.iterdir()):
+            _put_in_place(aside, root / fingerprint)
 
 
 # Files

@@ -34,6 +34,7 @@ from recommender.ml.redemption_timing import ObservedUses
 from recommender.ml.selection import RESAMPLES, Selection, select_champion
 from recommender.ml.walk_forward import Cost, Fit, fit_as_of, score_period
 from recommender.progress import Progress
+from recommender.services.shared_files import share_file
 from recommender.services.snapshot import open_snapshot, take_snapshot
 
 SEED = 0
@@ -257,6 +258,7 @@ def keep_versions(
         curves = trace_curves(scores, resamples=RESAMPLES, seed=SEED)
         file = settings.DATA_DIR / figure
         draw_comparison(selection.comparison, file, champion=selection.champion, period=data.period)
+        share_file(figure)
     keys = {candidate.name: data.key_of(candidate) for candidate in candidates}
     files = {name: _save_model(fit, keys[name]) for name, fit in fits.items()}
     drawings = {name: _draw_model(fit.model, keys[name]) for name, fit in fits.items()}
@@ -317,13 +319,16 @@ def _draw_model(model: Algorithm, key: str) -> str:
         return ""
     path = f"figures/{model.name}-{key[:16]}.png"
     draw_tree(model, settings.DATA_DIR / path)
+    share_file(path)
     return path
 
 
 def _save_model(fit: Fit, key: str) -> tuple[str, str]:
     """Write a fitted algorithm: its path under the data directory and its digest."""
     path = f"models/{fit.model.name}-{key[:16]}.joblib"
-    return path, artifact.save(fit.model, settings.DATA_DIR / path)
+    digest = artifact.save(fit.model, settings.DATA_DIR / path)
+    share_file(path)
+    return path, digest
 
 
 def _save_version(
