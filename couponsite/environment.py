@@ -30,6 +30,7 @@ class Environment:
     """The settings of one installation."""
 
     data_dir: Path
+    static_root: Path
     secret_key: str
     debug: bool
     allowed_hosts: list[str]
@@ -108,6 +109,7 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:
     log_level = env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]))
     log_format = env.str("LOG_FORMAT", "text", validate=validate.OneOf(["text", "json"]))
     metrics_token = env.str("METRICS_TOKEN", "")
+    static_root = env.str("STATIC_ROOT", "") or data_dir / "static"
     https = env.bool("HTTPS", False)
     hsts_seconds = env.int("HSTS_SECONDS", 31_536_000, validate=validate.Range(min=0))
     trusted_proxies: list[str] = env.list("TRUSTED_PROXIES", ["127.0.0.1", "::1"])
@@ -137,6 +139,7 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:
         raise ImproperlyConfigured(f"DATA_DIR: the folder {data_dir} cannot be made: {error.strerror}.") from error
     return Environment(
         data_dir=data_dir,
+        static_root=(base_dir / static_root).resolve(),
         secret_key=secret_key or _installation_secret(data_dir),
         debug=debug,
         allowed_hosts=allowed_hosts,

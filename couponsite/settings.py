@@ -118,7 +118,7 @@ if ENVIRONMENT.s3_bucket:
         "OPTIONS": {**_S3, "location": "shared", "file_overwrite": True},
     }
 STATIC_URL = "static/"
-STATIC_ROOT = DATA_DIR / "static"
+STATIC_ROOT = ENVIRONMENT.static_root
 
 # Counted requests and guesses, and nothing else: with the cache only counts are lost. Without a Redis each web process
 # counts by itself.
