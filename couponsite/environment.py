@@ -43,6 +43,9 @@ class Environment:
     upload_max_megabytes: int
     upload_max_unpacked_megabytes: int
     upload_retention_days: int
+    event_retention_days: int
+    run_retention_days: int
+    snapshot_retention_days: int
     key_requests_per_minute: int
     shopper_requests_per_minute: int
     outbound_private_hosts: list[str]
@@ -83,7 +86,7 @@ def embedded_broker_url(data_dir: Path) -> str:
     return f"redis+socket://{embedded_broker_socket(data_dir)}"
 
 
-def read_environment(base_dir: Path = BASE_DIR) -> Environment:
+def read_environment(base_dir: Path = BASE_DIR) -> Environment:  # noqa: PLR0915  # a line for each variable
     """Read the process's environment, and ``.env`` in ``base_dir`` for what it lacks.
 
     Raises:
@@ -103,6 +106,9 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:
     upload_max_megabytes = env.int("UPLOAD_MAX_MEGABYTES", 2048, validate=validate.Range(min=1))
     upload_max_unpacked_megabytes = env.int("UPLOAD_MAX_UNPACKED_MEGABYTES", 16_384, validate=validate.Range(min=1))
     upload_retention_days = env.int("UPLOAD_RETENTION_DAYS", 30, validate=validate.Range(min=1))
+    event_retention_days = env.int("EVENT_RETENTION_DAYS", 0, validate=validate.Range(min=0))
+    run_retention_days = env.int("RUN_RETENTION_DAYS", 180, validate=validate.Range(min=0))
+    snapshot_retention_days = env.int("SNAPSHOT_RETENTION_DAYS", 60, validate=validate.Range(min=0))
     key_requests_per_minute = env.int("KEY_REQUESTS_PER_MINUTE", 60_000, validate=validate.Range(min=0))
     shopper_requests_per_minute = env.int("SHOPPER_REQUESTS_PER_MINUTE", 120, validate=validate.Range(min=0))
     outbound_private_hosts: list[str] = env.list("OUTBOUND_PRIVATE_HOSTS", [])
@@ -152,6 +158,9 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:
         upload_max_megabytes=upload_max_megabytes,
         upload_max_unpacked_megabytes=upload_max_unpacked_megabytes,
         upload_retention_days=upload_retention_days,
+        event_retention_days=event_retention_days,
+        run_retention_days=run_retention_days,
+        snapshot_retention_days=snapshot_retention_days,
         key_requests_per_minute=key_requests_per_minute,
         shopper_requests_per_minute=shopper_requests_per_minute,
         outbound_private_hosts=outbound_private_hosts,

@@ -22,6 +22,11 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(settings.DATA_DIR))
 
 
+def folder_of(fingerprint: str) -> str:
+    """The name of a snapshot's folder."""
+    return f"snapshots/{fingerprint}"
+
+
 def share_file(name: str) -> None:
     """Give other hosts a file that was written here. One of the same name is replaced."""
     storage = _storage()
@@ -67,6 +72,12 @@ def fetch_folder(name: str, *, files: Iterable[str], into: Path) -> None:
     for file in files:
         if storage.exists(f"{name}/{file}"):
             _fetch(storage, f"{name}/{file}", into / file)
+
+
+def list_files(folder: str) -> list[str]:
+    """The names of the files of a folder on this host."""
+    path = settings.DATA_DIR / folder
+    return sorted(name_of(file) for file in path.iterdir() if file.is_file()) if path.is_dir() else []
 
 
 def delete_file(name: str) -> None:

@@ -298,6 +298,11 @@ def promote(*, model_version: models.ModelVersion, reason: str, promoted_by: mod
         shop = models.Shop.objects.select_for_update().get()
         if shop.champion_id == model_version.pk:
             return
+        if models.ModelVersion.objects.filter(pk=model_version.pk, retired_at__isnull=False).exists():
+            raise ValueError(
+                _("%(version)s learned from a shopper who was erased, and does not become champion again.")
+                % {"version": model_version}
+            )
         models.Promotion.objects.create(
             model_version=model_version, previous=shop.champion, promoted_by=promoted_by, reason=reason[:500]
         )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django_celery_beat.models import CrontabSchedule
 from playwright.sync_api import Page
 from pytest_django.live_server_helper import LiveServer
 
@@ -40,7 +41,12 @@ def test_pages_with_scripts_of_their_own_keep_to_the_policy(
     transactional_db: None, sign_in: Callable[..., Page], live_server: LiveServer
 ) -> None:
     """The fixture fails if the browser refused anything."""
+    CrontabSchedule.objects.create(minute="5", hour="3")
     page = sign_in("ada", "administrator")
+    # The page of a schedule has a script of its own, which says what the chosen crontab means.
+    page.goto(f"{live_server.url}/admin/django_celery_beat/periodictask/add/")
+    page.locator("#id_crontab").select_option(label=str(CrontabSchedule.objects.get()))
+    page.get_by_text("At 03:05").wait_for()
     for address in ("/admin/", "/admin/recommender/shopper/", "/admin/recommender/segment/add/", "/admin/nothing/"):
         page.goto(f"{live_server.url}{address}")
         page.wait_for_load_state("networkidle")
