@@ -65,6 +65,11 @@ lint: $(VENV)/.installed-dev  ## Style, types and the layers of ARCHITECTURE.md
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml couponsite recommender examples manage.py
+
+.PHONY: audit
+audit: $(VENV)/.installed-dev  ## Known vulnerabilities of the requirements, from the package index
+	$(BIN)/python -m tests.audit requirements.txt requirements-s3.txt requirements-sentry.txt requirements-neural.txt
 
 .PHONY: catalogues
 catalogues: $(VENV)/.installed-dev  ## Bring the translations in locale up to date, and list what is not translated
