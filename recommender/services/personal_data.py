@@ -161,8 +161,7 @@ def _delete(model: type[models.Model], path: str, shopper: Shopper) -> int:
 
 def _delete_mentions(shopper_id: str, key: int) -> dict[str, int]:
     """What names the shopper in other things' rows: messages, answers, logs, and lists of identifiers."""
-    quoted = json.dumps(shopper_id)
-    for shard in _holding(RunShard.objects.all(), "shopper_ids", quoted):
+    for shard in _holding(RunShard.objects.all(), "shopper_ids", shopper_id):
         shard.shopper_ids = [each for each in shard.shopper_ids if each != shopper_id]
         shard.save(update_fields=["shopper_ids"])
     as_a_word = re.compile(rf"(?<![\w-]){re.escape(shopper_id)}(?![\w-])")
@@ -173,9 +172,9 @@ def _delete_mentions(shopper_id: str, key: int) -> dict[str, int]:
         if report.get("examples"):  # rows that were put aside
             Upload.objects.filter(pk=upload.pk).update(report={**report, "examples": []})
     deleted = {
-        "webhook_messages": _holding(WebhookDelivery.objects.all(), "data", quoted).delete()[0],
-        "kept_answers": _holding(IdempotencyRecord.objects.all(), "body", quoted).delete()[0],
-        "summaries": _holding(Summary.objects.all(), "content", quoted).delete()[0],
+        "webhook_messages": _holding(WebhookDelivery.objects.all(), "data", shopper_id).delete()[0],
+        "kept_answers": _holding(IdempotencyRecord.objects.all(), "body", shopper_id).delete()[0],
+        "summaries": _holding(Summary.objects.all(), "content", shopper_id).delete()[0],
         "own_answers": IdempotencyRecord.objects.filter(caller=f"shopper {shopper_id}").delete()[0],
         "page_answers": Answer.objects.filter(message__contains=shopper_id).delete()[0],
     }
@@ -199,9 +198,10 @@ def _delete_put_aside() -> int:
     return len(names)
 
 
-def _holding(rows: QuerySet, field: str, text: str) -> QuerySet:
-    """Rows whose JSON or text holds ``text``."""
-    return rows.annotate(as_text=Cast(field, models.TextField())).filter(as_text__contains=text)
+def _holding(rows: QuerySet, field: str, value: str) -> QuerySet:
+    """Rows whose JSON holds a string. Databases write other letters than ASCII's each in their own way."""
+    spellings = Q(as_text__contains=json.dumps(value)) | Q(as_text__contains=json.dumps(value, ensure_ascii=False))
+    return rows.annotate(as_text=Cast(field, models.TextField())).filter(spellings)
 
 
 def _retire(snapshots: set[int]) -> list[str]:
