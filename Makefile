@@ -68,6 +68,11 @@ lint: $(VENV)/.installed-dev  ## Style, types and the layers of ARCHITECTURE.md
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml couponsite recommender examples manage.py
+
+.PHONY: audit
+audit: $(VENV)/.installed-dev  ## Known vulnerabilities of the requirements, from the package index
+	$(BIN)/python -m tests.audit requirements.txt requirements-s3.txt requirements-sentry.txt requirements-neural.txt
 
 .PHONY: catalogues
 catalogues: $(VENV)/.installed-dev  ## Bring the translations in locale up to date, and list what is not translated
@@ -80,7 +85,7 @@ screenshots: $(VENV)/.installed-dev  ## Pictures of a site that runs, for docs/s
 
 .PHONY: requirements
 requirements: $(VENV)/.installed-dev  ## Compile requirements*.txt from requirements*.in
-	@for name in requirements requirements-dev; do \
+	@for name in requirements requirements-s3 requirements-sentry requirements-dev; do \
 	  $(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --no-header --no-annotate --no-emit-index-url \
 	    --no-emit-find-links --no-emit-trusted-host --no-emit-options --output-file $$name.txt $$name.in; \
 	done

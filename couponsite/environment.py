@@ -6,10 +6,12 @@ A value that cannot be read raises :class:`django.core.exceptions.ImproperlyConf
 
 import contextlib
 import hashlib
+import ipaddress
 import os
 import secrets
 import tempfile
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -28,6 +30,7 @@ class Environment:
     """The settings of one installation."""
 
     data_dir: Path
+    static_root: Path
     secret_key: str
     debug: bool
     allowed_hosts: list[str]
@@ -40,16 +43,35 @@ class Environment:
     upload_max_megabytes: int
     upload_max_unpacked_megabytes: int
     upload_retention_days: int
+    event_retention_days: int
+    run_retention_days: int
+    snapshot_retention_days: int
     key_requests_per_minute: int
     shopper_requests_per_minute: int
     shopper_page_origins: list[str]
     outbound_private_hosts: list[str]
     log_level: str
+    log_format: str
+    metrics_token: str
+    secret_key_is_given: bool
+    https: bool
+    hsts_seconds: int
+    trusted_proxies: list[str]
+    sentry_dsn: str
+    data_dir_is_shared: bool
+    s3_bucket: str
+    s3_endpoint_url: str
+    s3_region: str
 
     @property
     def broker_is_embedded(self) -> bool:
         """Whether the site's own broker, on a socket that only its user can open, serves instead of a Redis."""
         return self.redis_url == embedded_broker_url(self.data_dir)
+
+    @property
+    def redis_client_url(self) -> str:
+        """The broker's address as clients of Redis, which know nothing of Celery's schemes, read it."""
+        return self.redis_url.replace("redis+socket://", "unix://")
 
 
 def embedded_broker_socket(data_dir: Path) -> Path:
@@ -65,7 +87,7 @@ def embedded_broker_url(data_dir: Path) -> str:
     return f"redis+socket://{embedded_broker_socket(data_dir)}"
 
 
-def read_environment(base_dir: Path = BASE_DIR) -> Environment:
+def read_environment(base_dir: Path = BASE_DIR) -> Environment:  # noqa: PLR0915  # a line for each variable
     """Read the process's environment, and ``.env`` in ``base_dir`` for what it lacks.
 
     Raises:
@@ -85,11 +107,25 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:
     upload_max_megabytes = env.int("UPLOAD_MAX_MEGABYTES", 2048, validate=validate.Range(min=1))
     upload_max_unpacked_megabytes = env.int("UPLOAD_MAX_UNPACKED_MEGABYTES", 16_384, validate=validate.Range(min=1))
     upload_retention_days = env.int("UPLOAD_RETENTION_DAYS", 30, validate=validate.Range(min=1))
+    event_retention_days = env.int("EVENT_RETENTION_DAYS", 0, validate=validate.Range(min=0))
+    run_retention_days = env.int("RUN_RETENTION_DAYS", 180, validate=validate.Range(min=0))
+    snapshot_retention_days = env.int("SNAPSHOT_RETENTION_DAYS", 60, validate=validate.Range(min=0))
     key_requests_per_minute = env.int("KEY_REQUESTS_PER_MINUTE", 60_000, validate=validate.Range(min=0))
     shopper_requests_per_minute = env.int("SHOPPER_REQUESTS_PER_MINUTE", 120, validate=validate.Range(min=0))
     shopper_page_origins: list[str] = env.list("SHOPPER_PAGE_ORIGINS", [], validate=_are_origins)
     outbound_private_hosts: list[str] = env.list("OUTBOUND_PRIVATE_HOSTS", [])
     log_level = env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]))
+    log_format = env.str("LOG_FORMAT", "text", validate=validate.OneOf(["text", "json"]))
+    metrics_token = env.str("METRICS_TOKEN", "")
+    static_root = env.str("STATIC_ROOT", "") or data_dir / "static"
+    https = env.bool("HTTPS", False)
+    hsts_seconds = env.int("HSTS_SECONDS", 31_536_000, validate=validate.Range(min=0))
+    trusted_proxies: list[str] = env.list("TRUSTED_PROXIES", ["127.0.0.1", "::1"])
+    sentry_dsn = env.str("SENTRY_DSN", "")
+    data_dir_is_shared = env.bool("SHARED_DATA_DIR", False)
+    s3_bucket = env.str("S3_BUCKET", "")
+    s3_endpoint_url = env.str("S3_ENDPOINT_URL", "")
+    s3_region = env.str("S3_REGION", "")
     secret_key = env.str("SECRET_KEY", "")
     try:
         env.seal()
@@ -98,6 +134,8 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:
         told = "; ".join(f"{name}: {' '.join(map(str, messages))}" for name, messages in wrong.items())
         raise ImproperlyConfigured(f"The environment cannot be read. {told}") from error
 
+    _refuse_lone_bucket(s3_bucket)
+    _refuse_wrong_networks(trusted_proxies)
     if database["ENGINE"] not in DATABASE_ENGINES:
         raise ImproperlyConfigured("DATABASE_URL: expected an address that starts with postgres:// or sqlite://.")
     if redis_url and urlparse(redis_url).scheme not in REDIS_SCHEMES:
@@ -109,6 +147,7 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:
         raise ImproperlyConfigured(f"DATA_DIR: the folder {data_dir} cannot be made: {error.strerror}.") from error
     return Environment(
         data_dir=data_dir,
+        static_root=(base_dir / static_root).resolve(),
         secret_key=secret_key or _installation_secret(data_dir),
         debug=debug,
         allowed_hosts=allowed_hosts,
@@ -121,11 +160,25 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:
         upload_max_megabytes=upload_max_megabytes,
         upload_max_unpacked_megabytes=upload_max_unpacked_megabytes,
         upload_retention_days=upload_retention_days,
+        event_retention_days=event_retention_days,
+        run_retention_days=run_retention_days,
+        snapshot_retention_days=snapshot_retention_days,
         key_requests_per_minute=key_requests_per_minute,
         shopper_requests_per_minute=shopper_requests_per_minute,
         shopper_page_origins=shopper_page_origins,
         outbound_private_hosts=outbound_private_hosts,
         log_level=log_level,
+        log_format=log_format,
+        metrics_token=metrics_token,
+        secret_key_is_given=bool(secret_key),
+        https=https,
+        hsts_seconds=hsts_seconds,
+        trusted_proxies=trusted_proxies,
+        sentry_dsn=sentry_dsn,
+        data_dir_is_shared=data_dir_is_shared,
+        s3_bucket=s3_bucket,
+        s3_endpoint_url=s3_endpoint_url,
+        s3_region=s3_region,
     )
 
 
@@ -135,6 +188,23 @@ def _are_origins(texts: list[str]) -> None:
         parts = urlparse(text)
         if parts.scheme not in {"https", "http"} or text != f"{parts.scheme}://{parts.netloc}" or not parts.hostname:
             raise ValidationError(f"“{text}”: expected an origin such as https://shop.example.com.")
+
+
+def _refuse_lone_bucket(s3_bucket: str) -> None:
+    if s3_bucket and find_spec("storages") is None:
+        raise ImproperlyConfigured(
+            "S3_BUCKET: the library is not installed. Run first: pip install -r requirements-s3.txt"
+        )
+
+
+def _refuse_wrong_networks(trusted_proxies: list[str]) -> None:
+    for proxy in trusted_proxies:
+        try:
+            ipaddress.ip_network(proxy)
+        except ValueError as error:
+            raise ImproperlyConfigured(
+                f"TRUSTED_PROXIES: expected addresses or networks such as 10.0.0.0/8, separated by commas: {error}."
+            ) from error
 
 
 def _installation_secret(data_dir: Path) -> str:

@@ -7,8 +7,11 @@ from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 from kombu import Queue
 
+from couponsite.content_security import STRICT
 from couponsite.database import TCP_COUNT, TCP_IDLE, TCP_INTERVAL, TCP_USER_TIMEOUT
 from couponsite.environment import BASE_DIR, read_environment
+from couponsite.error_reports import start_error_reports
+from couponsite.logs import describe_logging
 
 ENVIRONMENT = read_environment()
 
@@ -16,6 +19,14 @@ DEBUG = ENVIRONMENT.debug
 SECRET_KEY = ENVIRONMENT.secret_key
 ALLOWED_HOSTS = ENVIRONMENT.allowed_hosts
 CSRF_TRUSTED_ORIGINS = ENVIRONMENT.csrf_trusted_origins
+
+# Whether a request came by TLS that a proxy ended, Gunicorn tells (couponsite.web_server): it believes TRUSTED_PROXIES
+# alone, where SECURE_PROXY_SSL_HEADER would have Django believe anybody.
+SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = ENVIRONMENT.https
+SECURE_HSTS_SECONDS = ENVIRONMENT.hsts_seconds if ENVIRONMENT.https else 0
+# Whether all of the domain speaks TLS, and says so for ever, is not for this site to decide.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+CONTENT_SECURITY_POLICY = STRICT
 
 DATA_DIR: Path = ENVIRONMENT.data_dir
 
@@ -38,8 +49,11 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "recommender.monitoring.MonitoringMiddleware",
+    "couponsite.requests.RequestMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "couponsite.content_security.ContentSecurityMiddleware",
     "couponsite.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -102,8 +116,21 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": DATA_DIR / "media"}},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
+if ENVIRONMENT.s3_bucket:
+    _S3 = {
+        "bucket_name": ENVIRONMENT.s3_bucket,
+        "endpoint_url": ENVIRONMENT.s3_endpoint_url or None,
+        "region_name": ENVIRONMENT.s3_region or None,
+        "querystring_auth": True,  # nothing in the bucket is for the public
+    }
+    STORAGES["default"] = {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": {**_S3, "location": "media"}}
+    # Models, snapshots and uploads (recommender.services.shared_files).
+    STORAGES["shared"] = {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {**_S3, "location": "shared", "file_overwrite": True},
+    }
 STATIC_URL = "static/"
-STATIC_ROOT = DATA_DIR / "static"
+STATIC_ROOT = ENVIRONMENT.static_root
 
 # Counted requests and guesses, and nothing else: with the cache only counts are lost. Without a Redis each web process
 # counts by itself.
@@ -127,6 +154,9 @@ IMPORT_DIR: Path = ENVIRONMENT.import_dir
 UPLOAD_MAX_BYTES = ENVIRONMENT.upload_max_megabytes * 2**20
 UPLOAD_MAX_UNPACKED_BYTES = ENVIRONMENT.upload_max_unpacked_megabytes * 2**20
 UPLOAD_RETENTION_DAYS = ENVIRONMENT.upload_retention_days
+EVENT_RETENTION_DAYS = ENVIRONMENT.event_retention_days
+RUN_RETENTION_DAYS = ENVIRONMENT.run_retention_days
+SNAPSHOT_RETENTION_DAYS = ENVIRONMENT.snapshot_retention_days
 FILE_UPLOAD_TEMP_DIR = DATA_DIR  # the system's own folder for such files may be small, or memory
 FILE_UPLOAD_PERMISSIONS = 0o600
 
@@ -244,13 +274,11 @@ CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0}
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULER = "couponsite.scheduler:OnceScheduler"
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": ENVIRONMENT.log_level},
-}
+LOGGING = describe_logging(log_format=ENVIRONMENT.log_format, level=ENVIRONMENT.log_level)
+
+METRICS_TOKEN = ENVIRONMENT.metrics_token
+if ENVIRONMENT.sentry_dsn:
+    start_error_reports(dsn=ENVIRONMENT.sentry_dsn)
 
 UNFOLD = {
     "SITE_TITLE": "Couponsite",

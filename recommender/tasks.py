@@ -19,6 +19,7 @@ from django.db.models import Model
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from couponsite.logs import log_from_now_on_with
 from couponsite.processes import die_with_parent
 from recommender import jobs
 from recommender.clock import database_now
@@ -71,6 +72,8 @@ def run_job(job_id: int) -> None:
       (primary keys) some; or ``run`` and ``undo`` (primary key of a correction)
     - ``publish``: ``run`` (primary key); ``live_seen`` (primary key of a publication, or 0), optional
     - ``codes``: ``batch`` (primary key)
+    - ``retain``: nothing
+    - ``erase``: ``shopper`` (primary key)
     - ``sum_up``: ``topic`` (key); without it, whatever pages show of the shop
     """
     job = jobs.claim_job(job_id=job_id)
@@ -89,6 +92,7 @@ def score_shards(job_id: int) -> None:
     run = job.runs.filter(state=Run.State.COMPUTING).first() if job is not None else None
     if job is None or run is None:
         return
+    log_from_now_on_with(run_id=run.pk)
 
     def score(job: Job, progress: Progress) -> Mapping[str, Any] | None:
         from recommender.services import runs
@@ -156,6 +160,12 @@ def delete_old_uploads() -> None:
 
     delete_old_files(now=timezone.now())
     delete_forgotten_spreadsheets(now=timezone.now())
+
+
+@shared_task
+def delete_what_is_old() -> None:
+    """Start deleting what the settings say is old, unless that is under way."""
+    jobs.start_job(kind=Job.Kind.RETAIN, key="retain", arguments={})
 
 
 def _check(job: Job, progress: Progress) -> Mapping[str, Any]:
@@ -246,6 +256,7 @@ def _recommend(job: Job, progress: Progress) -> Mapping[str, Any] | None:
     if run.job_id != job.pk and ("run" in job.arguments or run.state == Run.State.COMPUTING):
         retry_failed_shards(run=run)  # another job planned it and came to its end
         Run.objects.filter(pk=run.pk).update(job=job)
+    log_from_now_on_with(run_id=run.pk)
     pending = run.shards.filter(state=RunShard.State.PENDING)
     # Whoever held a shard for an earlier attempt is dead, or the job would not have been silent.
     let_go = pending.filter(claim__isnull=False).update(claim=None, claimed_at=None)
@@ -333,6 +344,24 @@ def _sum_up(job: Job, progress: Progress) -> Mapping[str, Any]:
     return {"topics": 1}
 
 
+def _retain(job: Job, progress: Progress) -> Mapping[str, Any]:
+    from recommender.services.retention import delete_old
+
+    return delete_old(now=timezone.now(), progress=progress)
+
+
+def _erase(job: Job, progress: Progress) -> Mapping[str, Any]:
+    from recommender.services.personal_data import erase_shopper
+
+    shopper = Shopper.objects.filter(pk=job.arguments["shopper"]).first()
+    if shopper is None:
+        return {"erasure": None}  # done by an attempt that was interrupted after it
+    erasure = erase_shopper(shopper=shopper, erased_by=job.started_by, job=job, progress=progress)
+    if erasure.retired_models:
+        jobs.start_job(kind=Job.Kind.TRAIN, key="train", arguments={})
+    return {"erasure": erasure.pk}
+
+
 _MOMENTS = ("start", "end", "validation_start")
 _WORK: dict[Job.Kind, jobs.Work] = {
     Job.Kind.CHECK: _check,
@@ -345,6 +374,8 @@ _WORK: dict[Job.Kind, jobs.Work] = {
     Job.Kind.PUBLISH: _publish,
     Job.Kind.CODES: _make_codes,
     Job.Kind.SUM_UP: _sum_up,
+    Job.Kind.RETAIN: _retain,
+    Job.Kind.ERASE: _erase,
 }
 
 

@@ -12,7 +12,10 @@ from couponsite.environment import embedded_broker_socket, read_environment
 
 VARIABLES = (
     *("DATA_DIR", "DATABASE_URL", "REDIS_URL", "SECRET_KEY", "DEBUG", "ALLOWED_HOSTS"),
-    *("CSRF_TRUSTED_ORIGINS", "LANGUAGE_CODE", "WORKER_CONCURRENCY", "LOG_LEVEL"),
+    *("CSRF_TRUSTED_ORIGINS", "LANGUAGE_CODE", "WORKER_CONCURRENCY", "LOG_LEVEL", "LOG_FORMAT", "METRICS_TOKEN"),
+    *("EVENT_RETENTION_DAYS", "RUN_RETENTION_DAYS", "SNAPSHOT_RETENTION_DAYS"),
+    *("STATIC_ROOT", "HTTPS", "HSTS_SECONDS", "TRUSTED_PROXIES", "SENTRY_DSN", "SHARED_DATA_DIR"),
+    *("S3_BUCKET", "S3_ENDPOINT_URL", "S3_REGION"),
     *("IMPORT_DIR", "UPLOAD_MAX_MEGABYTES", "UPLOAD_MAX_UNPACKED_MEGABYTES", "UPLOAD_RETENTION_DAYS"),
     *("KEY_REQUESTS_PER_MINUTE", "SHOPPER_REQUESTS_PER_MINUTE", "OUTBOUND_PRIVATE_HOSTS"),
     "SHOPPER_PAGE_ORIGINS",
@@ -108,6 +111,8 @@ class TestEnvironment:
             ("DATABASE_URL", "postgres://localhost:port/shop"),
             ("REDIS_URL", "localhost:6379"),
             ("REDIS_URL", "amqp://localhost"),
+            ("TRUSTED_PROXIES", "10.0.0.1/8"),
+            ("TRUSTED_PROXIES", "proxy.example"),
         ],
     )
     def test_a_wrong_address_is_refused_by_name(

@@ -32,6 +32,7 @@ from recommender.admin.input_drift import describe_inputs
 from recommender.admin.summed_up import show_figures
 from recommender.models import BACKTEST_FIGURE, Evaluation, Job, ModelVersion, Promotion, Shop, Snapshot
 from recommender.services.input_drift import measure_inputs
+from recommender.services.shared_files import has_file, open_file
 from recommender.services.summaries import Calibration
 from recommender.wording import gettext as _
 
@@ -255,10 +256,9 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
         """The figure of the latest backtest."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        file = settings.DATA_DIR / BACKTEST_FIGURE
-        if not file.is_file():
+        if not has_file(BACKTEST_FIGURE):
             raise Http404(_("There has been no backtest."))
-        return FileResponse(file.open("rb"), content_type="image/png")
+        return FileResponse(open_file(BACKTEST_FIGURE), content_type="image/png")
 
     def list_possible_actions(self, obj: ModelVersion) -> Iterable[str]:
         return ("compare",) if obj.champion else self.actions_detail  # type: ignore[attr-defined]
@@ -319,7 +319,7 @@ class ModelVersionAdmin(ReadOnlyMixin, TableAdmin):
             "comparison": compare_versions(versions),
             "curves": draw_curves(by_name := list(versions.order_by("algorithm", "pk"))),
             "first_groups": name_first_groups(by_name),
-            "backtest_figure_url": (settings.DATA_DIR / BACKTEST_FIGURE).is_file()
+            "backtest_figure_url": has_file(BACKTEST_FIGURE)
             and reverse("admin:recommender_modelversion_backtest_figure"),
             "figure_url": version.figure and reverse("admin:recommender_modelversion_figure", args=[version.pk]),
         }
@@ -437,9 +437,9 @@ def _picture(version: ModelVersion, name: str) -> FileResponse:
     """A picture of the version by its path under the data directory, and no other file."""
     folder = settings.DATA_DIR.resolve()
     file = (folder / name).resolve()
-    if not file.is_relative_to(folder) or file.suffix != ".png" or not file.is_file():
+    if not file.is_relative_to(folder) or file.suffix != ".png" or not has_file(name):
         raise Http404(_("Model version %(version)s has no such figure.") % {"version": version})
-    return FileResponse(file.open("rb"), content_type="image/png")
+    return FileResponse(open_file(name), content_type="image/png")
 
 
 def _main_figure(version: ModelVersion, metric: str) -> str:

@@ -113,6 +113,7 @@ def _groups() -> list[tuple[str, list[Page]]]:
                 (_("Webhooks"), "webhook", "recommender.webhookendpoint"),
                 (_("Webhook deliveries"), "outgoing_mail", "recommender.webhookdelivery"),
                 (_("Changes"), "history", "admin.logentry"),
+                (_("Erasures"), "person_remove", "recommender.erasure"),
                 (_("Schedule"), "schedule", "django_celery_beat.periodictask"),
             ],
         ),

@@ -28,6 +28,7 @@ from recommender.admin.figures import count_of
 from recommender.admin.jobs import STATE_LABELS as JOB_LABELS
 from recommender.admin.jobs import describe_progress, describe_silence, may_cancel
 from recommender.models import Job, Upload
+from recommender.services.shared_files import has_file, name_of, open_file
 from recommender.wording import gettext as _
 from recommender.wording import ngettext, recall
 
@@ -198,9 +199,9 @@ class UploadAdmin(TableAdmin):
     def download_put_aside(self, request: HttpRequest, upload_id: int) -> FileResponse:
         """The rows that cannot be loaded, each with its reason."""
         upload = self.get_viewable(request, str(upload_id))
-        if not upload.put_aside_path.is_file():
+        if not has_file(name := name_of(upload.put_aside_path)):
             raise Http404(_("No rows were put aside, or their file was deleted."))
-        return FileResponse(upload.put_aside_path.open("rb"), as_attachment=True, filename=f"put-aside-{upload.pk}.csv")
+        return FileResponse(open_file(name), as_attachment=True, filename=f"put-aside-{upload.pk}.csv")
 
     # Acting
 
@@ -432,7 +433,7 @@ def _describe_upload(request: HttpRequest, upload: Upload) -> dict[str, Any]:
         "report": upload.report,
         "examples": [{**row, "reason": recall(row["reason"])} for row in (upload.report or {}).get("examples", [])],
         "notes": _list_notes(upload),
-        "put_aside_url": upload.put_aside_path.is_file()
+        "put_aside_url": has_file(name_of(upload.put_aside_path))
         and reverse("admin:recommender_upload_put_aside", args=[upload.pk]),
     }
 

@@ -9,13 +9,15 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, ClassVar, NoReturn
 
+from csp.decorators import csp
 from django.http import HttpRequest, HttpResponse
 from django.utils.cache import get_conditional_response, patch_cache_control, patch_vary_headers
+from django.utils.decorators import method_decorator
 from django.utils.http import http_date
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.exceptions import NotFound, ParseError
 from rest_framework.parsers import JSONParser
 from rest_framework.permissions import AllowAny
@@ -24,6 +26,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from couponsite.content_security import DESCRIPTION_PAGE
 from recommender.api.limits import tell_limits
 from recommender.api.problems import MEDIA_TYPE, LengthRequired, describe_problem, problem_response
 from recommender.models import Scope
@@ -94,8 +97,9 @@ class DescriptionView(ProblemsView, SpectacularAPIView):
         return HttpResponse(self._written[form], content_type=f"{renderer.media_type}; charset=utf-8")
 
 
-class DescriptionPage(ProblemsView, SpectacularSwaggerView):
-    """The same as a page."""
+@method_decorator(csp(DESCRIPTION_PAGE), name="dispatch")
+class DescriptionPage(ProblemsView, SpectacularSwaggerSplitView):
+    """The same as a page, its script apart from it: no other may run there."""
 
     authentication_classes = []
 

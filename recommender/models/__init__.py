@@ -8,6 +8,7 @@ from recommender.models.checkout import IdempotencyRecord, Reservation, Reservat
 from recommender.models.codes import Code, CodeBatch
 from recommender.models.counters import CampaignCounter, CouponCounter, ShopperCounter
 from recommender.models.coupons import Coupon, CouponTarget
+from recommender.models.erasures import Erasure
 from recommender.models.feedback import Event, Redemption
 from recommender.models.groups import GroupBuy, GroupBuyMember
 from recommender.models.jobs import Job
@@ -47,6 +48,7 @@ __all__ = [
     "Coupon",
     "CouponCounter",
     "CouponTarget",
+    "Erasure",
     "Evaluation",
     "Event",
     "GroupBuy",

@@ -47,6 +47,8 @@ class Job(models.Model):
         PUBLISH = "publish", _("publish")
         CODES = "codes", _("make codes")
         SUM_UP = "sum_up", _("sum up")
+        RETAIN = "retain", _("delete what is old")
+        ERASE = "erase", _("erase a shopper")
 
     class State(models.TextChoices):
         QUEUED = "queued", _("waiting")

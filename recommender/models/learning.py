@@ -26,6 +26,7 @@ class Snapshot(models.Model):
     )
     row_counts = models.JSONField(_("rows"), default=dict)
     size = models.PositiveBigIntegerField(_("size"), default=0, help_text=_("Bytes."))
+    files_deleted_at = models.DateTimeField(_("files deleted"), null=True, blank=True, editable=False)
 
     class Meta:
         verbose_name = _("snapshot")
@@ -104,6 +105,13 @@ class ModelVersion(models.Model):
         help_text=_("The model itself drawn, where it can be: its file under the data directory."),
     )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    retired_at = models.DateTimeField(
+        _("retired"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("It learned from a shopper who was erased. It serves only until another is champion."),
+    )
     job = models.ForeignKey(
         Job, verbose_name=_("job"), null=True, blank=True, on_delete=models.SET_NULL, related_name="model_versions"
     )

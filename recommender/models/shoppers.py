@@ -30,6 +30,7 @@ class Shopper(models.Model):
             models.Index(fields=["joined_at"], name="shopper_joined"),
             models.Index(fields=["id"], condition=Q(opted_out=True), name="shopper_opted_out"),
         ]
+        permissions = [("erase_shopper", "Can erase a shopper everywhere")]
 
     def __str__(self) -> str:
         return self.shopper_id

@@ -26,6 +26,7 @@ from recommender.ml.selection import RESAMPLES, Selection, select_champion
 from recommender.ml.walk_forward import Cost, WalkForward, score_period
 from recommender.models import BACKTEST_FIGURE
 from recommender.progress import Progress
+from recommender.services.shared_files import share_file
 from recommender.services.snapshot import open_snapshot, take_snapshot
 from recommender.wording import gettext as _
 
@@ -158,6 +159,7 @@ def backtest(
     behaviour = evaluate_behaviour(snapshot, start, min(end or last_order, last_order), seed=SEED, progress=progress)
     period = (start, end or max(starts))
     draw_comparison(comparison, settings.DATA_DIR / BACKTEST_FIGURE, champion=CHAMPION, period=period)
+    share_file(BACKTEST_FIGURE)
     return Backtest(
         scores=_with_identifiers(scores, snapshot),
         comparison=comparison,

@@ -13,7 +13,6 @@ from functools import lru_cache
 
 import numpy as np
 import polars as pl
-from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
@@ -33,6 +32,7 @@ from recommender.services.assignment import is_for_everyone, record_assignment
 from recommender.services.correction_jobs import refuse_while_corrected
 from recommender.services.estimates import estimate_run
 from recommender.services.input_drift import choose_reference, learned_inputs_of, record_inputs
+from recommender.services.shared_files import find_file
 from recommender.services.snapshot import open_snapshot, take_snapshot
 from recommender.wording import gettext as _
 from recommender.wording import sentence_of
@@ -541,7 +541,7 @@ def _prepare_scorer(key: str) -> _Scorer:
 def _load_algorithm(version: models.ModelVersion) -> Algorithm:
     from recommender.ml import artifact  # costs a second, which review and publishing do without
 
-    return artifact.load(settings.DATA_DIR / version.artifact, version.artifact_digest)
+    return artifact.load(find_file(version.artifact), version.artifact_digest)
 
 
 def _score_blocks(shard: RunShard, progress: Progress) -> Iterator[_Block]:

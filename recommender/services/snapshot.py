@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from recommender.bulk import read_frame
 from recommender.ml import columns as c
 from recommender.ml import history
 from recommender.progress import Progress
+from recommender.services.shared_files import delete_folder, fetch_folder, folder_of, share_file
 from recommender.wording import gettext as _
 
 _ASIDE_PREFIX = ".writing-"
@@ -57,6 +59,8 @@ def take_snapshot(*, progress: Progress = Progress()) -> models.Snapshot:
             size = sum(path.stat().st_size for path in aside.iterdir())
             fingerprint = _fingerprint(aside)
             _put_in_place(aside, root / fingerprint)
+            for name in tables:  # before anybody can know of the snapshot
+                share_file(f"{folder_of(fingerprint)}/{name}.parquet")
         finally:
             shutil.rmtree(aside, ignore_errors=True)
         snapshot, _is_new = models.Snapshot.objects.get_or_create(
@@ -67,6 +71,9 @@ def take_snapshot(*, progress: Progress = Progress()) -> models.Snapshot:
                 "size": size,
             },
         )
+        if snapshot.files_deleted_at is not None:  # they are there again
+            snapshot.files_deleted_at = None
+            snapshot.save(update_fields=["files_deleted_at"])
     return snapshot
 
 
@@ -77,12 +84,90 @@ def open_snapshot(*, snapshot: models.Snapshot) -> history.Snapshot:
         SnapshotUnreadable: the folder or a file in it is missing, or a file was changed.
     """
     folder = _root() / snapshot.fingerprint
+    if not folder.exists():
+        _fetch(snapshot.fingerprint)
     _check_whole(folder)
     return history.Snapshot(folder)
 
 
+def write_without(*, snapshot: models.Snapshot, shopper_id: str) -> models.Snapshot | None:
+    """Write a snapshot anew without one shopper and all that they did; its old files are deleted.
+
+    What comes of it is what :func:`take_snapshot` would have written had the shopper never been.
+
+    Returns:
+        The row, with the new fingerprint; None if the shopper is not in it or its files are gone.
+    """
+    try:
+        opened = open_snapshot(snapshot=snapshot)
+    except history.SnapshotUnreadable:
+        return None
+    shoppers = opened.scan("shoppers").filter(pl.col(c.SHOPPER_ID) == shopper_id).collect()
+    if shoppers.is_empty():
+        return None
+    number = shoppers[c.SHOPPER][0]
+    gone = {
+        c.SHOPPER: pl.Series([number], dtype=pl.UInt32),
+        c.ORDER: opened.scan("orders").filter(pl.col(c.SHOPPER) == number).collect()[c.ORDER].sort(),
+    }
+    was, root = snapshot.fingerprint, _root()
+    with _one_at_a_time(root), tempfile.TemporaryDirectory(dir=root, prefix=_ASIDE_PREFIX) as name:
+        aside = Path(name) / "snapshot"
+        aside.mkdir()
+        row_counts = {}
+        for table, schema in history.SCHEMAS.items():
+            frame = opened.scan(table).collect()
+            for column, numbers in gone.items():
+                if column in schema:
+                    frame = _renumber(frame, column, numbers)
+            row_counts[table] = frame.height
+            _write_table(frame.cast(pl.Schema(schema)), aside / f"{table}.parquet")
+        size = sum(path.stat().st_size for path in aside.iterdir())
+        fingerprint = _fingerprint(aside)
+        _put_in_place(aside, root / fingerprint)
+        for table in history.SCHEMAS:
+            share_file(f"{folder_of(fingerprint)}/{table}.parquet")
+        snapshot = _take_over(snapshot, fingerprint, row_counts, size)
+    delete_folder(folder_of(was))
+    return snapshot
+
+
+def _renumber(frame: pl.DataFrame, column: str, gone: pl.Series) -> pl.DataFrame:
+    """Leave out the rows of the numbers that are gone, and close the gaps. Sorted ``gone``; a null stays null."""
+    frame = frame.filter(pl.col(column).is_in(gone.implode()).fill_null(value=False).not_())
+    values = frame[column]
+    before = gone.search_sorted(values.fill_null(0))
+    return frame.with_columns((values.cast(pl.Int64) - before.cast(pl.Int64)).cast(pl.UInt32).alias(column))
+
+
+def _take_over(snapshot: models.Snapshot, fingerprint: str, row_counts: dict[str, int], size: int) -> models.Snapshot:
+    """Have the row stand for the new files. If there is a row of them already, it takes the place of this one."""
+    with transaction.atomic():
+        same = models.Snapshot.objects.filter(fingerprint=fingerprint).first()
+        if same is None:
+            snapshot.fingerprint, snapshot.row_counts, snapshot.size = fingerprint, row_counts, size
+            snapshot.save(update_fields=["fingerprint", "row_counts", "size"])
+            return snapshot
+        for of_snapshot in (models.ModelVersion, models.SearchTrial, models.Run):
+            of_snapshot._default_manager.filter(snapshot=snapshot).update(snapshot=same)
+        snapshot.delete()
+        return same
+
+
 def _root() -> Path:
     return settings.DATA_DIR / "snapshots"
+
+
+def _fetch(fingerprint: str) -> None:
+    """Copy a snapshot here that another host took, if there is one."""
+    root = _root()
+    root.mkdir(parents=True, exist_ok=True)
+    with _one_at_a_time(root), tempfile.TemporaryDirectory(dir=root, prefix=_ASIDE_PREFIX) as name:
+        aside = Path(name) / "snapshot"
+        aside.mkdir()
+        fetch_folder(folder_of(fingerprint), files=[f"{table}.parquet" for table in history.SCHEMAS], into=aside)
+        if any(aside.iterdir()):
+            _put_in_place(aside, root / fingerprint)
 
 
 # Files

@@ -33,6 +33,7 @@ from recommender.ml.redemption_timing import ObservedUses
 from recommender.ml.selection import RESAMPLES, Selection, select_champion
 from recommender.ml.walk_forward import Cost, Fit, fit_as_of, score_period
 from recommender.progress import Progress
+from recommender.services.shared_files import share_file
 from recommender.services.snapshot import open_snapshot, take_snapshot
 from recommender.wording import gettext as _
 
@@ -257,6 +258,7 @@ def keep_versions(
         curves = trace_curves(scores, resamples=RESAMPLES, seed=SEED)
         file = settings.DATA_DIR / figure
         draw_comparison(selection.comparison, file, champion=selection.champion, period=data.period)
+        share_file(figure)
     keys = {candidate.name: data.key_of(candidate) for candidate in candidates}
     files = {name: _save_model(fit, keys[name]) for name, fit in fits.items()}
     drawings = {name: _draw_model(fit.model, keys[name]) for name, fit in fits.items()}
@@ -296,6 +298,11 @@ def promote(*, model_version: models.ModelVersion, reason: str, promoted_by: mod
         shop = models.Shop.objects.select_for_update().get()
         if shop.champion_id == model_version.pk:
             return
+        if models.ModelVersion.objects.filter(pk=model_version.pk, retired_at__isnull=False).exists():
+            raise ValueError(
+                _("%(version)s learned from a shopper who was erased, and does not become champion again.")
+                % {"version": model_version}
+            )
         models.Promotion.objects.create(
             model_version=model_version, previous=shop.champion, promoted_by=promoted_by, reason=reason
         )
@@ -317,13 +324,16 @@ def _draw_model(model: Algorithm, key: str) -> str:
         return ""
     path = f"figures/{model.name}-{key[:16]}.png"
     draw_tree(model, settings.DATA_DIR / path)
+    share_file(path)
     return path
 
 
 def _save_model(fit: Fit, key: str) -> tuple[str, str]:
     """Write a fitted algorithm: its path under the data directory and its digest."""
     path = f"models/{fit.model.name}-{key[:16]}.joblib"
-    return path, artifact.save(fit.model, settings.DATA_DIR / path)
+    digest = artifact.save(fit.model, settings.DATA_DIR / path)
+    share_file(path)
+    return path, digest
 
 
 def _save_version(

@@ -37,6 +37,9 @@ def add_rows(number: int) -> None:
         finished_at=moment,
     )
     shopper = models.Shopper.objects.create(shopper_id=f"shopper-{number}")
+    models.Erasure.objects.create(
+        identifier_hash=f"{number:064}", erased_at=moment, erased_by=user, removed={"shoppers": 1}
+    )
     parent = models.Category.objects.create(path=f"Grocery {number}")
     category = models.Category.objects.create(path=f"Grocery {number} / Ice", parent=parent)
     product = models.Product.objects.create(product_id=f"product-{number}", category=category)

@@ -40,6 +40,7 @@ MACHINE_WRITTEN = [
     models.Recommendation,
     models.Publication,
     models.WebhookDelivery,
+    models.Erasure,
     models.Reservation,
     models.GroupBuy,
     LogEntry,

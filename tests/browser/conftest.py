@@ -57,6 +57,7 @@ def sign_in(browser: Any, live_server: LiveServer, request: pytest.FixtureReques
     # Whatever test emptied the tables before took the roles, which a migration makes, with the rest.
     grant_roles(apps, roles=ROLES, unseen=UNSEEN)
     contexts = request.node.stash.setdefault(CONTEXTS, [])
+    refused: list[str] = []
 
     def open_desk(name: str, *roles: str, width: int = 1280, language: str = "en", theme: str = "light") -> Any:
         user = User.objects.create_user(name, password=PASSWORD, is_staff=True)
@@ -67,6 +68,7 @@ def sign_in(browser: Any, live_server: LiveServer, request: pytest.FixtureReques
         )
         contexts.append(context)
         context.set_default_timeout(20_000)
+        context.on("console", lambda message: refused.extend(refused_by_policy(message.text)))
         page = context.new_page()
         sign_in_at(page, live_server.url, name, PASSWORD)
         return page
@@ -74,3 +76,9 @@ def sign_in(browser: Any, live_server: LiveServer, request: pytest.FixtureReques
     yield open_desk
     for context in contexts:
         context.close()
+    assert refused == [], "the pages load and run what their Content-Security-Policy allows"
+
+
+def refused_by_policy(text: str) -> list[str]:
+    """What the browser says of something that the Content-Security-Policy of a page does not allow; else nothing."""
+    return [text] if "Content Security Policy" in text else []

@@ -24,8 +24,6 @@ from couponsite.broker import broker_command, log_of, make_private_folder
 from couponsite.environment import embedded_broker_socket
 from couponsite.processes import die_with_parent
 
-WEB_WORKERS = 2
-WEB_THREADS = 4
 ENDED_BY_SIGNAL = (130, 143)  # honcho's return code after Ctrl-C and SIGTERM, which is how the site is meant to end
 
 
@@ -84,9 +82,8 @@ def commands(bind: tuple[str, int]) -> dict[str, list[str]]:
                 "couponsite.wsgi",
                 "--bind",
                 format_address(bind),
-                "--no-control-socket",
             ),
-            *("--workers", str(WEB_WORKERS), "--threads", str(WEB_THREADS), "--log-level", "warning"),
+            *("--config", "python:couponsite.web_server"),
         ],
         "trainer": [*worker, "--queues", "training", "--hostname", "training@%h"],
         "scorer": [*worker, "--queues", "scoring", "--hostname", "scoring@%h"],

@@ -11,6 +11,7 @@ from django.utils import timezone
 from recommender.models import Upload
 from recommender.progress import Progress
 from recommender.services.ingest import LoadRefused, LoadReport, load_export
+from recommender.services.shared_files import delete_file, find_file, name_of, share_file
 from recommender.services.uploads.receiving import UploadRefused, find_import_folder, stored_path
 from recommender.services.uploads.unpacking import refuse_overgrown, refuse_unknown_name, unpack_zip
 from recommender.wording import gettext as _
@@ -93,13 +94,13 @@ class _Export:
 def _opened(upload: Upload, progress: Progress) -> Iterator[_Export]:
     """The upload as a folder that can be loaded. What is unpacked for it is deleted afterwards."""
     upload.directory.mkdir(parents=True, exist_ok=True, mode=0o700)  # a folder's rows put aside are kept there too
-    upload.put_aside_path.unlink(missing_ok=True)
+    delete_file(name_of(upload.put_aside_path))
     with ExitStack() as stack:
         if upload.source == Upload.Source.FOLDER:
             export = _Export(find_import_folder(upload.name), whole=True)
             _refuse_links(export.folder)
         else:
-            path = stored_path(upload)
+            path = find_file(name_of(stored_path(upload)))
             if not path.is_file():
                 raise LoadRefused(_("The file is no longer there. Upload it again."))
             if path.suffix == ".zip":
@@ -115,6 +116,9 @@ def _opened(upload: Upload, progress: Progress) -> Iterator[_Export]:
         except LoadRefused as refusal:
             # Where on this machine the tables lay says nothing to staff.
             raise LoadRefused(renamed(str(refusal), str(export.folder), upload.name)) from refusal
+        finally:
+            if upload.put_aside_path.is_file():
+                share_file(name_of(upload.put_aside_path))
 
 
 def _refuse_links(folder: Path) -> None:

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.template.defaultfilters import filesizeformat
 
 from recommender.models import Upload, User
+from recommender.services.shared_files import name_of, share_file
 from recommender.wording import gettext as _
 
 #: What a file that can be loaded is called: a zip by any name, or a table by its own.
@@ -52,6 +53,7 @@ def receive_file(*, file: File, name: str, uploaded_by: User | None) -> Upload:
             directory.mkdir(parents=True, mode=0o700)
             stored_path(upload).parent.mkdir(exist_ok=True)
             upload.size, upload.digest = _store(file, stored_path(upload))
+            share_file(name_of(stored_path(upload)))
             upload.save(update_fields=["size", "digest"])
     except BaseException:
         if directory is not None:

@@ -1,7 +1,6 @@
 """Files of uploads are deleted: when staff say so, and when they are old. What was found and done stays on record."""
 
 import logging
-import shutil
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -11,6 +10,7 @@ from django.utils import timezone
 from import_export.tmp_storages import MediaStorage
 
 from recommender.models import Job, Upload
+from recommender.services.shared_files import delete_folder, name_of
 from recommender.wording import gettext as _
 
 #: How long a spreadsheet may be looked at before it is imported.
@@ -30,8 +30,7 @@ def delete_files(*, upload: Upload) -> Upload:
         if Job.objects.unfinished().filter(key=now.job_key).exists():
             raise ValueError(_("A job works on it. Cancel the job first."))
         # Inside the transaction: a deletion that fails is tried again, because the row says nothing of it.
-        if now.directory.exists():
-            shutil.rmtree(now.directory)
+        delete_folder(name_of(now.directory))
         if now.files_deleted_at is None:
             now.files_deleted_at = timezone.now()
             now.save(update_fields=["files_deleted_at"])

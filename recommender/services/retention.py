@@ -1,0 +1,120 @@
+"""What is old is deleted, some rows at a time: events, runs that nobody published, snapshots that nothing rests on.
+
+Each batch is a transaction of its own, so that nobody waits for long, and whatever was deleted when the work was
+interrupted need not be deleted again.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Model, Q, QuerySet
+from django.utils.translation import gettext as _
+
+from recommender.models import (
+    Event,
+    ModelVersion,
+    Recommendation,
+    Run,
+    RunShard,
+    Shop,
+    Snapshot,
+)
+from recommender.progress import Progress
+from recommender.services.shared_files import delete_file, delete_folder, folder_of
+
+BATCH = 5_000
+_UNPUBLISHED = (Run.State.DRAFTED, Run.State.APPROVED, Run.State.REJECTED)
+
+
+def delete_old(*, now: datetime, progress: Progress = Progress()) -> dict[str, int]:
+    """Delete what is older than the settings say; a setting of 0 keeps everything.
+
+    Returns:
+        How many rows were deleted, by what they are: ``events``, ``runs``, ``snapshots`` (their files) and ``models``
+        (files of versions that were retired and are champion no longer).
+    """
+    return {
+        "events": _delete_events(now, progress),
+        "runs": _delete_runs(now, progress),
+        "snapshots": _delete_snapshots(now, progress),
+        "models": delete_retired_models(),
+    }
+
+
+def delete_retired_models() -> int:
+    """Delete the files of versions that were retired, unless one is still champion, which serves until another is."""
+    retired = ModelVersion.objects.filter(retired_at__isnull=False).exclude(artifact="").exclude(pk__in=_champion())
+    for version in retired:
+        delete_file(version.artifact)
+        ModelVersion.objects.filter(pk=version.pk).update(artifact="")
+    return len(retired)
+
+
+def _champion() -> QuerySet:
+    """Its key; nothing while there is none."""
+    return Shop.objects.filter(champion__isnull=False).values("champion")
+
+
+def _delete_events(now: datetime, progress: Progress) -> int:
+    if not settings.EVENT_RETENTION_DAYS:
+        return 0
+    old = Event.objects.filter(occurred_at__lt=now - timedelta(days=settings.EVENT_RETENTION_DAYS))
+    return _in_batches(old, lambda done: progress.report(_("Deleting old events"), done))
+
+
+def _delete_runs(now: datetime, progress: Progress) -> int:
+    """Runs that were never published. What was is the record of who was offered what, and is learned from."""
+    if not settings.RUN_RETENTION_DAYS:
+        return 0
+    old = Run.objects.filter(
+        state__in=_UNPUBLISHED,
+        created_at__lt=now - timedelta(days=settings.RUN_RETENTION_DAYS),
+        publications__isnull=True,
+    )
+    deleted = 0
+    for run in old.order_by("pk"):
+        # What is rejected is never published: nobody can show lists of which a part is gone.
+        if not Run.objects.filter(pk=run.pk, state__in=_UNPUBLISHED).update(state=Run.State.REJECTED):
+            continue
+        for rows in (Recommendation.objects.filter(run=run), RunShard.objects.filter(run=run)):
+            _in_batches(rows, lambda done: progress.report(_("Deleting old runs"), done))
+        run.delete()
+        deleted += 1
+    return deleted
+
+
+def _delete_snapshots(now: datetime, progress: Progress) -> int:
+    """The files of old snapshots, unless it is the last one, the champion's, or that of a run which is not over."""
+    if not settings.SNAPSHOT_RETENTION_DAYS:
+        return 0
+    last = Snapshot.objects.order_by("-pk").values("pk")[:1]
+    not_over = Q(state__in=[Run.State.COMPUTING, Run.State.DRAFTED, Run.State.APPROVED]) | Q(
+        publications__ended_at__isnull=True, publications__isnull=False
+    )
+    old = (
+        Snapshot.objects.filter(
+            created_at__lt=now - timedelta(days=settings.SNAPSHOT_RETENTION_DAYS), files_deleted_at__isnull=True
+        )
+        .exclude(pk__in=last)
+        .exclude(pk__in=ModelVersion.objects.filter(pk__in=_champion()).values("snapshot"))
+        .exclude(pk__in=Run.objects.filter(not_over).values("snapshot"))
+    )
+    for done, snapshot in enumerate(old, start=1):
+        progress.report(_("Deleting old snapshots"), done)
+        delete_folder(folder_of(snapshot.fingerprint))
+        Snapshot.objects.filter(pk=snapshot.pk).update(files_deleted_at=now)
+    return len(old)
+
+
+def _in_batches(rows: QuerySet, tell: Callable[[int], None]) -> int:
+    """Delete rows in the order of their keys; how many there were."""
+    model: type[Model] = rows.model
+    deleted = 0
+    while keys := list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH]):
+        with transaction.atomic():
+            model._default_manager.filter(pk__in=keys).delete()
+        deleted += len(keys)
+        tell(deleted)
+    return deleted
