@@ -25,7 +25,11 @@ CSRF_TRUSTED_ORIGINS = ENVIRONMENT.csrf_trusted_origins
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = ENVIRONMENT.https
 SECURE_HSTS_SECONDS = ENVIRONMENT.hsts_seconds if ENVIRONMENT.https else 0
 # Whether all of the domain speaks TLS, and says so for ever, is not for this site to decide.
-SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",
+    "security.W021",
+    "security.W003",  # couponsite.middleware has Django's own protection for all that has cookies
+]
 CONTENT_SECURITY_POLICY = STRICT
 
 DATA_DIR: Path = ENVIRONMENT.data_dir

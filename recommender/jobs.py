@@ -53,6 +53,8 @@ QUEUES = {
     Job.Kind.CODES: "scoring",
     Job.Kind.SUM_UP: "scoring",
     Job.Kind.PUBLISH: "upkeep",
+    Job.Kind.RETAIN: "upkeep",
+    Job.Kind.ERASE: "training",  # it rewrites the history
 }
 #: A server was away or busy: nothing is wrong with the work, and it is done again.
 INTERRUPTIONS = (OperationalError, BrokerError)
@@ -329,7 +331,8 @@ def _take_up_again(job: Job, *, reason: str, silent_since: datetime | None = Non
     if silent_since is not None:
         row = row.filter(heartbeat_at__lt=silent_since)
     now = database_now()
-    line = _log_line(_("Interrupted: %(reason)s.") % {"reason": reason.rstrip(".")})
+    reason = reason.rstrip(".")
+    line = _log_line(_("Interrupted: %(reason)s.") % {"reason": reason})
     if Job.objects.filter(pk=job.pk, cancel_requested=True).exists():
         row.update(state=Job.State.CANCELLED, finished_at=now, log=_appended(line))
     elif job.attempts >= MAX_ATTEMPTS:

@@ -44,7 +44,7 @@ def test_the_image_runs_as_nobody_in_particular_and_tells_its_health() -> None:
 class TestCompose:
     def test_has_every_part(self, compose: dict) -> None:
         assert set(compose["services"]) == {
-            *("postgres", "redis", "migrate", "web", "worker", "clerk", "beat"),
+            *("postgres", "redis", "migrate", "web", "trainer", "scorer", "clerk", "beat"),
         }
         assert compose["services"]["web"]["ports"] == ["127.0.0.1:8000:8000"], "only a proxy on the host reaches it"
 

@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.test import Client
 from django.utils import timezone
 
-from couponsite.logs import describe_logging, log_with, redact
+from couponsite.logs import _facts, describe_logging, log_with, redact
 from recommender.jobs import start_job
 from recommender.models import Job, Shopper
 from recommender.services.access import create_api_key, issue_shopper_token
@@ -24,6 +24,13 @@ from tests.worker import run_worker
 Lines = Callable[[], list[dict]]
 
 TOKEN = jwt.encode({"sub": "anna"}, "x" * 32, algorithm="HS256")
+
+
+@pytest.fixture(autouse=True)
+def _facts_of_this_test_alone() -> Iterator[None]:
+    token = _facts.set({})
+    yield
+    _facts.reset(token)
 
 
 @pytest.fixture

@@ -177,7 +177,7 @@ class TestMetrics:
         champion.won = True
         champion.save()
         Shop.objects.filter(pk=Shop.current().pk).update(champion=champion)
-        broker.rpush("long", "a", "b")
+        broker.rpush("training", "a", "b")
         Job.objects.create(kind=Job.Kind.TRAIN, key="a", state="running", heartbeat_at=now - timedelta(minutes=2))
         waiting = Job.objects.create(kind=Job.Kind.LOAD, key="b")
         Job.objects.filter(pk=waiting.pk).update(created_at=now - timedelta(minutes=10))
@@ -194,7 +194,7 @@ class TestMetrics:
         found = read_metrics(client.get("/metrics").content.decode())
         assert found["couponsite_database_up"] == {(): 1}
         assert found["couponsite_broker_up"] == {(): 1}
-        assert found["couponsite_queue_messages"] == {("short",): 0, ("long",): 2}
+        assert found["couponsite_queue_messages"] == {("upkeep",): 0, ("scoring",): 0, ("training",): 2}
         assert found["couponsite_jobs"][("train", "running")] == 1
         assert found["couponsite_jobs"][("load", "queued")] == 2
         assert found["couponsite_jobs"][("publish", "queued")] == 0

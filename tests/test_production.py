@@ -61,7 +61,7 @@ class TestChecks:
     def test_production_is_clean(self, check: Check) -> None:
         done = check()
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout == "System check identified no issues (2 silenced).\n"
+        assert done.stdout == "System check identified no issues (3 silenced).\n"
 
     def test_what_is_missing_is_told(self, check: Check) -> None:
         done = check(HTTPS="false", DATABASE_URL="sqlite:///db", SHARED_DATA_DIR="false", DEBUG="true", SECRET_KEY="")

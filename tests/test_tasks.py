@@ -283,7 +283,7 @@ class TestRecommend:
         third.refresh_from_db()
         run.refresh_from_db()
         assert (third.state, run.state, run.job) == (Job.State.FAILED, Run.State.DRAFTED, again)
-        assert "expected “being computed”" in third.error
+        assert "expected being computed." in third.error
 
     def test_a_run_that_is_gone_is_not_scored_again(self, broker: redis.Redis) -> None:
         job = start_job(kind=Job.Kind.RECOMMEND, key="again", arguments={"run": 1})
@@ -390,13 +390,15 @@ class TestSchedule:
         rows = PeriodicTask.objects.filter(task__startswith="recommender.").order_by("task")
         assert [(row.task, row.enabled) for row in rows] == [
             ("recommender.tasks.delete_old_uploads", True),
+            ("recommender.tasks.delete_what_is_old", True),
             ("recommender.tasks.deliver_webhooks", True),
             ("recommender.tasks.release_overdue", True),
             ("recommender.tasks.retrain", True),
             ("recommender.tasks.sweep", True),
         ]
-        delete, deliver, release, retrain, sweep = rows
+        delete, delete_old, deliver, release, retrain, sweep = rows
         assert (delete.crontab.hour, delete.crontab.minute, delete.expire_seconds) == ("2", "0", 23 * 3600)
+        assert (delete_old.crontab.hour, delete_old.crontab.minute, delete_old.expire_seconds) == ("4", "30", 23 * 3600)
         assert (deliver.interval.every, deliver.interval.period, deliver.expire_seconds) == (5, "seconds", 5)
         assert (retrain.crontab.hour, retrain.crontab.minute, retrain.expire_seconds) == ("3", "0", 23 * 3600)
         assert (release.interval.every, release.interval.period, release.expire_seconds) == (1, "minutes", 50)
