@@ -28,19 +28,21 @@ class PurchaseMatrix:
 
     def __init__(self, history: History) -> None:
         self._bought = purchases(history)
-        self.shoppers = self._bought[c.SHOPPER].unique().sort()
-        self.products = self._bought[c.PRODUCT].unique().sort()
-        self._columns = self.products.search_sorted(self._bought[c.PRODUCT]).to_numpy()
-        per_shopper = self._bought.group_by(c.SHOPPER, maintain_order=True).len()["len"].to_numpy()
+        shoppers, per_shopper = np.unique(self._bought[c.SHOPPER].to_numpy(), return_counts=True)
+        self.shoppers = pl.Series(c.SHOPPER, shoppers)
+        bought = self._bought[c.PRODUCT].to_numpy()
+        is_bought = np.bincount(bought) > 0
+        self.products = pl.Series(c.PRODUCT, np.flatnonzero(is_bought).astype(np.uint32))
+        self._columns = (np.cumsum(is_bought) - 1)[bought]
         # One row more than there are shoppers: the empty one of those who bought nothing.
         self._starts = np.concatenate([[0], np.cumsum(per_shopper), [len(self._bought)]])
 
     def of(self, kind: str) -> sparse.csr_matrix:
         """(m + 1, n): a kind of purchases of each shopper; the last row is empty."""
-        values = self._bought[kind].to_numpy().astype(np.float64)
-        return sparse.csr_matrix(
-            (values, self._columns, self._starts), shape=(len(self.shoppers) + 1, len(self.products))
-        )
+        shape = len(self.shoppers) + 1, len(self.products)
+        matrix = sparse.csr_matrix((self._bought[kind].to_numpy(), self._columns, self._starts), shape=shape, copy=True)
+        matrix.eliminate_zeros()  # most of what was bought was bought without a coupon
+        return matrix
 
     def rows_of(self, shoppers: pl.Series) -> np.ndarray:
         """The row of each shopper, the empty one of those who bought nothing."""

@@ -105,7 +105,7 @@ def behaviour_examples(history: History, seed: int) -> BehaviourExamples | None:
         {c.SHOPPER: shoppers.gather(drawn // len(set_names)), SET: set_names.gather(drawn % len(set_names))}
     )
     since = (
-        history.scan("order_lines")
+        history.order_lines.lazy()
         .filter(pl.col(c.ORDERED_AT) >= then.moment)
         .select(c.SHOPPER, c.PRODUCT)
         .unique()

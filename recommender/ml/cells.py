@@ -2,6 +2,7 @@
 
 import numpy as np
 import polars as pl
+from scipy import sparse
 
 
 class Cells:
@@ -11,7 +12,7 @@ class Cells:
     with how its rows happen to be divided among threads, and what is equal would not stay equal.
 
     Args:
-        first: n numbers, each below 2 ** 32.
+        first: n numbers of a snapshot (UInt32), which count from 0: memory grows with the largest.
         second: n more.
 
     Attributes:
@@ -21,16 +22,15 @@ class Cells:
     """
 
     def __init__(self, first: pl.Series, second: pl.Series) -> None:
-        both = (first.cast(pl.UInt64) * 2**32 + second.cast(pl.UInt64)).to_frame("both").with_row_index("row")
-        ordered = both.sort("both")
-        cells = ordered["both"].to_numpy()
-        begins = np.ones(len(cells), dtype=bool)
-        np.not_equal(cells[1:], cells[:-1], out=begins[1:])
-        self._cell_of = np.empty(len(cells), dtype=np.int64)
-        self._cell_of[ordered["row"].to_numpy()] = np.cumsum(begins) - 1
-        self.first = (cells[begins] // 2**32).astype(np.uint32)
-        self.second = (cells[begins] % 2**32).astype(np.uint32)
-        self.counts = np.diff(np.flatnonzero(begins), append=len(cells)).astype(np.float64)
+        firsts, seconds = first.to_numpy(), second.to_numpy()
+        order = _ordered(_ordered(np.arange(len(firsts)), seconds), firsts)
+        firsts, seconds = firsts[order], seconds[order]
+        begins = np.ones(len(order), dtype=bool)
+        begins[1:] = (firsts[1:] != firsts[:-1]) | (seconds[1:] != seconds[:-1])
+        self._cell_of = np.empty(len(order), dtype=np.int64)
+        self._cell_of[order] = np.cumsum(begins) - 1
+        self.first, self.second = firsts[begins], seconds[begins]
+        self.counts = np.diff(np.flatnonzero(begins), append=len(order)).astype(np.float64)
 
     def sums(self, values: pl.Series) -> np.ndarray:
         """(cells,): the sum of n values by cell."""
@@ -41,3 +41,11 @@ class Cells:
         found = np.full(len(self.counts), np.inf)
         np.minimum.at(found, self._cell_of, values.to_numpy())
         return found
+
+
+def _ordered(rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Rows by the number that each has; those of equal numbers stay as they stand. By counting, not by comparing: time
+    grows with the rows, as it does where scipy turns rows of a matrix into columns."""
+    its_numbers = numbers[rows]
+    matrix = sparse.csr_matrix((rows, its_numbers, [0, len(rows)]), shape=(1, int(its_numbers.max(initial=0)) + 1))
+    return matrix.tocsc().data

@@ -88,9 +88,9 @@ class Casebook:
         if not offered.is_empty():
             return offered.select(c.CAMPAIGN, c.SHOPPER, c.COUPON).sort(c.SHOPPER, c.COUPON)
         of_campaign = pl.col(c.CAMPAIGN) == campaign
-        treated = self.snapshot.scan("campaign_shoppers").filter(of_campaign & ~pl.col(c.IS_CONTROL))
-        coupons = self.snapshot.scan("campaign_coupons").filter(of_campaign).select(c.COUPON)
-        return treated.select(c.CAMPAIGN, c.SHOPPER).join(coupons, how="cross").sort(c.SHOPPER, c.COUPON).collect()
+        treated = self.snapshot.scan("campaign_shoppers").filter(of_campaign & ~pl.col(c.IS_CONTROL)).sort(c.SHOPPER)
+        coupons = self.snapshot.scan("campaign_coupons").filter(of_campaign).select(c.COUPON).sort(c.COUPON)
+        return treated.select(c.CAMPAIGN, c.SHOPPER).join(coupons, how="cross", maintain_order="left_right").collect()
 
     def decided_at(self, campaign: int) -> datetime:
         """When the offers were decided: the first publication, or else the campaign's start."""

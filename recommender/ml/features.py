@@ -7,11 +7,13 @@ it themselves. :data:`GROUPS` says which belong together, so that a score can be
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from math import ceil
 from typing import ClassVar
 
 import numpy as np
 import polars as pl
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
+from threadpoolctl import threadpool_limits
 
 from recommender.ml import columns as c
 from recommender.ml import shopper_profile as profile
@@ -71,7 +73,7 @@ MIN_SPEND = "min_spend"
 PRIOR_OFFER_USES, PRIOR_OFFER_CHANCES = 0.5, 100.0
 #: Purchases with a coupon, and purchases, that all products are credited with, for the same reason.
 PRIOR_COUPON_TIMES, PRIOR_TIMES = 0.5, 50.0
-#: Shoppers that are described at once, with all coupons: enough to fill every processor, few enough for its memory.
+#: Shoppers that are described at once, with all coupons, at most: few enough for a processor's memory.
 SHOPPERS_AT_ONCE = 512
 #: Purchases like the whole shop's that every shopper is credited with, so that one purchase is not a taste.
 PRIOR_TASTE = 1.0
@@ -228,7 +230,9 @@ class PairFeatures(Inputs):
 
 class _DescribedPairs(DescribedHistory):
     def __init__(self, history: History, coupons: pl.Series) -> None:
-        with ThreadPoolExecutor(max_workers=1) as beside:  # what the rest does not wait for, half of all the work
+        # What the rest does not wait for, half of all the work, goes beside it. Threads of the linear algebra would
+        # only be in the way of these two: they wait for work by turning round and round.
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(max_workers=1) as beside:
             behaviour = beside.submit(behaviour_model, history)
             self._prepare(history, coupons, beside)
             self._behaviour = behaviour.result()
@@ -280,8 +284,11 @@ class _DescribedPairs(DescribedHistory):
     def describe(self, pairs: pl.DataFrame) -> pl.DataFrame:
         # All coupons of each shopper, whichever are asked for: a coupon's standing depends on the others.
         shoppers = pairs[c.SHOPPER].unique().sort()
-        parts = [shoppers[start : start + SHOPPERS_AT_ONCE] for start in range(0, len(shoppers), SHOPPERS_AT_ONCE)]
-        described = Parallel(n_jobs=-1, require="sharedmem")(delayed(self._describe)(part) for part in parts)
+        rounds = ceil(len(shoppers) / (SHOPPERS_AT_ONCE * cpu_count()))  # in which every processor has as much to do
+        at_once = ceil(len(shoppers) / max(1, rounds * cpu_count()))
+        parts = [shoppers[start : start + at_once] for start in range(0, len(shoppers), max(1, at_once))]
+        with threadpool_limits(1, "blas"):
+            described = Parallel(n_jobs=-1, require="sharedmem")(delayed(self._describe)(part) for part in parts)
         grid = pl.concat(described, rechunk=True) if described else PairFeatures().none()
         asked = shoppers.search_sorted(pairs[c.SHOPPER]) * len(self._coupons) + self._coupons.search_sorted(
             pairs[c.COUPON]

@@ -139,6 +139,11 @@ class Snapshot:
             raise SnapshotUnreadable(f"Snapshot {self.fingerprint} has no table {table!r}; expected the file {path}.")
         return pl.scan_parquet(path)
 
+    @cached_property
+    def order_lines(self) -> pl.DataFrame:
+        """All order lines, read once, for the histories of all moments: almost everything starts from them."""
+        return self.scan("order_lines").collect()
+
     def before(self, moment: datetime) -> "History":
         """What was known strictly before ``moment`` (aware)."""
         if moment.tzinfo is None:
@@ -171,5 +176,5 @@ class History:
 
     @cached_property
     def order_lines(self) -> pl.DataFrame:
-        """The order lines, collected once, since almost everything starts from them."""
-        return self.scan("order_lines").collect()
+        """The order lines dated before the moment. As a snapshot keeps them by time, they are a slice of all."""
+        return self.snapshot.order_lines.filter(pl.col(c.ORDERED_AT) < self.moment)

@@ -44,14 +44,21 @@ class ProductSets:
     """
 
     def __init__(self, history: History, members: pl.DataFrame) -> None:
-        self._members = members
-        self._bought = purchases(history).join(members.select(c.PRODUCT).unique(), on=c.PRODUCT, how="semi")
-        shoppers = max(1, purchases(history)[c.SHOPPER].n_unique())
-        lines = self._bought.select(c.SHOPPER, c.PRODUCT, DAYS_SINCE_LAST).join(members, on=c.PRODUCT)
-        buyers = Cells(lines[SET], lines[c.SHOPPER])
-        last = pl.DataFrame({DAYS_SINCE_LAST: buyers.least(lines[DAYS_SINCE_LAST])})
+        bought = purchases(history)
+        shoppers = max(1, bought[c.SHOPPER].n_unique())
+        lines = bought.join(members, on=c.PRODUCT, maintain_order="left_right")
+        cells = Cells(lines[c.SHOPPER], lines[SET])
+        self._keys = _keys(cells.first, cells.second)
+        #: Of each (shopper, set) of which anything was bought, the sums over its products.
+        self._bought = {
+            **{kind: cells.sums(lines[kind]) for kind in (TIMES, FADED_TIMES, RECENT_TIMES)},
+            FADED_AMOUNT: cells.sums(lines[FADED_AMOUNT]).clip(0),  # refunds are negative amounts
+            OWN_PRODUCTS: cells.counts,
+            DAYS_SINCE_LAST: cells.least(lines[DAYS_SINCE_LAST]),
+        }
+        last = pl.DataFrame({DAYS_SINCE_LAST: self._bought[DAYS_SINCE_LAST]})
         recently = last.select(fading_weight(pl.col(DAYS_SINCE_LAST), SHORT_HALF_LIFE)).to_series()
-        sets, set_of, count = np.unique(buyers.first, return_inverse=True, return_counts=True)
+        sets, set_of, count = np.unique(cells.second, return_inverse=True, return_counts=True)
         self.popularity = pl.DataFrame(
             {
                 SET: sets,
@@ -61,31 +68,31 @@ class ProductSets:
             }
         )
 
-    def bought(self, shoppers: pl.Series) -> pl.DataFrame:
-        """A row for each (shopper, set) of which these shoppers bought anything, with the sums over its products."""
-        lines = self._bought.join(
-            shoppers.unique().to_frame(c.SHOPPER), on=c.SHOPPER, how="semi", maintain_order="left"
-        ).join(self._members, on=c.PRODUCT, maintain_order="left_right")
-        cells = Cells(lines[c.SHOPPER], lines[SET])
-        return pl.DataFrame(
-            {
-                c.SHOPPER: cells.first,
-                SET: cells.second,
-                **{kind: cells.sums(lines[kind]) for kind in (TIMES, FADED_TIMES, RECENT_TIMES)},
-                FADED_AMOUNT: cells.sums(lines[FADED_AMOUNT]).clip(0),  # refunds are negative amounts
-                OWN_PRODUCTS: cells.counts,
-                DAYS_SINCE_LAST: cells.least(lines[DAYS_SINCE_LAST]),
-            }
-        )
-
     def describe(self, pairs: pl.DataFrame) -> pl.DataFrame:
         """What each (shopper, set) of ``pairs`` bought of the set, and how many others did: no nulls, order kept."""
-        return (
-            pairs.lazy()
-            .select(c.SHOPPER, SET)
-            .join(self.bought(pairs[c.SHOPPER]).lazy(), on=[c.SHOPPER, SET], how="left", maintain_order="left")
-            .join(self.popularity.lazy(), on=SET, how="left", maintain_order="left")
-            .with_columns(pl.col(column).fill_null(value) for column, value in (_NEVER_BOUGHT | _NOBODY_BOUGHT).items())
-            .drop(c.SHOPPER, SET)
-            .collect()
+        sets = pairs[SET].to_numpy()
+        of_pairs = _places(self._keys, _keys(pairs[c.SHOPPER].to_numpy(), sets))
+        of_sets = _places(self.popularity[SET].to_numpy(), sets)
+        popularity = {name: self.popularity[name].to_numpy() for name in _NOBODY_BOUGHT}
+        return pl.DataFrame(
+            {name: _at(of_pairs, self._bought[name], otherwise) for name, otherwise in _NEVER_BOUGHT.items()}
+            | {name: _at(of_sets, popularity[name], otherwise) for name, otherwise in _NOBODY_BOUGHT.items()}
         )
+
+
+def _keys(shoppers: np.ndarray, sets: np.ndarray) -> np.ndarray:
+    """One number a (shopper, set), in the order of both."""
+    return shoppers.astype(np.uint64) << np.uint64(32) | sets
+
+
+def _places(ordered: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Where each number stands among sorted ones, none of them twice; -1 where it does not."""
+    places = np.searchsorted(ordered, asked)
+    found = np.append(ordered, 0)[places] == asked
+    found &= places < len(ordered)
+    return np.where(found, places, -1)
+
+
+def _at(places: np.ndarray, values: np.ndarray, otherwise: float) -> np.ndarray:
+    """The value at each place; another one where the place is -1."""
+    return np.append(values, otherwise)[places]

@@ -62,3 +62,9 @@ def purchases(history: History) -> pl.DataFrame:
             DAYS_SINCE_LAST: cells.least(lines[AGE]),
         }
     )
+
+
+@lru_cache(maxsize=4)
+def products_bought(history: History) -> pl.Series:
+    """The numbers of all products that anybody bought, sorted."""
+    return purchases(history)[c.PRODUCT].unique().sort()

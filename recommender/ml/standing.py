@@ -5,7 +5,6 @@ themselves weigh one coupon of a list against the others. What an affinity amoun
 """
 
 import numpy as np
-from scipy.stats import rankdata
 
 from recommender.ml.affinity import PurchaseMatrix
 
@@ -34,7 +33,17 @@ def share_of_best(affinity: np.ndarray) -> np.ndarray:
 
 def rank_in_list(affinity: np.ndarray) -> np.ndarray:
     """(rows, k): how many others of its row are larger, equal ones counted half: 0 for the single best."""
-    return affinity.shape[1] - rankdata(affinity, axis=1)
+    length = affinity.shape[1]
+    order = np.argsort(affinity, axis=1)
+    ordered = np.take_along_axis(affinity, order, axis=1)
+    begins = np.ones(affinity.shape, dtype=bool)  # of those that are equal
+    np.not_equal(ordered[:, 1:], ordered[:, :-1], out=begins[:, 1:])
+    first = np.flatnonzero(begins)
+    equal = np.diff(first, append=affinity.size)
+    ranks = np.empty(affinity.shape)
+    by_group = length - first % max(1, length) - (equal + 1) / 2
+    np.put_along_axis(ranks, order, np.repeat(by_group, equal).reshape(ranks.shape), axis=1)
+    return ranks
 
 
 class AmongShoppers:
@@ -46,21 +55,23 @@ class AmongShoppers:
 
     def __init__(self, reference: np.ndarray) -> None:
         self._sorted = np.sort(reference.T, axis=1)
+        count = self._sorted.shape[1]
+        is_last = np.ones(self._sorted.shape, dtype=bool)  # of those that are equal
+        np.not_equal(self._sorted[:, 1:], self._sorted[:, :-1], out=is_last[:, :-1])
+        ends = np.where(is_last, np.arange(1, count + 1), count)
+        #: (k, r): how many are as large as each, or smaller.
+        self._up_to = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
 
     def per_mille_above(self, affinity: np.ndarray) -> np.ndarray:
         """(rows, k): of a thousand reference shoppers, how many have more of it, equal ones counted half; 1,000 where
         there is nobody to compare with."""
-        if not self._sorted.shape[1]:
+        count = self._sorted.shape[1]
+        if not count:
             return np.full(affinity.shape, float(PER_MILLE))
-        larger, equal = _compare(self._sorted, np.ascontiguousarray(affinity.T))
-        return PER_MILLE * (larger + equal / 2).T / self._sorted.shape[1]
-
-
-def _compare(ordered: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """By row, how many of ``ordered`` are larger than each value, and how many equal it."""
-    upto = np.empty(values.shape)
-    below = np.empty(values.shape)
-    for row, (its_order, its_values) in enumerate(zip(ordered, values, strict=True)):
-        upto[row] = np.searchsorted(its_order, its_values, side="right")
-        below[row] = np.searchsorted(its_order, its_values, side="left")
-    return ordered.shape[1] - upto, upto - below
+        above = np.empty(affinity.T.shape)
+        for row, values in enumerate(np.ascontiguousarray(affinity.T)):  # a search is what costs, so there is one only
+            smaller = self._sorted[row].searchsorted(values)
+            place = np.minimum(smaller, count - 1)
+            up_to = np.where(self._sorted[row][place] == values, self._up_to[row][place], smaller)
+            above[row] = count - (smaller + up_to) / 2
+        return np.ascontiguousarray(PER_MILLE * above.T / count)

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from xgboost import XGBClassifier
 
-from recommender.ml.algorithms.boosters import Examples, booster, loss_by_trees, mean_log_odds
+from recommender.ml.algorithms.boosters import Examples, booster, grow, loss_by_trees, mean_log_odds
 from recommender.ml.algorithms.forward_validation import choosing_folds
 from recommender.ml.algorithms.scaling import standardised_logarithms
 from recommender.ml.algorithms.supervised import SupervisedAlgorithm
@@ -65,10 +65,9 @@ class BoostedLogisticRegression(SupervisedAlgorithm):
             self.trees_ = int(losses.argmin())
         self.logistic_ = _logistic(self.C, X, labels, weights)
         start = self.logistic_.decision_function(X)
-        self.boosters_ = [
-            self._booster(self.trees_, seed + number).fit(X, labels, sample_weight=weights, base_margin=start)
-            for number in range(self.sets_of_trees if self.trees_ else 0)
-        ]
+        sets = self.sets_of_trees if self.trees_ else 0
+        untrained = [self._booster(self.trees_, seed + number) for number in range(sets)]
+        self.boosters_ = grow(untrained, Examples(X, labels, weights, start))
 
     def _booster(self, trees: int, seed: int) -> XGBClassifier:
         return booster(seed, n_estimators=trees, max_depth=self.max_depth, learning_rate=self.learning_rate)

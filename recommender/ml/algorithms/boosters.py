@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from joblib import Parallel, delayed
 from scipy.special import expit, logit
 from xgboost import XGBClassifier
 
@@ -64,7 +65,18 @@ def loss_by_trees(untrained: XGBClassifier, early: Examples, later: Examples) ->
     return np.array([at_the_start, *untrained.evals_result()["validation_0"]["logloss"]]) * later.weights.sum()
 
 
+def grow(untrained: Sequence[XGBClassifier], examples: Examples) -> list[XGBClassifier]:
+    """The boosters, trained; a booster a processor at a time."""
+    return Parallel(n_jobs=-1, require="sharedmem")(
+        delayed(booster.fit)(examples.X, examples.labels, sample_weight=examples.weights, base_margin=examples.start)
+        for booster in untrained
+    )
+
+
 def mean_log_odds(trained: Sequence[XGBClassifier], X: np.ndarray, start: np.ndarray) -> np.ndarray:
     """n probabilities: the average of the boosters' log-odds, which start from n given ones."""
-    scores = [booster.predict_proba(X, base_margin=start)[:, 1].astype(np.float64) for booster in trained]
-    return expit(np.mean([logit(np.clip(score, NEAREST, 1 - NEAREST)) for score in scores], axis=0))
+    scores = Parallel(n_jobs=-1, require="sharedmem")(
+        delayed(booster.predict_proba)(X, base_margin=start) for booster in trained
+    )
+    probabilities = [score[:, 1].astype(np.float64) for score in scores]
+    return expit(np.mean([logit(np.clip(each, NEAREST, 1 - NEAREST)) for each in probabilities], axis=0))

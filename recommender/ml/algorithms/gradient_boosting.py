@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import logit
 from xgboost import XGBClassifier
 
-from recommender.ml.algorithms.boosters import Examples, booster, loss_by_trees, mean_log_odds
+from recommender.ml.algorithms.boosters import Examples, booster, grow, loss_by_trees, mean_log_odds
 from recommender.ml.algorithms.forward_validation import choosing_folds
 from recommender.ml.algorithms.supervised import SupervisedAlgorithm
 
@@ -56,10 +56,8 @@ class GradientBoosting(SupervisedAlgorithm):
                     self._booster(self.most_trees, seed), examples.where(early), examples.where(later)
                 )
             self.trees_ = max(self.FEWEST_TREES, int(losses.argmin()))
-        self.boosters_ = [
-            self._booster(self.trees_, seed + number).fit(X, labels, sample_weight=weights, base_margin=examples.start)
-            for number in range(self.sets_of_trees)
-        ]
+        untrained = [self._booster(self.trees_, seed + number) for number in range(self.sets_of_trees)]
+        self.boosters_ = grow(untrained, examples)
 
     def _booster(self, trees: int, seed: int) -> XGBClassifier:
         return booster(seed, n_estimators=trees, max_depth=self.max_depth, learning_rate=self.learning_rate)

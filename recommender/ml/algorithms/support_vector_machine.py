@@ -1,6 +1,7 @@
 """The support vector machine of the design, at a cost that grows linearly with the examples."""
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any, ClassVar
 
 import numpy as np
@@ -69,33 +70,36 @@ class SupportVectorMachine(SupervisedAlgorithm):
     ) -> tuple[str, float]:
         """The kernel and C with the least log loss on later campaigns once the sigmoid that suits these best is laid
         on: what calibration can mend is not held against a machine. Without a fold, the first of each."""
-        candidates = [(kernel, C) for kernel in self.kernels for C in self.penalties]
-        losses = np.zeros(len(candidates))
-        for early, later in forward_folds(labels, campaigns):
-            for number, (kernel, C) in enumerate(candidates):
-                machine = self._machine(kernel, C, X[early], labels[early], seed)
-                decision = machine.decision_function(X[later])
+        candidates = list(product(self.kernels, self.penalties))
+        losses = dict.fromkeys(candidates, 0.0)
+        for (early, later), kernel in product(forward_folds(labels, campaigns), self.kernels):
+            space, Z = self._space(kernel, X[early], labels[early], seed)
+            Z_later = space.transform(X[later])
+            for C in self.penalties:
+                decision = _separate(kernel, C, Z, labels[early], features=X.shape[1], seed=seed).decision_function(
+                    Z_later
+                )
                 slope, intercept = fit_sigmoid(decision, labels[later], weights[later])
                 loss = log_loss(labels[later], expit(slope * decision + intercept), sample_weight=weights[later])
-                losses[number] += labels[later].sum() * loss
-        return candidates[int(losses.argmin())]
+                losses[kernel, C] += labels[later].sum() * loss
+        return min(candidates, key=lambda candidate: losses[candidate])
 
     def _machine(self, kernel: str, C: float, X: np.ndarray, labels: np.ndarray, seed: int) -> Pipeline:
+        space, Z = self._space(kernel, X, labels, seed)
+        space.steps.append(("linearsvc", _separate(kernel, C, Z, labels, features=X.shape[1], seed=seed)))
+        return space
+
+    def _space(self, kernel: str, X: np.ndarray, labels: np.ndarray, seed: int) -> tuple[Pipeline, np.ndarray]:
+        """The way from features into the space in which a kernel's boundary is flat, and n offers there."""
         # In single precision an offer's distance to the landmarks would depend on the offers scored with it.
-        machine = standardised_logarithms(np.float64)
-        Z = machine.fit_transform(X)
-        features = X.shape[1]
-        cost = C / features / len(X)  # a product of standardised offers adds up over the features: its mean is meant
+        space = standardised_logarithms(np.float64)
+        Z = space.fit_transform(X)
         if kernel == "rbf":
-            cost = C / len(X)
             landmarks = _landmarks(labels, self.landmarks, np.random.default_rng(seed))
-            nystroem = Nystroem(gamma=RBF_DECAY / features, n_components=len(landmarks), random_state=seed)
+            nystroem = Nystroem(gamma=RBF_DECAY / X.shape[1], n_components=len(landmarks), random_state=seed)
             Z = nystroem.fit(Z[landmarks]).transform(Z)
-            machine.steps.append(("nystroem", nystroem))
-        # The tolerance is a multiple of the rarer class's share, which makes the default needlessly strict.
-        svc = LinearSVC(C=cost, class_weight="balanced", dual=False, tol=1e-2, random_state=seed)
-        machine.steps.append(("linearsvc", svc.fit(Z, labels)))
-        return machine
+            space.steps.append(("nystroem", nystroem))
+        return space, Z
 
     def _decide_unseen(self, X: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
         """n distances from the boundary, each by a machine that learned from the other parts of the offers.
@@ -115,6 +119,14 @@ class SupportVectorMachine(SupervisedAlgorithm):
 
     def parameters(self) -> dict[str, Any]:
         return {"kernel": self.kernel_, "C": self.C_} if self.informed_ else {}
+
+
+def _separate(kernel: str, C: float, Z: np.ndarray, labels: np.ndarray, *, features: int, seed: int) -> LinearSVC:
+    """The boundary between n offers of a kernel's space, at the cost C of the mean squared hinge."""
+    # A product of standardised offers adds up over the features: its mean is meant.
+    cost = C / len(Z) if kernel == "rbf" else C / features / len(Z)
+    # The tolerance is a multiple of the rarer class's share, which makes the default needlessly strict.
+    return LinearSVC(C=cost, class_weight="balanced", dual=False, tol=1e-2, random_state=seed).fit(Z, labels)
 
 
 def fit_sigmoid(decision: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[float, float]:

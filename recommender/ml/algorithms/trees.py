@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from joblib import Parallel, delayed
 from sklearn.metrics import log_loss
 from sklearn.tree import DecisionTreeClassifier
 
@@ -68,28 +69,41 @@ class DecisionTree(SupervisedAlgorithm):
         self, X: np.ndarray, labels: np.ndarray, weights: np.ndarray, later: np.ndarray, seed: int
     ) -> tuple[int, float]:
         """The leaf size and the complexity parameter (``ccp_alpha``) that fit the later rows best."""
-        losses: dict[tuple[int, float], float] = {}
-        earlier = X[~later], labels[~later], weights[~later]
-        for leaf_size in self.min_samples_leafs:
-            whole = self._grow(*earlier, leaf_size, 0.0, seed=seed)
-            path = whole.cost_complexity_pruning_path(X[~later], labels[~later], raise_used_share(*earlier[1:])[0])
-            steps = path.ccp_alphas[:-1]  # the last one leaves nothing but the root
-            for alpha in np.unique(np.quantile(np.append(steps, 0.0), np.linspace(0, 1, self.prunings))):
-                tree = self._grow(*earlier, leaf_size, alpha, seed=seed)
-                probability = _smooth(tree, *_count_by_node(tree, *earlier))[tree.apply(X[later])]
-                losses[leaf_size, float(alpha)] = log_loss(labels[later], probability, sample_weight=weights[later])
+        by_leaf_size = Parallel(n_jobs=-1, require="sharedmem")(
+            delayed(self._losses)(X, labels, weights, later, leaf_size=leaf_size, seed=seed)
+            for leaf_size in self.min_samples_leafs
+        )
+        losses = {candidate: loss for its_losses in by_leaf_size for candidate, loss in its_losses.items()}
         return min(losses, key=lambda candidate: losses[candidate])
+
+    def _losses(
+        self, X: np.ndarray, labels: np.ndarray, weights: np.ndarray, later: np.ndarray, *, leaf_size: int, seed: int
+    ) -> dict[tuple[int, float], float]:
+        """The log loss on the later rows by leaf size and complexity parameter, for one leaf size."""
+        earlier = X[~later], labels[~later], weights[~later]
+        whole = self._untrained(leaf_size, 0.0, seed)
+        path = whole.cost_complexity_pruning_path(*earlier[:2], raise_used_share(*earlier[1:])[0])
+        steps = path.ccp_alphas[:-1]  # the last one leaves nothing but the root
+        losses = {}
+        for alpha in np.unique(np.quantile(np.append(steps, 0.0), np.linspace(0, 1, self.prunings))):
+            tree = self._grow(*earlier, leaf_size, alpha, seed=seed)
+            probability = _smooth(tree, *_count_by_node(tree, *earlier))[tree.apply(X[later])]
+            losses[leaf_size, float(alpha)] = log_loss(labels[later], probability, sample_weight=weights[later])
+        return losses
 
     def _grow(
         self, X: np.ndarray, labels: np.ndarray, weights: np.ndarray, leaf_size: int, alpha: float, *, seed: int
     ) -> DecisionTreeClassifier:
+        return self._untrained(leaf_size, alpha, seed).fit(X, labels, raise_used_share(labels, weights)[0])
+
+    def _untrained(self, leaf_size: int, alpha: float, seed: int) -> DecisionTreeClassifier:
         return DecisionTreeClassifier(
             criterion="entropy",
             max_depth=self.max_depth,
             min_samples_leaf=leaf_size,
             ccp_alpha=alpha,
             random_state=seed,
-        ).fit(X, labels, raise_used_share(labels, weights)[0])
+        )
 
     def _probability(self, X: np.ndarray) -> np.ndarray:
         return self.probabilities_[self.tree_.apply(X)]
