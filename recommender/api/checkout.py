@@ -18,7 +18,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from recommender.api.authentication import ShopCaller
-from recommender.api.fields import BoundedListField, IdentifierField, StringField
+from recommender.api.fields import BoundedListField, ExactDecimalField, IdentifierField, StringField
 from recommender.api.limits import guesses_refused
 from recommender.api.once import IDEMPOTENCY_KEY, WriteView
 from recommender.api.refusals import as_problem, describe_refused
@@ -38,7 +38,7 @@ from recommender.services.guessing import Guesser, TooManyGuesses, begin_guess, 
 CODE_LENGTH = 100
 
 
-class AmountField(serializers.DecimalField):
+class AmountField(ExactDecimalField):
     """An amount of money or of pieces from 0 up, with at most three decimals."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -220,7 +220,7 @@ class ValidateView(ApiView):
         try:
             with _guess(request, posted) as refused:
                 quote = validate(**_asked(posted), at=timezone.now())
-                refused += quote.refused
+                refused.extend(quote.refused)
         except UnknownThing as error:
             raise as_problem(error) from error
         except TooManyGuesses as error:
@@ -252,9 +252,9 @@ class ReservationsView(WriteView):
                 try:
                     reservation, quote = reserve(**_asked(posted), lifetime=lifetime, at=timezone.now())
                 except CheckoutRefused as refusal:
-                    refused += refusal.coupons
+                    refused.extend(refusal.coupons)
                     raise
-                refused += quote.refused
+                refused.extend(quote.refused)
             answer = _describe(reservation)
             answer["refused"] = [describe_refused(each) for each in quote.refused]
             return Response(answer, status=status.HTTP_201_CREATED)

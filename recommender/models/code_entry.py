@@ -20,7 +20,7 @@ def normalise_code(entered: str) -> str:
     """
     text = unicodedata.normalize("NFKC", entered).upper()
     kept = "".join(character for character in text if not _is_between(character))
-    return kept.translate(str.maketrans(LOOK_ALIKES))
+    return kept.translate(str.maketrans({**LOOK_ALIKES}))
 
 
 def _is_between(character: str) -> bool:

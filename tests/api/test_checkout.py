@@ -382,9 +382,7 @@ def test_right_codes_are_never_slowed(call: Call) -> None:
 
 
 @pytest.mark.parametrize("path", ["checkout/validate", "checkout/reservations"])
-def test_who_was_told_nothing_of_a_code_did_not_guess(
-    path: str, write: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_was_told_nothing_of_a_code_did_not_guess(path: str, write: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     def busy(**options: Any) -> None:
         raise patience.Busy
 

@@ -25,10 +25,10 @@ PRICE = Decimal("4.99")  # of what the shop's export gives no price
 
 class Command(BaseCommand):
     help = (
-        f"Write {FILE} into the data folder: a key, a secret to sign shoppers' tokens, a shopper with coupons that they "
-        "did not use yet, and products that these are for. Of these coupons those that say nothing of what they take "
-        f"off, as in the sample, become {PERCENT} percent off, once for each shopper, by a code. Run again, it changes "
-        "nothing. The last line that it prints is the file's path."
+        f"Write {FILE} into the data folder: a key, a secret to sign shoppers' tokens, a shopper with coupons that "
+        "they did not use yet, and products that these are for. Of these coupons those that say nothing of what they "
+        f"take off, as in the sample, become {PERCENT} percent off, once for each shopper, by a code. Run again, it "
+        "changes nothing. The last line that it prints is the file's path."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:

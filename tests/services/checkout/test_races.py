@@ -247,7 +247,7 @@ STEPS = ("confirm", "confirm otherwise", "release", "reverse", "sweep", "want it
 @pytest.mark.parametrize("is_over", [False, True], ids=["in time", "its time over"])
 @pytest.mark.parametrize("turn", range(20 if PROVING else 2))
 def test_one_reservation_that_all_settle_at_the_same_moment(is_over: bool, turn: int) -> None:
-    """Confirmed by two orders, released, reversed, swept, and its last use wanted by others: one of them comes first."""
+    """Confirmed by two orders, released, reversed, swept, its last use wanted by others: one comes first."""
     make_shop(["anna", "ben"], budget=3)
     coupon = make_coupon(total_limit=1, per_shopper_limit=1, budget=3)
     batch = CodeBatch.objects.create(coupon=coupon, count=1)
