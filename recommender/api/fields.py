@@ -8,6 +8,7 @@ from typing import Any
 
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from drf_spectacular.drainage import set_override
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -78,7 +79,7 @@ class ExactDecimalField(serializers.DecimalField):
         whole, after = f"{{1,{max_digits - decimal_places}}}", f"{{0,{decimal_places}}}"
         pattern = rf"^-?(?:[0-9]{whole}(?:\.[0-9]{after})?|\.[0-9]{{1,{decimal_places}}})$"
         written = {"type": "string", "format": "decimal", "pattern": pattern}
-        extend_schema_field({"oneOf": [written, {"type": "number"}]})(self)
+        set_override(self, "field", {"oneOf": [written, {"type": "number"}]})
 
     def to_internal_value(self, data: Any) -> Decimal:
         if isinstance(data, str) and not _WRITTEN_OUT.match(data):

@@ -19,8 +19,7 @@ def normalise_code(entered: str) -> str:
     Dashes and spaces of every kind do not matter, nor does what is not seen: both come with what is copied.
     """
     text = unicodedata.normalize("NFKC", entered).upper()
-    kept = "".join(character for character in text if not _is_between(character))
-    return kept.translate(str.maketrans({**LOOK_ALIKES}))
+    return "".join(LOOK_ALIKES.get(character, character) for character in text if not _is_between(character))
 
 
 def _is_between(character: str) -> bool:
