@@ -39,8 +39,8 @@ endif
 
 .PHONY: shop
 shop: $(VENV)/.installed  ## The example shop in front of a site that runs, such as make demo (ADDRESS=; SHOP_PORT=8010)
-	@$(BIN)/python manage.py prepare_example_shop
-	@$(BIN)/python examples/shop/backend.py $${DATA_DIR:-data}/example-shop.json --site $(ADDRESS) --port $(SHOP_PORT)
+	@told=$$($(BIN)/python manage.py prepare_example_shop); echo "$$told"; \
+	  exec $(BIN)/python examples/shop/backend.py "$${told##*$$'\n'}" --site $(ADDRESS) --port $(SHOP_PORT)
 
 .PHONY: test
 # tests/ml touches no database: the layers of ARCHITECTURE.md keep Django out of recommender/ml. tests/faults brings a

@@ -90,7 +90,9 @@ async function showCoupons() {
       button("Keep", `Keep ${title}`, act("claim", "kept for you.")),
       button("Not for me", `Dismiss ${title}`, act("dismiss", "you will not see it for a while.")),
     );
-    card.append(element("h3", title), element("p", describe(coupon)), why, use, actions);
+    card.append(element("h3", title), element("p", describe(coupon)), why);
+    if (coupon.discount_type) card.append(use); // one that does not say what it takes off is only shown
+    card.append(actions);
     return card;
   }));
   if (!listed.coupons.length) at("coupons").append(element("li", "There is none now."));
@@ -144,8 +146,11 @@ function asked() {
   };
 }
 
-// Why something was not done: the problem's own words, and those of each coupon.
-const reasons = (problem) => [problem.detail, ...Object.values(problem.errors ?? {}).flat()].join(" ");
+// Why something was not done: of each coupon, where there are several, else the problem's own words.
+function reasons(problem) {
+  const told = Object.entries(problem.errors ?? {}).map(([asked, texts]) => `${asked}: ${texts.join(" ")}`);
+  return told.length ? told.join(" ") : problem.detail;
+}
 
 async function check() {
   const posted = asked();

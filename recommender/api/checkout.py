@@ -1,6 +1,7 @@
 """``/api/v1/checkout``: what a basket gets, and how it is held, confirmed, released and reversed."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
 from functools import cache
@@ -17,7 +18,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from recommender.api.authentication import ShopCaller
-from recommender.api.fields import BoundedListField, IdentifierField, StringField
+from recommender.api.fields import BoundedListField, ExactDecimalField, IdentifierField, StringField
 from recommender.api.limits import guesses_refused
 from recommender.api.once import IDEMPOTENCY_KEY, WriteView
 from recommender.api.refusals import as_problem, describe_refused
@@ -37,7 +38,7 @@ from recommender.services.guessing import Guesser, TooManyGuesses, begin_guess, 
 CODE_LENGTH = 100
 
 
-class AmountField(serializers.DecimalField):
+class AmountField(ExactDecimalField):
     """An amount of money or of pieces from 0 up, with at most three decimals."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -217,13 +218,13 @@ class ValidateView(ApiView):
     def post(self, request: Request) -> Response:
         posted = _read(CheckoutInput, request)
         try:
-            tried = _begin_guess(request, posted)
-            quote = validate(**_asked(posted), at=timezone.now())
+            with _guess(request, posted) as refused:
+                quote = validate(**_asked(posted), at=timezone.now())
+                refused.extend(quote.refused)
         except UnknownThing as error:
             raise as_problem(error) from error
         except TooManyGuesses as error:
             raise guesses_refused(error) from error
-        tried(quote.refused)
         return Response(_describe_quote(quote))
 
 
@@ -247,13 +248,13 @@ class ReservationsView(WriteView):
 
         def work() -> Response:
             lifetime = timedelta(seconds=posted["lifetime"])
-            tried = _begin_guess(request, posted)
-            try:
-                reservation, quote = reserve(**_asked(posted), lifetime=lifetime, at=timezone.now())
-            except CheckoutRefused as refusal:
-                tried(refusal.coupons)
-                raise
-            tried(quote.refused)
+            with _guess(request, posted) as refused:
+                try:
+                    reservation, quote = reserve(**_asked(posted), lifetime=lifetime, at=timezone.now())
+                except CheckoutRefused as refusal:
+                    refused.extend(refusal.coupons)
+                    raise
+                refused.extend(quote.refused)
             answer = _describe(reservation)
             answer["refused"] = [describe_refused(each) for each in quote.refused]
             return Response(answer, status=status.HTTP_201_CREATED)
@@ -369,27 +370,31 @@ def _asked(posted: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _begin_guess(request: Request, posted: dict[str, Any]) -> Callable[[Iterable[RefusedCoupon]], None]:
-    """Slow down whoever tries codes that are none, and nobody else. What it returns is to be told what was refused.
+@contextmanager
+def _guess(request: Request, posted: dict[str, Any]) -> Iterator[list[RefusedCoupon]]:
+    """Slow down whoever tries codes that are none, and nobody else. What is refused within is to be put into the list.
+
+    Where it comes to no answer about the codes, as when others hold what is needed, nothing is counted.
 
     Raises:
         TooManyGuesses: no code may be tried now.
     """
+    refused: list[RefusedCoupon] = []
     if not posted["codes"]:
-        return lambda refused: None
+        yield refused
+        return
     assert isinstance(request.user, ShopCaller), "its permission lets nobody else by"
     # A till asks for its shoppers: its network address says nothing of them.
     guesser = Guesser(api_key=request.user.api_key.pk, shopper_id=posted["shopper_id"])
     begin_guess(guesser=guesser)
-
-    def tried(refused: Iterable[RefusedCoupon]) -> None:
+    try:
+        yield refused
+    finally:
         wrong = sum(each.code == "unknown_code" for each in refused)
         if wrong:
             guessed_wrong(guesser=guesser, further=wrong - 1)
         else:
             guessed_right(guesser=guesser)
-
-    return tried
 
 
 def _describe_quote(quote: Quote) -> dict[str, Any]:

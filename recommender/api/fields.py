@@ -1,11 +1,14 @@
 """Fields that several requests share."""
 
 import math
+import re
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from drf_spectacular.drainage import set_override
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -60,6 +63,29 @@ class PastTimeField(serializers.DateTimeField):
         if moment > timezone.now() + CLOCK_TOLERANCE:
             self.fail("future")
         return moment
+
+
+_WRITTEN_OUT = re.compile(r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)\Z")
+
+
+class ExactDecimalField(serializers.DecimalField):
+    """Money or pieces: a string of digits with a point, so that none is lost, or a number.
+
+    Of strings nothing else is read that Python takes for a number, such as ``1_000`` or ``1e3``.
+    """
+
+    def __init__(self, *, max_digits: int, decimal_places: int, **kwargs: Any) -> None:
+        super().__init__(max_digits=max_digits, decimal_places=decimal_places, **kwargs)
+        whole, after = f"{{1,{max_digits - decimal_places}}}", f"{{0,{decimal_places}}}"
+        pattern = rf"^-?(?:[0-9]{whole}(?:\.[0-9]{after})?|\.[0-9]{{1,{decimal_places}}})$"
+        written = {"type": "string", "format": "decimal", "pattern": pattern}
+        set_override(self, "field", {"oneOf": [written, {"type": "number"}]})
+
+    def to_internal_value(self, data: Any) -> Decimal:
+        if isinstance(data, str) and not _WRITTEN_OUT.match(data):
+            self.fail("invalid")
+        amount: Decimal = super().to_internal_value(data)
+        return amount
 
 
 class FiniteFloatField(serializers.FloatField):

@@ -9,7 +9,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from recommender.api.fields import BoundedListField, IdentifierField, PastTimeField, StringField
+from recommender.api.fields import BoundedListField, ExactDecimalField, IdentifierField, PastTimeField, StringField
 from recommender.api.problems import MessagesField, field_errors
 from recommender.api.schema import problems
 from recommender.api.views import ApiView
@@ -20,7 +20,7 @@ ORDERS_AT_MOST = 500
 LINES_AT_MOST = 500
 
 
-class MoneyField(serializers.DecimalField):
+class MoneyField(ExactDecimalField):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_digits=14, decimal_places=3, **kwargs)
 
@@ -28,7 +28,7 @@ class MoneyField(serializers.DecimalField):
 @extend_schema_serializer(component_name="OrderLine")
 class LineInput(serializers.Serializer):
     product_id = IdentifierField()
-    quantity = serializers.DecimalField(max_digits=12, decimal_places=3, min_value=0)
+    quantity = ExactDecimalField(max_digits=12, decimal_places=3, min_value=0)
     amount = MoneyField(help_text="Paid for the line, after discounts; below 0 for what came back.")
     discount = MoneyField(default=0, help_text="Taken off the line, coupons apart.")
     coupon_discount = MoneyField(default=0)

@@ -9,7 +9,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from recommender.api.fields import IdentifierField, PastTimeField
+from recommender.api.fields import ExactDecimalField, IdentifierField, PastTimeField
 from recommender.api.problems import Conflict
 from recommender.api.schema import problems
 from recommender.api.views import ApiView
@@ -32,9 +32,7 @@ class RedemptionInput(serializers.Serializer):
     order_id = IdentifierField(
         required=False, allow_null=True, help_text="An order of this shopper that is loaded already."
     )
-    discount_amount = serializers.DecimalField(
-        max_digits=14, decimal_places=3, min_value=0, required=False, allow_null=True
-    )
+    discount_amount = ExactDecimalField(max_digits=14, decimal_places=3, min_value=0, required=False, allow_null=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         given = {name: value for name, value in attrs.items() if value is not None}

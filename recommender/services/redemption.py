@@ -89,6 +89,8 @@ def redeem_coupon(
         _check_open(coupon, redeemed_at)
         campaign = _choose_campaign(campaign, coupon, shopper, redeemed_at)
         counters.lock_campaigns(counted, campaigns=held["campaigns"] | ({campaign.pk} if campaign else set()))
+        if campaign is not None:
+            campaign.refresh_from_db()  # staff may have changed its budget while others held it
         expire(counted, overdue, items, at=at)
         fail_groups(counted, coupons=[key] if coupon.group_size is not None else [], at=at)
         use = counters.Use(

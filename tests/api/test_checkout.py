@@ -379,3 +379,20 @@ def test_wrong_codes_that_are_to_be_reserved_count_too(write: Call) -> None:
 def test_right_codes_are_never_slowed(call: Call) -> None:
     body = {**ASKED, "coupon_ids": [], "codes": ["tea20"]}
     assert {call("POST", "checkout/validate", body).status_code for _time in range(20)} == {200}
+
+
+@pytest.mark.parametrize("path", ["checkout/validate", "checkout/reservations"])
+def test_who_was_told_nothing_of_a_code_did_not_guess(path: str, write: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(**options: Any) -> None:
+        raise patience.Busy
+
+    body = {**ASKED, "coupon_ids": [], "codes": ["tea20"]}
+    step = {"checkout/validate": "validate", "checkout/reservations": "reserve"}[path]
+    with monkeypatch.context() as patch:
+        patch.setattr(f"recommender.api.checkout.{step}", busy)
+        assert {write(path, body).status_code for _time in range(20)} == {503}
+    assert {write(path, {**body, "shopper_id": "nobody"}).status_code for _time in range(20)} == {404}
+    # So whoever asks again, as they were told to, is not slowed.
+    wrong = {"checkout/validate": 200, "checkout/reservations": 409}[path]
+    assert [write(path, {**body, "codes": ["wrong"]}).status_code for _time in range(5)] == [wrong] * 5
+    assert write(path, body).status_code in (200, 201)

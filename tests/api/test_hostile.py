@@ -177,6 +177,20 @@ def test_a_number_that_is_no_amount(number: Any, field: str, send: Send) -> None
     assert (answer.status_code, list(answer.json()["errors"])) == (400, [f"basket.lines.0.{field}"])
 
 
+@pytest.mark.parametrize("text", ["1_000", "1e3", "+1", " 1", "1 ", "\u0663", "\uff12", "1.", ".5", "1", "1.5", 1, 0.5])
+def test_an_amount_is_written_out_in_digits(text: Any, send: Send) -> None:
+    """As the description says, and nothing else that Python takes for a number."""
+    is_one = text in ("1.", ".5", "1", "1.5", 1, 0.5)
+    body = {**ASKED, "basket": {"lines": [{**BASKET["lines"][0], "quantity": text}], "shipping": text}}
+    answer = send("POST", "checkout/validate", json.dumps(body).encode())
+    assert answer.status_code == (200 if is_one else 400)
+    line = {"product_id": "green tea", "quantity": text, "amount": text}
+    order = {"order_id": "o7", "shopper_id": "anna", "ordered_at": "2026-03-10T12:00:00Z", "lines": [line]}
+    assert send("POST", "orders", json.dumps([order]).encode()).json()["accepted"] == is_one
+    use = {"shopper_id": "anna", "coupon_id": "tea-spring", "discount_amount": text}
+    assert send("POST", "redemptions", json.dumps(use).encode()).status_code == (201 if is_one else 400)
+
+
 def test_the_largest_amounts_add_up(send: Send) -> None:
     """A till that tells of nothing but the largest discounts spoils no shopper's list."""
     Coupon.objects.update(budget="99999999999.999")

@@ -1,15 +1,18 @@
 """What the example shop is given of an installation."""
 
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.utils import timezone
 
-from recommender.models import ApiKey, Coupon, Product, Scope, Shopper, TokenSigner
+from recommender.models import ApiKey, Coupon, Product, Redemption, Scope, Shopper, TokenSigner
 from recommender.services.access import find_api_key
+from recommender.services.serving import offers_of
 from tests.api.shop_rows import make_campaign, publish
 
 pytestmark = pytest.mark.django_db
@@ -48,9 +51,29 @@ def test_coupons_that_say_nothing_say_something_and_others_stay(settings: Any, t
     telling.refresh_from_db()
     assert (telling.discount_type, telling.discount_value, telling.code) == ("amount", 3, "")
 
-    call_command("prepare_example_shop")
+    told = StringIO()
+    call_command("prepare_example_shop", stdout=told)
+    assert told.getvalue().splitlines()[-1] == str(path), "make shop reads it"
     assert json.loads(path.read_text()) == known
     assert ApiKey.objects.count() == TokenSigner.objects.count() == 1
+
+
+def test_a_coupon_that_its_shopper_used_would_be_used_up_at_once(settings: Any, tmp_path: Path) -> None:
+    """As in the sample, whose best shoppers used coupons of the campaign that runs."""
+    settings.DATA_DIR = tmp_path
+    anna, ben = (Shopper.objects.create(shopper_id=name) for name in ("anna", "ben"))
+    used, unused = (Coupon.objects.create(coupon_id=name, offer_id=name) for name in ("used", "unused"))
+    for coupon in (used, unused):
+        coupon.targets.create(product=Product.objects.create(product_id=f"for {coupon}"))
+    publish(make_campaign("spring", used, unused), (anna, used, 0.9), (ben, used, 0.8), (ben, unused, 0.1))
+    for shopper in (anna, ben):
+        Redemption.objects.create(shopper=shopper, coupon=used, redeemed_at=timezone.now())
+    call_command("prepare_example_shop")
+    known = json.loads((tmp_path / "example-shop.json").read_text())
+    assert known["shopper_id"] == "ben"
+    assert [product["product_id"] for product in known["products"]] == ["for unused"]
+    assert dict(Coupon.objects.values_list("coupon_id", "discount_type")) == {"used": "", "unused": "percent"}
+    assert [each.coupon_id for each in offers_of(shopper_id="ben", at=timezone.now()).coupons] == ["used", "unused"]
 
 
 def test_products_that_are_called_the_same_are_told_apart(settings: Any, tmp_path: Path) -> None:

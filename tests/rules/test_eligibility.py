@@ -167,3 +167,17 @@ def test_the_month_after(day: int) -> None:
 def test_a_moment_has_a_time_zone() -> None:
     with pytest.raises(ValueError, match="moment: expected a moment with a time zone"):
         Situation(datetime(2024, 3, 1), ZONE)
+
+
+@pytest.mark.parametrize("name", ["America/Santiago", "Africa/Cairo", "Asia/Beirut", "America/Havana", "Pacific/Apia"])
+def test_a_period_ends_where_the_next_begins_where_clocks_change_at_midnight(name: str) -> None:
+    """There a day has no midnight, or two, or (Apia, in 2011) is left out."""
+    zone = ZoneInfo(name)
+    moment = datetime(2011 if name == "Pacific/Apia" else 2026, 1, 1, tzinfo=UTC)
+    for _step in range(366 * 4):
+        moment += timedelta(hours=6, minutes=1)
+        for period in Period:
+            following = next_start(period, moment, zone).astimezone(UTC)
+            assert moment < following
+            assert first_day(period, following - TICK, zone) == first_day(period, moment, zone)
+            assert first_day(period, following, zone) > first_day(period, moment, zone)

@@ -11,29 +11,30 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from recommender.models import Coupon, Product, Publication, Scope, Shop, TokenSigner
+from recommender.models import Coupon, Product, Publication, Redemption, Scope, Shop, TokenSigner
 from recommender.services.access import create_api_key
 from recommender.services.serving import offers_of
 from recommender.services.shopper_tokens import create_signer
 
 NAME = "example shop"
 FILE = "example-shop.json"
-COUPONS, PRODUCTS_OF_EACH = 3, 2
+SHOPPERS, COUPONS, PRODUCTS_OF_EACH = 100, 3, 2
 PERCENT = Decimal(10)
 PRICE = Decimal("4.99")  # of what the shop's export gives no price
 
 
 class Command(BaseCommand):
     help = (
-        f"Write {FILE} into the data folder: a key, a secret to sign shoppers' tokens, a shopper with coupons, and "
-        "products that they are for. Of the shopper's first coupons those that say nothing of what they take off, as "
-        f"in the sample, become {PERCENT} percent off, once for each shopper, by a code. Run again, it changes nothing."
+        f"Write {FILE} into the data folder: a key, a secret to sign shoppers' tokens, a shopper with coupons that "
+        "they did not use yet, and products that these are for. Of these coupons those that say nothing of what they "
+        f"take off, as in the sample, become {PERCENT} percent off, once for each shopper, by a code. Run again, it "
+        "changes nothing. The last line that it prints is the file's path."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
         path = Path(settings.DATA_DIR) / FILE
         if path.exists():
-            self.stdout.write(f"{path} is there already.")
+            self.stdout.write(f"It is there already:\n{path}")
             return
         shopper_id, coupons = _find_shopper()
         for coupon in coupons:
@@ -59,19 +60,21 @@ class Command(BaseCommand):
         }
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             json.dump(described, file, indent=2)
-        self.stdout.write(f"Shopper {shopper_id} shops there: {path}")
+        self.stdout.write(f"Shopper {shopper_id} shops there:\n{path}")
 
 
 def _find_shopper() -> tuple[str, list[Coupon]]:
-    """The shopper who likeliest uses a coupon that is on show, and the coupons that they are offered first."""
+    """Of those who likeliest use a coupon that is on show the first who did not use all of theirs, and the coupons that
+    they are offered first and never used: once for each shopper, others would be used up."""
     for publication in Publication.objects.live():
         best = publication.run.recommendations.offered().filter(rank=1).select_related("shopper").order_by("-score")
-        for recommendation in best[:100]:
+        for recommendation in best[:SHOPPERS]:
             shopper_id = recommendation.shopper.shopper_id
-            offered = offers_of(shopper_id=shopper_id, at=timezone.now(), limit=COUPONS).coupons
-            if offered:
-                coupons = Coupon.objects.in_bulk([each.coupon_id for each in offered], field_name="coupon_id")
-                return shopper_id, [coupons[each.coupon_id] for each in offered]
+            offered = [each.coupon_id for each in offers_of(shopper_id=shopper_id, at=timezone.now()).coupons]
+            used = Redemption.objects.filter(shopper=recommendation.shopper_id)
+            unused = Coupon.objects.exclude(pk__in=used.values("coupon")).in_bulk(offered, field_name="coupon_id")
+            if coupons := [unused[each] for each in offered if each in unused]:
+                return shopper_id, coupons[:COUPONS]
     raise CommandError("No shopper is offered a coupon now: publish a run first (make demo).")
 
 

@@ -43,6 +43,7 @@ from recommender.rules.eligibility import GroupState, Situation
 from recommender.rules.offer import DiscountType, Limits, Offer, Targets
 from recommender.services import counters
 from recommender.services.checkout.refusals import RefusedCoupon
+from recommender.services.patience import Busy
 from recommender.services.redemption import offering_publications
 from recommender.services.segments import find_shoppers
 from recommender.services.serving import who_ordered
@@ -68,7 +69,7 @@ class Candidate:
     """A coupon that was found, with the code and the campaign by which it would be used.
 
     Attributes:
-        coupon: as it was before its counter was held; :func:`refresh` reads it again.
+        coupon, campaign: as they were before their counters were held; :func:`refresh` reads them again.
         counter, campaign_counter: as they were then too; None if they are not there.
         uses_ever: how often the shopper used the coupon till then; 0 where no limit asks for it.
         is_targeted: whether it is for some things only.
@@ -228,12 +229,23 @@ def as_counted(candidates: Iterable[Candidate], *, shopper: Shopper, zone: ZoneI
 
 
 def refresh(candidates: Iterable[Candidate]) -> None:
-    """Read coupons and codes again once the counters are held."""
+    """Read coupons, campaigns and codes again once the counters are held: staff may have changed a limit or a budget
+    while others held them.
+
+    Raises:
+        Busy: staff deleted one of them meanwhile; who asks again is told that there is no such thing.
+    """
     candidates = list(candidates)
-    coupons = Coupon.objects.in_bulk([candidate.coupon.pk for candidate in candidates])
+    coupons = Coupon.objects.in_bulk({candidate.coupon.pk for candidate in candidates})
+    campaigns = Campaign.objects.in_bulk({candidate.campaign.pk for candidate in candidates if candidate.campaign})
     codes = Code.objects.in_bulk([candidate.code.pk for candidate in candidates if candidate.code is not None])
+    if any(candidate.coupon.pk not in coupons for candidate in candidates) or any(
+        candidate.campaign is not None and candidate.campaign.pk not in campaigns for candidate in candidates
+    ):
+        raise Busy
     for candidate in candidates:
         candidate.coupon = coupons[candidate.coupon.pk]
+        candidate.campaign = None if candidate.campaign is None else campaigns[candidate.campaign.pk]
         candidate.code = None if candidate.code is None else codes[candidate.code.pk]
 
 

@@ -171,6 +171,8 @@ def _take_anew(reservation: Reservation, items: list[ReservationCoupon], at: dat
     fail_groups(counted, coupons=[item.coupon_id for item in items if item.coupon.group_size is not None], at=at)
     for item in items:
         item.coupon.refresh_from_db()
+        if item.campaign is not None:
+            item.campaign.refresh_from_db()
         item.counted_at, item.held_uses, item.held_amount = at, 1, item.amount
         take_all(counted, item, shopper_id=reservation.shopper_id)
 

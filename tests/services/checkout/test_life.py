@@ -1,13 +1,25 @@
 """Reserved, confirmed or released, reversed: what each step counts, and that doing it again counts nothing."""
 
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from uuid import uuid4
 
 import pytest
+from django.db.models import ProtectedError
 
-from recommender.models import CampaignCounter, Coupon, CouponCounter, Order, Redemption, Reservation, Shop, Shopper
-from recommender.services import holding
+from recommender.models import (
+    Campaign,
+    CampaignCounter,
+    Coupon,
+    CouponCounter,
+    Order,
+    Redemption,
+    Reservation,
+    Shop,
+    Shopper,
+)
+from recommender.services import counters, holding
 from recommender.services.checkout.offers import Asked
 from recommender.services.checkout.refusals import CheckoutRefused, RefusedCoupon, UnknownThing
 from recommender.services.checkout.reserving import LIFETIME, reserve, validate
@@ -19,6 +31,7 @@ from recommender.services.checkout.settling import (
     release,
     reverse,
 )
+from recommender.services.patience import Busy
 from recommender.services.redemption import RedemptionRefused, redeem_coupon
 from tests.services.checkout.shop import DAY, MINUTE, NOW, SECOND, basket, count_by_sql, hold, make_coupon, make_shop
 
@@ -399,3 +412,94 @@ def test_a_limit_that_is_set_later_counts_what_was_before() -> None:
     hold(at=NOW + SECOND)
     Coupon.objects.update(per_day_limit=4)
     assert refused_coupons(at=NOW + SECOND)[0].code == "day_limit_reached"
+
+
+# What staff change meanwhile
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """``meanwhile(change)``: staff change something after the coupons were read, while others hold their counters."""
+
+    def _meanwhile(change: Callable[[], object]) -> None:
+        waiting = [change]
+
+        def delayed(hold_them: Callable[..., object]) -> Callable[..., object]:
+            def _hold_them(*args: object, **keys: object) -> object:
+                if waiting:
+                    waiting.pop()()
+                return hold_them(*args, **keys)
+
+            return _hold_them
+
+        monkeypatch.setattr(counters, "lock_counters", delayed(counters.lock_counters))
+        monkeypatch.setattr(counters, "lock_campaigns", delayed(counters.lock_campaigns))
+
+    return _meanwhile
+
+
+def lower_the_budget_to(amount: Decimal) -> Callable[[], object]:
+    return lambda: Campaign.objects.update(budget=amount)
+
+
+def test_a_budget_that_was_lowered_while_others_held_it_is_kept(
+    meanwhile: Callable[[Callable[[], object]], None],
+) -> None:
+    make_shop(budget=100)
+    make_coupon()
+    first = hold()
+    meanwhile(lower_the_budget_to(MONEY(3)))
+    assert refused_coupons()[0].code == "campaign_budget_used_up"
+    # So it is for who confirms late, and at a till that knows nothing of baskets.
+    Campaign.objects.update(budget=100)
+    second = hold(at=OVER)
+    first.refresh_from_db()
+    assert first.state == State.EXPIRED
+    meanwhile(lower_the_budget_to(MONEY(3)))
+    late = {"reservation_id": first.reservation_id, "order_id": "o", "at": OVER}
+    assert refusal_of(confirm, **late) == "campaign_budget_used_up"
+    Campaign.objects.update(budget=100)
+    meanwhile(lower_the_budget_to(MONEY(3)))
+    with pytest.raises(RedemptionRefused) as refusal:
+        redeem_coupon(shopper_id="ben", coupon_id="c", redeemed_at=NOW, at=OVER, discount_amount=MONEY(2))
+    assert refusal.value.code == "campaign_budget_used_up"
+    assert second.state == State.RESERVED
+    assert CampaignCounter.objects.get().spent == MONEY(2)
+
+
+def test_a_coupon_that_is_deleted_before_it_is_held_is_asked_for_again(
+    meanwhile: Callable[[Callable[[], object]], None],
+) -> None:
+    make_shop()
+    make_coupon()
+    meanwhile(lambda: Coupon.objects.get().delete())
+    with pytest.raises(Busy):
+        hold()
+
+
+def test_what_was_promised_stands_whatever_staff_change() -> None:
+    make_shop(budget=10)
+    coupon = make_coupon(budget=10, total_limit=5, per_shopper_limit=5)
+    kept, given_up, over = (hold(at=NOW + n * SECOND) for n in range(3))
+    with pytest.raises(ProtectedError):
+        coupon.delete()
+    with pytest.raises(ProtectedError):
+        Campaign.objects.get().delete()
+    Coupon.objects.update(budget=1, total_limit=1, per_shopper_limit=1, active=False)
+    Campaign.objects.update(budget=1)
+    assert refused_coupons()[0].code == "coupon_not_active"
+    Coupon.objects.update(active=True)
+    assert refused_coupons()[0].code == "shopper_limit_reached"
+    assert refused_coupons(shopper="ben")[0].code == "total_limit_reached"
+    release(reservation_id=given_up.reservation_id, at=NOW)
+    assert confirm(reservation_id=kept.reservation_id, order_id="o", at=NOW).state == State.CONFIRMED
+    assert holding.release_overdue(at=OVER + DAY) == 1
+    assert count_by_sql() == {"c": (1, MONEY(2))}
+    # Nobody took what the third held, but it was given back: it comes under what holds by now.
+    assert refusal_of(confirm, reservation_id=over.reservation_id, order_id="p", at=OVER + DAY) in (
+        "shopper_limit_reached",
+        "total_limit_reached",
+    )
+    reverse(reservation_id=kept.reservation_id, at=NOW)
+    assert count_by_sql() == {"c": (0, MONEY(0))}
+    assert refused_coupons()[0].code == "budget_used_up"

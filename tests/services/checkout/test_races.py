@@ -12,9 +12,12 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -35,10 +38,14 @@ from recommender.models import (
 )
 from recommender.services.access import create_api_key
 from recommender.services.checkout.codes import make_codes
+from recommender.services.checkout.offers import Asked
 from recommender.services.checkout.refusals import CheckoutRefused
+from recommender.services.checkout.reserving import LIFETIME, reserve
+from recommender.services.checkout.settling import confirm, release, reverse
 from recommender.services.counters import recount_all
 from recommender.services.holding import release_overdue
-from tests.services.checkout.shop import count_by_sql, hold, make_coupon, make_shop
+from recommender.services.patience import Busy
+from tests.services.checkout.shop import NOW, basket, count_by_sql, hold, make_coupon, make_shop
 from tests.worker import database_url
 
 PROCESSES, THREADS = 4, 16
@@ -230,3 +237,60 @@ def test_the_database_itself_refuses_what_is_over(model: Any, changes: dict[str,
     hold("few")
     with pytest.raises(IntegrityError):
         model.objects.update(**changes)
+
+
+STEPS = ("confirm", "confirm otherwise", "release", "reverse", "sweep", "want it")
+
+
+@pytest.mark.real
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_over", [False, True], ids=["in time", "its time over"])
+@pytest.mark.parametrize("turn", range(20 if PROVING else 2))
+def test_one_reservation_that_all_settle_at_the_same_moment(is_over: bool, turn: int) -> None:
+    """Confirmed by two orders, released, reversed, swept, its last use wanted by others: one comes first."""
+    make_shop(["anna", "ben"], budget=3)
+    coupon = make_coupon(total_limit=1, per_shopper_limit=1, budget=3)
+    batch = CodeBatch.objects.create(coupon=coupon, count=1)
+    make_codes(batch_id=batch.pk)
+    code = Asked(code=Code.objects.get().code)
+    reservation = reserve(shopper_id="anna", basket=basket(), asked=[code], at=NOW)[0]
+    named = {"reservation_id": reservation.reservation_id}
+    now = NOW + LIFETIME if is_over else NOW
+    do: dict[str, Callable[[], object]] = {
+        "confirm": lambda: confirm(**named, order_id="o", at=now),
+        "confirm otherwise": lambda: confirm(**named, order_id="p", at=now),
+        "release": lambda: release(**named, at=now),
+        "reverse": lambda: reverse(**named, at=now),
+        "sweep": lambda: release_overdue(at=now),
+        "want it": lambda: reserve(shopper_id="ben", basket=basket(), asked=[code], at=now),
+    }
+    start = Barrier(len(STEPS))
+
+    def go(step: str) -> tuple[str, str]:
+        start.wait()
+        try:
+            do[step]()
+        except CheckoutRefused as refused:
+            return step, refused.code
+        except Busy:  # on SQLite, where all of them write
+            return step, "busy"
+        finally:
+            connection.close()
+        return step, "done"
+
+    with ThreadPoolExecutor(len(STEPS)) as pool:
+        outcomes = set(pool.map(go, random.sample(STEPS, len(STEPS))))
+
+    ((uses, spent),) = count_by_sql().values()
+    held = list(ReservationCoupon.objects.filter(held_uses=1).values_list("reservation", flat=True))
+    assert (uses, spent) == (len(held), 2 * len(held))
+    assert len(held) <= 1
+    assert Code.objects.get().uses == len(held)
+    reservation.refresh_from_db()
+    is_confirmed = reservation.state == Reservation.State.CONFIRMED
+    assert Redemption.objects.count() == is_confirmed
+    assert reservation.pk in held or not is_confirmed
+    # With one order at most, which is not forgotten.
+    orders = {("confirm", "done"), ("confirm otherwise", "done")} & outcomes
+    assert len(orders) == (reservation.state in (Reservation.State.CONFIRMED, Reservation.State.REVERSED))
+    assert recount_all(mend=False) == []
