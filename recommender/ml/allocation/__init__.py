@@ -1,6 +1,7 @@
 """Allocation: who gets which coupons within budgets and limits, so that it brings the most."""
 
 from recommender.ml.allocation.allocate import Allocation, allocate
+from recommender.ml.allocation.curve import Curve, draw_curve
 from recommender.ml.allocation.terms import (
     MICRO,
     NO_LIMIT,
@@ -17,8 +18,10 @@ __all__ = [
     "Allocation",
     "Blocks",
     "CandidateBlock",
+    "Curve",
     "Floor",
     "Resource",
     "Terms",
     "allocate",
+    "draw_curve",
 ]

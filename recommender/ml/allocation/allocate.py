@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recommender.ml.allocation.candidates import Candidates, Prices, Totals
+from recommender.ml.allocation.candidates import Candidates, Prices, Totals, source_of
 from recommender.ml.allocation.exact import solve_exactly
 from recommender.ml.allocation.filling import Filling
-from recommender.ml.allocation.prices import PASSES, SAMPLE_STEPS, Dual, TotalsAt, draw_sample
+from recommender.ml.allocation.prices import draw_sample, find_prices
 from recommender.ml.allocation.repair import Chosen, choose, drop
 from recommender.ml.allocation.terms import NO_LIMIT, Blocks, Resource, Terms
 from recommender.progress import Progress
@@ -49,8 +49,8 @@ def allocate(
 ) -> Allocation:
     """The lists within the terms that are worth about the most.
 
-    Costs, uses and offers never exceed their limits, counted in whole millionths. The blocks are read a dozen times or
-    two; memory holds a block, the sample of :mod:`prices`, and the lists.
+    Costs, uses and offers never exceed their limits, counted in whole millionths. The blocks are read a dozen
+    times or two; memory holds a block, the sample of :mod:`prices`, and the lists.
 
     Args:
         blocks: gives the candidates, the same ones each time.
@@ -59,29 +59,24 @@ def allocate(
     Raises:
         ValueError: a block is not as :class:`CandidateBlock` says, or a shopper is in two of them.
     """
-    sample = draw_sample(blocks, terms, progress)
+    source = source_of(blocks, terms)
+    sample = draw_sample(source, progress)
     if sample.candidates is None:
         return _write(Chosen.none(), terms, 0, Prices.free(terms))
-    is_all = sample.share == 1.0
-    at_sample = TotalsAt(terms, None, sample.candidates)
-    dual = Dual(terms, round(at_sample(Prices.free(terms)).value / sample.share))
-    if len(dual):
-        dual.minimise(at_sample, sample.share, SAMPLE_STEPS, progress, "Finding prices")
-        if not is_all:
-            dual.minimise(TotalsAt(terms, blocks, None), 1.0, PASSES, progress, "Finding prices on everything")
-        bound = dual.least
-    else:
-        bound = np.inf
+    is_all = len(sample.candidates) == sample.pairs
+    in_memory = [sample.candidates]
+    if is_all:
+        source = lambda: in_memory  # noqa: E731
+    dual = find_prices(source, lambda: in_memory, sample, terms, progress)
     prices = dual.prices(dual.best)
-    chosen = choose(blocks, terms, prices, progress)
-    if not np.isfinite(bound):
-        bound = int(chosen.value.sum())
+    chosen = choose(source, prices, progress)
+    bound = int(chosen.value.sum()) if not len(dual) else int(dual.least)
     filling = Filling(drop(chosen, terms), terms, prices)
-    filling.fill(blocks, progress)
+    filling.fill(source, progress)
     lists = filling.finish()
     if is_all and len(sample.candidates) <= exact_pairs:
         lists = _better(lists, _exact(sample.candidates, prices), terms)
-    return _write(lists, terms, int(bound), prices)
+    return _write(lists, terms, bound, prices)
 
 
 def _exact(candidates: Candidates, prices: Prices) -> Chosen:

@@ -1,6 +1,6 @@
 """A block of candidates as the method works on it, and what it chooses of it at given prices."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -107,7 +107,12 @@ class Candidates:
             columns = [None if column is None else column[fits] for column in columns]
         step = np.diff(shopper)
         if (step < 0).any() or ((step == 0) & (np.diff(place) <= 0)).any():
-            order = np.lexsort((place, shopper))
+            # One sort of whole numbers is several times faster than one by two keys.
+            if (step < 0).any():
+                number = np.unique(shopper, return_inverse=True)[1]
+            else:
+                number = np.concatenate([[0], np.cumsum(step > 0)])
+            order = np.argsort(number * terms.coupons + place)
             shopper, place, value, amounts = shopper[order], place[order], value[order], amounts[:, order]
             columns = [None if column is None else column[order] for column in columns]
             if ((np.diff(shopper) == 0) & (np.diff(place) == 0)).any():
@@ -145,9 +150,14 @@ class Candidates:
 
     @classmethod
     def together(cls, parts: "list[Candidates]") -> "Candidates":
-        """Several, of different shoppers, as one, in the order of the shoppers."""
+        """Several as one, in the order of the shoppers.
+
+        Raises:
+            ValueError: a shopper is in two of the parts.
+        """
         shopper = np.concatenate([part.shopper for part in parts])
         order = np.argsort(shopper, kind="stable")
+        refuse_twice(shopper[order])
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(len(order))
         offsets = np.cumsum([0, *(len(part.shopper) for part in parts[:-1])])
@@ -277,6 +287,17 @@ class Candidates:
         return adjusted[chosen] - np.maximum(other, 0.0)
 
 
+def refuse_twice(shopper: np.ndarray) -> None:
+    """Shoppers in order, of different blocks.
+
+    Raises:
+        ValueError: one is there twice.
+    """
+    twice = shopper[1:] == shopper[:-1]
+    if twice.any():
+        raise ValueError(f"Shopper {shopper[1:][twice][0]} is in two blocks.")
+
+
 @dataclass
 class Totals:
     """What some lists come to. Whole numbers of any size: what they are of may come in any order.
@@ -318,12 +339,28 @@ class Totals:
         self.shoppers += len(candidates.shopper)
 
 
-def read(blocks: Blocks, terms: Terms) -> Iterator[Candidates]:
-    """All candidates, a block at a time."""
-    for block in blocks():
-        candidates = Candidates.of(block, terms)
-        if len(candidates):
-            yield candidates
+#: Gives all candidates anew each time it is called, a block at a time.
+Source = Callable[[], Iterable[Candidates]]
+
+
+def source_of(blocks: Blocks, terms: Terms) -> Source:
+    """The candidates of blocks, read and checked each time."""
+
+    def read() -> Iterator[Candidates]:
+        for block in blocks():
+            candidates = Candidates.of(block, terms)
+            if len(candidates):
+                yield candidates
+
+    return read
+
+
+def total_chosen(source: Source, terms: Terms, prices: Prices) -> Totals:
+    """What is chosen at the prices comes to."""
+    totals = Totals.none(terms)
+    for candidates in source():
+        totals.add(candidates, candidates.choose(candidates.adjusted(prices)))
+    return totals
 
 
 def _check(block: CandidateBlock, terms: Terms) -> None:

@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from recommender.ml.allocation.candidates import Candidates, Prices, Totals, read
+from recommender.ml.allocation.candidates import Candidates, Prices, Source, Totals
 from recommender.ml.allocation.repair import Chosen
-from recommender.ml.allocation.terms import MICRO, NO_LIMIT, Blocks, Floor, Resource, Terms
+from recommender.ml.allocation.terms import MICRO, NO_LIMIT, Floor, Resource, Terms
 from recommender.progress import Progress
 
 #: Moves that a round considers.
-CONSIDERED = 300_000
-ROUNDS = 8
+CONSIDERED = 200_000
+ROUNDS = 5
 #: A round that gains less than this share of the value is the last.
-LEAST_GAIN = 1e-5
+LEAST_GAIN = 5e-5
 
 _MOVES = pl.Schema(
     {
@@ -89,11 +89,11 @@ class Filling:
             self._chosen, self._changed, self._victims = self._written(), {}, {}
         return self._chosen
 
-    def fill(self, blocks: Blocks, progress: Progress) -> None:
+    def fill(self, source: Source, progress: Progress) -> None:
         """First what floors lack, then whatever gains value, until a round gains next to nothing."""
         for number, floor in enumerate(self._terms.floors):
             if self._over_floors[number] < 0:
-                moves = self._find(blocks, floor, progress)
+                moves = self._find(source, floor, progress)
                 for move in moves.iter_rows():
                     if self._over_floors[number] >= 0:
                         break
@@ -101,7 +101,7 @@ class Filling:
                 self.finish()
         for _round in range(ROUNDS):
             before = self.value
-            moves = self._find(blocks, None, progress)
+            moves = self._find(source, None, progress)
             for move in moves.iter_rows():
                 self._try(move, asked_by=None)
             self.finish()
@@ -110,10 +110,10 @@ class Filling:
 
     # Finding moves
 
-    def _find(self, blocks: Blocks, floor: Floor | None, progress: Progress) -> pl.DataFrame:
+    def _find(self, source: Source, floor: Floor | None, progress: Progress) -> pl.DataFrame:
         best, waiting, done = pl.DataFrame(schema=_MOVES), 0, 0
         parts: list[pl.DataFrame] = []
-        for candidates in read(blocks, self._terms):
+        for candidates in source():
             part = self._moves_of(candidates, floor)
             parts.append(part)
             waiting += part.height

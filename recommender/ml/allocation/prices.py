@@ -2,9 +2,9 @@
 
 For prices λ ≥ 0 of the limits b the dual is D(λ) = max over lists x of v·x - λ·(Ax - b), where the maximum falls apart
 into one of each shopper. It is convex, its subgradient is what is left, b - Ax, and no lists that keep the limits are
-worth more than any D(λ). With very many shoppers it is all but smooth, so it is minimised by L-BFGS-B (Byrd, Lu, Nocedal
-and Zhu 1995): on a sample of the shoppers first, where a step costs little, then on all of them. The prices with the
-least value that was found are the result, so that no step can do harm.
+worth more than any D(λ). With very many shoppers it is all but smooth, so it is minimised by L-BFGS-B (Byrd, Lu,
+Nocedal and Zhu 1995): on a sample of the shoppers first, where a step costs little, then on all of them. The prices
+with the least value that was found are the result, so that no step can do harm.
 """
 
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
-from recommender.ml.allocation.candidates import Candidates, Prices, Totals, mix, read
-from recommender.ml.allocation.terms import MICRO, NO_LIMIT, Blocks, Resource, Terms
+from recommender.ml.allocation.candidates import Candidates, Prices, Source, Totals, mix, total_chosen
+from recommender.ml.allocation.terms import MICRO, NO_LIMIT, Resource, Terms
 from recommender.progress import Progress
 
-SAMPLE_PAIRS = 400_000
-SAMPLE_STEPS = 150
+SAMPLE_PAIRS = 250_000
+SAMPLE_STEPS = 120
 #: Passes over everything, where it is more than the sample.
-PASSES = 12
+PASSES = 6
 #: The steps end when the dual falls by less than this share in one of them.
 TOLERANCE = 1e-7
 _HALF = np.uint64(1)
@@ -41,7 +41,7 @@ class Sample:
     pairs: int
 
 
-def draw_sample(blocks: Blocks, terms: Terms, progress: Progress) -> Sample:
+def draw_sample(source: Source, progress: Progress) -> Sample:
     """About as many pairs as fit into memory well: of all shoppers, or of those whose digest is below a bound.
 
     The bound is halved whenever there are too many, so it depends on the shoppers and not on their order.
@@ -49,7 +49,7 @@ def draw_sample(blocks: Blocks, terms: Terms, progress: Progress) -> Sample:
     bound = np.uint64(2**64 - 1)
     kept: list[Candidates] = []
     shoppers = pairs = sampled = 0
-    for candidates in read(blocks, terms):
+    for candidates in source():
         shoppers += len(candidates.shopper)
         pairs += len(candidates)
         part = candidates.of_rows(mix(candidates.shopper) <= bound)
@@ -75,10 +75,11 @@ class Dual:
     Args:
         terms: the limits.
         value: what would be chosen at no price, in millionths.
+        cost_price: what a unit of cost is charged besides, whatever the limits.
     """
 
-    def __init__(self, terms: Terms, value: int) -> None:
-        self.terms = terms
+    def __init__(self, terms: Terms, value: int, *, cost_price: float = 0.0) -> None:
+        self.terms, self.cost_price = terms, cost_price
         self._value = float(max(value, 1))
         self._overall = [(resource, terms.limits[resource]) for resource in Resource if resource in terms.limits]
         self._coupon = np.nonzero(terms.limits_at != NO_LIMIT)
@@ -109,6 +110,7 @@ class Dual:
         at = len(self._overall)
         for (resource, _limit), price in zip(self._overall, raw[:at], strict=True):
             prices.overall[resource] = price
+        prices.overall[Resource.COST] += self.cost_price
         prices.coupon[self._coupon] = raw[at : at + len(self._of_coupons)]
         at += len(self._of_coupons)
         if self.terms.required_return is not None:
@@ -132,13 +134,23 @@ class Dual:
     def compute(self, scaled: np.ndarray, totals: Totals, share: float) -> tuple[float, np.ndarray]:
         """The dual and its subgradient where the limits are of a share of the whole, in the units of the point."""
         left = share * self._limits - self.taken(totals)
+        return self.value_of(scaled, totals, share) / (share * self._value), left / (share * self._units)
+
+    def value_of(self, scaled: np.ndarray, totals: Totals, share: float = 1.0) -> float:
+        """The dual in millionths, given what is chosen at the prices of a point."""
+        left = share * self._limits - self.taken(totals)
         raw = np.maximum(scaled, 0.0) * self._value / self._units
         # A chosen pair's chance is less than a millionth: without it the bound would not quite be one.
-        dual = totals.value + float(raw @ left) + totals.amounts[Resource.OFFERS]
-        return dual / (share * self._value), left / (share * self._units)
+        chosen = totals.value + totals.amounts[Resource.OFFERS] - self.cost_price * totals.amounts[Resource.COST]
+        return chosen + float(raw @ left)
 
-    def minimise(self, totals_at: "TotalsAt", share: float, steps: int, progress: Progress, message: str) -> None:
-        """Go down from the best point so far."""
+    def minimise(self, source: Source, share: float, steps: int, progress: Progress, message: str) -> None:
+        """Go down from the best point so far.
+
+        Args:
+            source: the candidates, of a share of the shoppers.
+            steps: how many times they are read at most, or a few times more.
+        """
         self.least, done = np.inf, 0
         best = self.best
 
@@ -147,7 +159,7 @@ class Dual:
             progress.report(message, done, steps)
             done += 1
             self.computed += 1
-            dual, slope = self.compute(scaled, totals_at(self.prices(scaled)), share)
+            dual, slope = self.compute(scaled, total_chosen(source, self.terms, self.prices(scaled)), share)
             if dual * self._value < self.least:
                 self.least, self.best = dual * self._value, scaled.copy()
             return dual, slope
@@ -162,19 +174,17 @@ class Dual:
         )
 
 
-class TotalsAt:
-    """What would be chosen at given prices, of candidates in memory or of all blocks."""
+def find_prices(source: Source, sampled: Source, sample: Sample, terms: Terms, progress: Progress) -> Dual:
+    """The dual at the least value that was found of it: of everything, on which the last steps are made.
 
-    def __init__(self, terms: Terms, blocks: Blocks | None, candidates: Candidates | None) -> None:
-        self._terms, self._blocks, self._candidates = terms, blocks, candidates
-
-    def __call__(self, prices: Prices) -> Totals:
-        totals = Totals.none(self._terms)
-        if self._candidates is not None:
-            parts = iter([self._candidates])
-        else:
-            assert self._blocks is not None
-            parts = read(self._blocks, self._terms)
-        for candidates in parts:
-            totals.add(candidates, candidates.choose(candidates.adjusted(prices)))
-        return totals
+    Args:
+        source: all candidates.
+        sampled: those of the sample.
+    """
+    at_no_price = total_chosen(sampled, terms, Prices.free(terms)).value
+    dual = Dual(terms, round(at_no_price / sample.share))
+    if len(dual):
+        dual.minimise(sampled, sample.share, SAMPLE_STEPS, progress, "Finding prices")
+        if sample.share < 1:
+            dual.minimise(source, 1.0, PASSES, progress, "Finding prices on everything")
+    return dual

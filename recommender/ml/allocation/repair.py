@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recommender.ml.allocation.candidates import Candidates, Prices, Totals, draw, read
-from recommender.ml.allocation.terms import MICRO, NO_LIMIT, Blocks, Floor, Resource, Terms
+from recommender.ml.allocation.candidates import Candidates, Prices, Source, Totals, draw, refuse_twice
+from recommender.ml.allocation.terms import MICRO, NO_LIMIT, Floor, Resource, Terms
 from recommender.progress import Progress
 
 
@@ -62,14 +62,10 @@ class Chosen:
         if not parts:
             return cls.none()
         shopper = np.concatenate([part.shopper for part in parts])
-        part_of = np.repeat(np.arange(len(parts)), [len(part.shopper) for part in parts])
         order = np.argsort(shopper, kind="stable")
-        ordered = shopper[order]
-        split = (ordered[1:] == ordered[:-1]) & (part_of[order][1:] != part_of[order][:-1])
-        if split.any():
-            raise ValueError(f"Shopper {ordered[1:][split][0]} is in two blocks.")
+        refuse_twice(np.sort(np.concatenate([np.unique(part.shopper) for part in parts])))
         return cls(
-            ordered,
+            shopper[order],
             np.concatenate([part.place for part in parts])[order],
             np.concatenate([part.value for part in parts])[order],
             np.concatenate([part.amounts for part in parts], axis=1)[:, order],
@@ -111,10 +107,10 @@ class Chosen:
         return totals
 
 
-def choose(blocks: Blocks, terms: Terms, prices: Prices, progress: Progress) -> Chosen:
-    """What is chosen of all blocks at the prices."""
+def choose(source: Source, prices: Prices, progress: Progress) -> Chosen:
+    """What is chosen of all candidates at the prices."""
     parts, done = [], 0
-    for candidates in read(blocks, terms):
+    for candidates in source():
         adjusted = candidates.adjusted(prices)
         chosen = candidates.choose(adjusted)
         parts.append(Chosen.of(candidates, chosen, adjusted, candidates.losses(adjusted, chosen)))

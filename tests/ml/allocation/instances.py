@@ -29,7 +29,7 @@ class Shop:
 
     def blocks(self) -> Iterator[CandidateBlock]:
         shop = np.random.default_rng(self.seed)
-        worth = shop.lognormal(1.0, 0.6, self.coupons)
+        worth = shop.lognormal(1.0, 0.6 * self.spread, self.coupons)
         discount = worth * shop.uniform(0.1, 0.6, self.coupons)
         appeal = shop.normal(-3.5, 0.7 * self.spread, self.coupons)
         for first in range(0, self.shoppers, self.block_shoppers):
@@ -129,26 +129,23 @@ def assert_within(allocation: Allocation, terms: Terms, candidates: Candidates) 
 
 
 def tightened(shop: Shop, terms: Terms, *, share: float = 0.5, coupon_share: float = 0.6) -> Terms:
-    """The same terms with a budget and limits of coupons at shares of what would be taken without any."""
-    taken, of_coupons = [0] * 3, np.zeros((3, terms.coupons), dtype=np.int64)
+    """The same terms with a budget, at a share of what would be spent without one, and with limits of two coupons of
+    three, of uses and of cost, at a share of what would be taken if all were offered as often."""
+    spent, of_coupons = 0, np.zeros((3, terms.coupons), dtype=np.int64)
     for block in shop.blocks():
         candidates = Candidates.of(block, terms)
         chosen = candidates.choose(candidates.worth)
+        spent += int(candidates.amounts[Resource.COST][chosen].sum())
         for resource in Resource:
-            amounts = candidates.amounts[resource][chosen]
-            taken[resource] += int(amounts.sum())
-            np.add.at(of_coupons[resource], terms.order[candidates.place[chosen]], amounts)
+            np.add.at(of_coupons[resource], terms.order[candidates.place], candidates.amounts[resource])
+    limits = (coupon_share * terms.most / terms.coupons * of_coupons).astype(np.int64)
     every = np.arange(terms.coupons)
     return replace(
         terms,
-        limits={Resource.COST: int(share * taken[Resource.COST])},
+        limits={Resource.COST: int(share * spent)},
         coupon_limits={
-            Resource.USES: np.where(
-                every % 3 == 0, (coupon_share * of_coupons[Resource.USES]).astype(np.int64), NO_LIMIT
-            ),
-            Resource.COST: np.where(
-                every % 3 == 1, (coupon_share * of_coupons[Resource.COST]).astype(np.int64), NO_LIMIT
-            ),
+            Resource.USES: np.where(every % 3 == 0, limits[Resource.USES], NO_LIMIT),
+            Resource.COST: np.where(every % 3 == 1, limits[Resource.COST], NO_LIMIT),
         },
     )
 

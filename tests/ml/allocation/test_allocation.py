@@ -291,7 +291,7 @@ def test_no_limit_is_exceeded_without_the_exact_solver_either(case: tuple[Candid
 KINDS = {
     "budget and limits": {},
     "tight budget": {"share": 0.15},
-    "tight coupons": {"share": 0.9, "coupon_share": 0.3},
+    "tight coupons": {"share": 0.9, "coupon_share": 0.4},
 }
 
 
