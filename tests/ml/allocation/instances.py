@@ -61,6 +61,27 @@ class Shop:
         return np.arange(self.coupons) % self.groups
 
 
+def lumpy_case(seed: int) -> tuple[CandidateBlock, Terms]:
+    """Twelve shoppers × six coupons whose costs are a large part of the limits, and value follows cost or does not."""
+    random = np.random.default_rng(seed)
+    shoppers, coupons = 12, 6
+    shopper, coupon = np.divmod(np.arange(shoppers * coupons), coupons)
+    cost, uses = (random.integers(1, 100, len(shopper)) * MICRO for _ in range(2))
+    value = random.integers(1, 100, len(shopper)) * MICRO + (cost // 2 if seed % 2 else 0)
+    terms = Terms(
+        coupons=coupons,
+        most=int(random.integers(1, 4)),
+        limits={Resource.COST: int(random.uniform(0.05, 0.3) * cost.sum())},
+        coupon_limits={
+            Resource.USES: np.where(random.random(coupons) < 0.5, random.integers(100, 400, coupons) * MICRO, NO_LIMIT),
+            Resource.OFFERS: np.where(random.random(coupons) < 0.3, random.integers(1, 8, coupons), NO_LIMIT),
+        },
+        groups=np.arange(coupons) // 2 if random.random() < 0.5 else None,
+        required_return=float(random.choice([1.0, 1.5, 2.0])) if random.random() < 0.3 else None,
+    )
+    return CandidateBlock(shopper, coupon, value, cost, uses), terms
+
+
 def whole(blocks: Callable[[], Iterator[CandidateBlock]], terms: Terms) -> Candidates:
     """All candidates at once."""
     return Candidates.together([Candidates.of(block, terms) for block in blocks()])

@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recommender.ml.allocation import MICRO, NO_LIMIT, Allocation, CandidateBlock, Floor, Resource, Terms, allocate
-from recommender.ml.allocation.candidates import mix
+from recommender.ml.allocation.candidates import Candidates, mix
 from recommender.ml.memory import PeakMemory
 from tests.ml.allocation.instances import (
     Shop,
     assert_within,
     integer_optimum,
+    lumpy_case,
     relaxed_optimum,
     tightened,
     whole,
@@ -252,15 +253,9 @@ def test_small_allocations_are_worth_at_least_95_percent_of_the_integer_optimum(
     allocation = allocate(once(block), terms)
 
     assert allocation.value.sum() <= allocation.bound
-    if not (block.value > 0).any():
+    candidates = Candidates.of(block, terms)
+    if not len(candidates):  # no pair fits on its own
         assert len(allocation.shopper) == 0
-        return
-    try:
-        candidates = whole(once(block), terms)
-    except ValueError:  # no pair fits on its own
-        assert len(allocation.shopper) == 0
-        return
-    if not len(candidates):
         return
     assert_within(allocation, terms, candidates)
     optimum = integer_optimum(candidates)
@@ -276,7 +271,7 @@ def test_no_limit_is_exceeded_without_the_exact_solver_either(case: tuple[Candid
 
     allocation = allocate(once(block), terms, exact_pairs=0)
 
-    candidates = whole(once(block), terms)
+    candidates = Candidates.of(block, terms)
     if len(candidates):
         assert_within(allocation, terms, candidates)
         optimum = integer_optimum(candidates)
@@ -284,6 +279,22 @@ def test_no_limit_is_exceeded_without_the_exact_solver_either(case: tuple[Candid
         assert allocation.bound >= optimum - 1
     else:
         assert len(allocation.shopper) == 0
+
+
+@pytest.mark.parametrize("seed", range(500 if os.environ.get("COUPONSITE_PROVE") else 12))
+def test_lumpy_allocations_are_worth_at_least_95_percent_of_the_integer_optimum(seed: int) -> None:
+    block, terms = lumpy_case(seed)
+
+    allocation = allocate(once(block), terms)
+
+    candidates = Candidates.of(block, terms)
+    assert_within(allocation, terms, candidates)
+    optimum = integer_optimum(candidates)
+    assert optimum is not None
+    assert 0.95 * optimum <= allocation.value.sum() <= optimum + 1
+    by_prices = allocate(once(block), terms, exact_pairs=0)
+    assert_within(by_prices, terms, candidates)
+    assert by_prices.value.sum() >= 0.8 * optimum
 
 
 # Beside the relaxed optimum
