@@ -14,6 +14,7 @@ from recommender.ml.allocation.candidates import Candidates, Prices, Source, Tot
 from recommender.ml.allocation.prices import Dual, draw_sample
 from recommender.ml.allocation.terms import Blocks, Resource, Terms
 from recommender.progress import Progress
+from recommender.sentences import say
 
 POINTS = 24
 STEPS = 25
@@ -95,7 +96,9 @@ def draw_curve(blocks: Blocks, terms: Terms, *, points: int = POINTS, progress: 
         if len(dual):
             if duals:
                 dual.best = duals[-1].best
-            dual.minimise(lambda: in_memory, sample.share, STEPS, progress, "Finding prices")
+            dual.minimise(
+                lambda: in_memory, share=sample.share, steps=STEPS, progress=progress, message=say("Finding prices")
+            )
         duals.append(dual)
     totals = _total_each(source, terms, [dual.prices(dual.best) for dual in duals], progress)
     # Each of all that was read is a bound; what is spent need not ascend where prices are not quite right.
@@ -134,5 +137,5 @@ def _total_each(source: Source, terms: Terms, prices: list[Prices], progress: Pr
         for total, price in zip(totals, prices, strict=True):
             total.add(candidates, candidates.choose(candidates.adjusted(price)))
         done += len(candidates)
-        progress.report("Drawing the curve", done)
+        progress.report(say("Drawing the curve"), done)
     return totals

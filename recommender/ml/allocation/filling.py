@@ -15,6 +15,7 @@ from recommender.ml.allocation.candidates import Candidates, Prices, Source, Tot
 from recommender.ml.allocation.repair import Chosen
 from recommender.ml.allocation.terms import MICRO, NO_LIMIT, Floor, Resource, Terms
 from recommender.progress import Progress
+from recommender.sentences import say
 
 #: Moves that a round considers.
 CONSIDERED = 200_000
@@ -118,7 +119,7 @@ class Filling:
             parts.append(part)
             waiting += part.height
             done += len(candidates)
-            progress.report("Filling up", done)
+            progress.report(say("Filling up"), done)
             if waiting > CONSIDERED:
                 best = pl.concat([best, *parts]).sort("rate", "tie", "shopper", "place").head(CONSIDERED)
                 parts, waiting = [], 0

@@ -8,6 +8,7 @@ with the least value that was found are the result, so that no step can do harm.
 """
 
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 from scipy.optimize import minimize
@@ -15,11 +16,12 @@ from scipy.optimize import minimize
 from recommender.ml.allocation.candidates import Candidates, Prices, Source, Totals, mix, total_chosen
 from recommender.ml.allocation.terms import MICRO, NO_LIMIT, Resource, Terms
 from recommender.progress import Progress
+from recommender.sentences import say
 
 SAMPLE_PAIRS = 250_000
 SAMPLE_STEPS = 120
 #: Passes over everything, where it is more than the sample.
-PASSES = 6
+PASSES = 8
 #: The steps end when the dual falls by less than this share in one of them.
 TOLERANCE = 1e-7
 _HALF = np.uint64(1)
@@ -61,7 +63,7 @@ def draw_sample(source: Source, progress: Progress) -> Sample:
             kept = [part.of_rows(mix(part.shopper) <= bound) for part in kept]
             kept = [part for part in kept if len(part)]
             sampled = sum(map(len, kept))
-        progress.report("Reading candidates", pairs)
+        progress.report(say("Reading candidates"), pairs)
     if not kept:
         return Sample(None, 1.0, shoppers, pairs)
     candidates = Candidates.together(kept)
@@ -144,29 +146,33 @@ class Dual:
         chosen = totals.value + totals.amounts[Resource.OFFERS] - self.cost_price * totals.amounts[Resource.COST]
         return chosen + float(raw @ left)
 
-    def minimise(self, source: Source, share: float, steps: int, progress: Progress, message: str) -> None:
+    def minimise(
+        self, source: Source, *, share: float, steps: int, progress: Progress, message: str, stride: float = 1.0
+    ) -> None:
         """Go down from the best point so far.
 
         Args:
             source: the candidates, of a share of the shoppers.
             steps: how many times they are read at most, or a few times more.
+            stride: how far the first step goes, in the units of the point.
         """
         self.least, done = np.inf, 0
         best = self.best
 
-        def objective(scaled: np.ndarray) -> tuple[float, np.ndarray]:
+        def objective(strides: np.ndarray) -> tuple[float, np.ndarray]:
             nonlocal done
+            scaled = strides * stride
             progress.report(message, done, steps)
             done += 1
             self.computed += 1
             dual, slope = self.compute(scaled, total_chosen(source, self.terms, self.prices(scaled)), share)
             if dual * self._value < self.least:
                 self.least, self.best = dual * self._value, scaled.copy()
-            return dual, slope
+            return dual, slope * stride
 
         minimize(
             objective,
-            best,
+            best / stride,
             jac=True,
             method="L-BFGS-B",
             bounds=[(0.0, None)] * len(self),
@@ -184,7 +190,16 @@ def find_prices(source: Source, sampled: Source, sample: Sample, terms: Terms, p
     at_no_price = total_chosen(sampled, terms, Prices.free(terms)).value
     dual = Dual(terms, round(at_no_price / sample.share))
     if len(dual):
-        dual.minimise(sampled, sample.share, SAMPLE_STEPS, progress, "Finding prices")
+        dual.minimise(sampled, share=sample.share, steps=SAMPLE_STEPS, progress=progress, message=say("Finding prices"))
         if sample.share < 1:
-            dual.minimise(source, 1.0, PASSES, progress, "Finding prices on everything")
+            # The prices of a sample are off by about so much, and a step much longer would be lost.
+            stride = max(float(np.linalg.norm(dual.best)), 0.01) / sqrt(sample.share * sample.shoppers)
+            dual.minimise(
+                source,
+                share=1.0,
+                steps=PASSES,
+                progress=progress,
+                message=say("Finding prices on everything"),
+                stride=stride,
+            )
     return dual

@@ -12,6 +12,10 @@ import numpy as np
 from recommender.ml.allocation.candidates import Candidates, Prices, Source, Totals, draw, refuse_twice
 from recommender.ml.allocation.terms import MICRO, NO_LIMIT, Floor, Resource, Terms
 from recommender.progress import Progress
+from recommender.sentences import say
+
+#: Millionths: a good part of what 64 bits hold.
+MOST_IN_ALL = 2**62
 
 
 @dataclass
@@ -94,7 +98,14 @@ class Chosen:
         return (self.segments >> np.uint64(floor.segment)) & np.uint64(1) == 1
 
     def totals(self, terms: Terms) -> Totals:
-        """What they come to."""
+        """What they come to.
+
+        Raises:
+            ValueError: it is more than 64 bits hold.
+        """
+        for sums in (np.abs(self.value).sum(dtype=np.float64), *self.amounts.sum(axis=1, dtype=np.float64)):
+            if sums > MOST_IN_ALL:
+                raise ValueError(f"All lists come to {sums:,.0f} millionths; expected at most {MOST_IN_ALL:,}.")
         totals = Totals.none(terms)
         totals.value = int(self.value.sum())
         for resource in Resource:
@@ -115,7 +126,7 @@ def choose(source: Source, prices: Prices, progress: Progress) -> Chosen:
         chosen = candidates.choose(adjusted)
         parts.append(Chosen.of(candidates, chosen, adjusted, candidates.losses(adjusted, chosen)))
         done += len(candidates)
-        progress.report("Choosing", done)
+        progress.report(say("Choosing"), done)
     return Chosen.together(parts)
 
 
@@ -124,6 +135,7 @@ def drop(chosen: Chosen, terms: Terms) -> Chosen:
 
     What a floor needs is dropped only where nothing else can be.
     """
+    chosen.totals(terms)  # refuses what would not add up
     floors = _Floors(chosen, terms)
     for resource in Resource:
         limits = terms.limits_at[resource]
