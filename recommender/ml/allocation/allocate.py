@@ -82,7 +82,7 @@ def allocate(
 def _exact(candidates: Candidates, prices: Prices) -> Chosen:
     adjusted = candidates.adjusted(prices)
     chosen = solve_exactly(candidates)
-    return drop(Chosen.of(candidates, chosen, adjusted, candidates.value[chosen].astype(float)), candidates.terms)
+    return drop(Chosen.of(candidates, chosen, adjusted), candidates.terms)
 
 
 def _better(one: Chosen, other: Chosen, terms: Terms) -> Chosen:

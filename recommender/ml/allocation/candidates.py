@@ -269,22 +269,33 @@ class Candidates:
         best[crowded[order]] = np.arange(len(of)) - starts[number] < limit[number]
         return best
 
-    def losses(self, adjusted: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        """(chosen,) float64: what a list loses of its adjusted value without one of its pairs, the best other in its
-        place."""
-        left = adjusted.copy()
-        left[chosen] = -np.inf
-        cell, row = self.cell[chosen], self.row[chosen]
-        crowd = np.bincount(cell, minlength=len(self.cell_starts)) >= self.terms.most_of_group
-        if not self.terms.has_groups:
-            crowd[:] = False
+    def losses(self, adjusted: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What lists lose of their adjusted value without one of their pairs, the best other in its place.
+
+        Returns:
+            (chosen,) float64, and (3, chosen) int64: what that other would take, 0 where there is none.
+        """
+        left = np.maximum(adjusted, 0.0)
+        left[chosen] = 0.0
+        crowd = np.zeros(len(self.cell_starts), dtype=bool)
+        if self.terms.has_groups:
+            crowd = np.bincount(self.cell[chosen], minlength=len(crowd)) >= self.terms.most_of_group
         # Another of a group that is full comes in only for one of the same group.
-        of_cell = np.maximum.reduceat(left, self.cell_starts)
-        of_row = np.zeros(len(self.shopper))
-        open_pairs = ~crowd[self.cell]
-        np.maximum.at(of_row, self.row[open_pairs], left[open_pairs])
-        other = np.maximum(of_row[row], np.where(crowd[cell], of_cell[cell], 0.0))
-        return adjusted[chosen] - np.maximum(other, 0.0)
+        of_cell, best_of_cell = self._greatest(left, self.cell, len(crowd))
+        of_row, best_of_row = self._greatest(np.where(crowd[self.cell], 0.0, left), self.row, len(self.shopper))
+        cell, row = self.cell[chosen], self.row[chosen]
+        same = crowd[cell] & (of_cell[cell] > of_row[row])
+        other = np.where(same, of_cell[cell], of_row[row])
+        instead = np.where(other > 0, self.amounts[:, np.where(same, best_of_cell[cell], best_of_row[row])], 0)
+        return adjusted[chosen] - other, instead
+
+    @staticmethod
+    def _greatest(worth: np.ndarray, part: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:
+        """(parts,) the greatest of each part, and where its first is; the parts ascend and none is empty."""
+        starts = np.searchsorted(part, np.arange(parts))
+        greatest = np.maximum.reduceat(worth, starts)
+        where = np.flatnonzero(worth == greatest[part])
+        return greatest, where[np.searchsorted(part[where], np.arange(parts))]
 
 
 def refuse_twice(shopper: np.ndarray) -> None:

@@ -346,6 +346,7 @@ class Filling:
             np.array([segments for _shopper, _entry, segments in rows], dtype=np.uint64),
             np.array([entry.adjusted for _shopper, entry, _segments in rows]),
             np.array([entry.loss for _shopper, entry, _segments in rows]),
+            np.zeros((3, len(rows)), dtype=np.int64),
         )
         order = np.lexsort((written.place, written.shopper))
         return Chosen.together([self._chosen.only(~touched), written.only(order)])

@@ -23,7 +23,7 @@ SAMPLE_STEPS = 120
 #: Passes over everything, where it is more than the sample.
 PASSES = 8
 #: The steps end when the dual falls by less than this share in one of them.
-TOLERANCE = 1e-7
+TOLERANCE = 1e-9
 _HALF = np.uint64(1)
 
 

@@ -27,7 +27,8 @@ class Chosen:
         amounts: (3, n) int64.
         segments: (n,) uint64.
         adjusted: (n,) float64, value beyond what the pair takes at the prices.
-        loss: (n,) float64, of adjusted value, were it dropped.
+        loss: (n,) float64, of adjusted value, were it dropped and the best other took its place.
+        instead: (3, n) int64, what that other takes.
     """
 
     shopper: np.ndarray
@@ -37,15 +38,18 @@ class Chosen:
     segments: np.ndarray
     adjusted: np.ndarray
     loss: np.ndarray
+    instead: np.ndarray
 
     @classmethod
     def none(cls) -> "Chosen":
         whole, real = np.empty(0, dtype=np.int64), np.empty(0)
-        return cls(whole, whole, whole, np.empty((3, 0), dtype=np.int64), whole.astype(np.uint64), real, real)
+        table = np.empty((3, 0), dtype=np.int64)
+        return cls(whole, whole, whole, table, whole.astype(np.uint64), real, real, table)
 
     @classmethod
-    def of(cls, candidates: Candidates, chosen: np.ndarray, adjusted: np.ndarray, loss: np.ndarray) -> "Chosen":
+    def of(cls, candidates: Candidates, chosen: np.ndarray, adjusted: np.ndarray) -> "Chosen":
         row = candidates.row[chosen]
+        loss, instead = candidates.losses(adjusted, chosen)
         return cls(
             candidates.shopper[row],
             candidates.place[chosen],
@@ -54,6 +58,7 @@ class Chosen:
             candidates.segments[row],
             adjusted[chosen],
             loss,
+            instead,
         )
 
     @classmethod
@@ -76,6 +81,7 @@ class Chosen:
             np.concatenate([part.segments for part in parts])[order],
             np.concatenate([part.adjusted for part in parts])[order],
             np.concatenate([part.loss for part in parts])[order],
+            np.concatenate([part.instead for part in parts], axis=1)[:, order],
         )
 
     def __len__(self) -> int:
@@ -91,6 +97,7 @@ class Chosen:
             self.segments[which],
             self.adjusted[which],
             self.loss[which],
+            self.instead[:, which],
         )
 
     def member(self, floor: Floor) -> np.ndarray:
@@ -124,7 +131,7 @@ def choose(source: Source, prices: Prices, progress: Progress) -> Chosen:
     for candidates in source():
         adjusted = candidates.adjusted(prices)
         chosen = candidates.choose(adjusted)
-        parts.append(Chosen.of(candidates, chosen, adjusted, candidates.losses(adjusted, chosen)))
+        parts.append(Chosen.of(candidates, chosen, adjusted))
         done += len(candidates)
         progress.report(say("Choosing"), done)
     return Chosen.together(parts)
@@ -144,12 +151,12 @@ def drop(chosen: Chosen, terms: Terms) -> Chosen:
             np.add.at(taken, chosen.place, np.where(floors.kept, chosen.amounts[resource], 0))
             for place in np.flatnonzero((limits != NO_LIMIT) & (taken > limits)):
                 among = np.flatnonzero(floors.kept & (chosen.place == place))
-                floors.drop(among, chosen.amounts[resource][among], int(taken[place] - limits[place]))
+                floors.drop(among, chosen.amounts[resource][among], int(taken[place] - limits[place]), resource)
     for resource, limit in terms.limits.items():
         among = np.flatnonzero(floors.kept)
         taken_in_all = int(chosen.amounts[resource][among].sum())
         if taken_in_all > limit:
-            floors.drop(among, chosen.amounts[resource][among], taken_in_all - limit)
+            floors.drop(among, chosen.amounts[resource][among], taken_in_all - limit, resource)
     if terms.return_micro is not None:
         among = np.flatnonzero(floors.kept)
         owed = [
@@ -176,17 +183,26 @@ class _Floors:
             for floor, member in zip(terms.floors, self._members, strict=True)
         ]
 
-    def drop(self, among: np.ndarray, amounts: np.ndarray, much: int) -> None:
-        """Drop at least so much of the amounts of the pairs; none of those whose amount is not above 0."""
+    def drop(self, among: np.ndarray, amounts: np.ndarray, much: int, resource: Resource | None = None) -> None:
+        """Drop at least so much of the amounts of the pairs, or all of those whose amount is above 0.
+
+        Those are dropped first whose place the best other takes for less: what they free is the difference, so that
+        there is room for the others afterwards.
+        """
         positive = np.flatnonzero(amounts > 0)
         among, amounts = among[positive], amounts[positive]
-        rate = self._chosen.loss[among] / amounts.astype(np.float64)
-        order = np.lexsort((self._tie[among], rate))
+        chosen, tie = self._chosen, self._tie[among]
+        freed = amounts - chosen.instead[resource][among] if resource is not None else amounts
+        loss = chosen.loss[among] if resource is not None else chosen.adjusted[among]
+        cheaper = freed > 0
+        freed = np.where(cheaper, freed, amounts)
+        rate = np.where(cheaper, loss, chosen.adjusted[among]) / freed.astype(np.float64)
+        order = np.lexsort((tie, rate, ~cheaper))
         if not self._terms.floors:
-            if amounts.dtype == object:
-                last = _first_over(iter(amounts[order]), much)
+            if freed.dtype == object:
+                last = _first_over(iter(freed[order]), much)
             else:
-                last = int(np.searchsorted(np.cumsum(amounts[order]), much)) + 1
+                last = int(np.searchsorted(np.cumsum(freed[order]), much)) + 1
             self.kept[among[order[:last]]] = False
             return
         for minds_floors in (True, False):
@@ -196,7 +212,7 @@ class _Floors:
                 pair = among[number]
                 if self.kept[pair] and self._may_drop(pair, minds_floors):
                     self.kept[pair] = False
-                    much -= int(amounts[number])
+                    much -= int(freed[number])
 
     def _may_drop(self, pair: int, minds_floors: bool) -> bool:
         takes = [
@@ -212,7 +228,9 @@ class _Floors:
 def _first_over(amounts: Iterator[int], much: int) -> int:
     """How many of the amounts it takes to come to so much."""
     count = 0
-    while much > 0:
-        much -= next(amounts)
+    for amount in amounts:
+        if much <= 0:
+            break
+        much -= amount
         count += 1
     return count
