@@ -24,6 +24,8 @@ SAMPLE_STEPS = 120
 PASSES = 8
 #: The steps end when the dual falls by less than this share in one of them.
 TOLERANCE = 1e-9
+#: So steep is what is minimised that the first step goes its full length, however near the minimum it begins.
+STEEP = 1e6
 _HALF = np.uint64(1)
 
 
@@ -147,17 +149,18 @@ class Dual:
         return chosen + float(raw @ left)
 
     def minimise(
-        self, source: Source, *, share: float, steps: int, progress: Progress, message: str, stride: float = 1.0
+        self, source: Source, *, share: float, steps: int, progress: Progress, message: str, stride: float | None = None
     ) -> None:
         """Go down from the best point so far.
 
         Args:
             source: the candidates, of a share of the shoppers.
             steps: how many times they are read at most, or a few times more.
-            stride: how far the first step goes, in the units of the point.
+            stride: how far the first step goes, in the units of the point; None: as far as it is steep.
         """
         self.least, done = np.inf, 0
-        best = self.best
+        best, steep = self.best, 1.0 if stride is None else STEEP
+        stride = 1.0 if stride is None else stride
 
         def objective(strides: np.ndarray) -> tuple[float, np.ndarray]:
             nonlocal done
@@ -168,7 +171,7 @@ class Dual:
             dual, slope = self.compute(scaled, total_chosen(source, self.terms, self.prices(scaled)), share)
             if dual * self._value < self.least:
                 self.least, self.best = dual * self._value, scaled.copy()
-            return dual, slope * stride
+            return steep * dual, steep * slope * stride
 
         minimize(
             objective,
@@ -176,7 +179,7 @@ class Dual:
             jac=True,
             method="L-BFGS-B",
             bounds=[(0.0, None)] * len(self),
-            options={"maxfun": steps, "maxiter": steps, "ftol": TOLERANCE, "gtol": 1e-6, "maxcor": 20},
+            options={"maxfun": steps, "maxiter": steps, "ftol": TOLERANCE, "gtol": 1e-6 * steep, "maxcor": 20},
         )
 
 
