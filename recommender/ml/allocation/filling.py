@@ -1,0 +1,363 @@
+"""What dropping and rounding left of the limits is used: pairs come onto lists, alone or in the place of a lesser one.
+
+A round reads all blocks once, keeps the pairs that would fit and gain something, the best by gain for what they take
+at the prices, and then takes one after the other that still fits. No move exceeds a limit, and each gains value, or
+brings a floor nearer.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from recommender.ml.allocation.candidates import Candidates, Prices, Source, Totals
+from recommender.ml.allocation.repair import Chosen
+from recommender.ml.allocation.terms import MICRO, NO_LIMIT, Floor, Resource, Terms
+from recommender.progress import Progress
+from recommender.sentences import say
+
+#: Moves that a round considers.
+CONSIDERED = 200_000
+ROUNDS = 5
+#: A round that gains less than this share of the value is the last.
+LEAST_GAIN = 5e-5
+
+_MOVES = pl.Schema(
+    {
+        "rate": pl.Float64,
+        "tie": pl.UInt64,
+        "shopper": pl.Int64,
+        "place": pl.Int64,
+        "value": pl.Int64,
+        "cost": pl.Int64,
+        "uses": pl.Int64,
+        "capacity": pl.Int64,
+        "segments": pl.UInt64,
+        "adjusted": pl.Float64,
+    }
+)
+
+
+@dataclass
+class _Entry:
+    """A pair on a list, or one that may come onto it."""
+
+    adjusted: float
+    place: int
+    value: int
+    amounts: tuple[int, int, int]
+    loss: float = 0.0
+
+
+@dataclass
+class _List:
+    """A shopper's list that was changed."""
+
+    segments: int
+    entries: list[_Entry] = field(default_factory=list)
+
+
+class Filling:
+    """Lists that keep their limits, and what is left of these.
+
+    Args:
+        chosen: the lists to begin with. They exceed nothing.
+        terms: what to keep to.
+        prices: at which moves are compared.
+    """
+
+    def __init__(self, chosen: Chosen, terms: Terms, prices: Prices) -> None:
+        self._terms, self._prices, self._chosen = terms, prices, chosen
+        self._changed: dict[int, _List] = {}
+        totals = chosen.totals(terms)
+        self.value = totals.value
+        self._left: list[int | None] = [
+            terms.limits[resource] - totals.amounts[resource] if resource in terms.limits else None
+            for resource in Resource
+        ]
+        self._left_of: list[list[int | None]] = [
+            [None if limit == NO_LIMIT else limit - taken for limit, taken in zip(limits.tolist(), of, strict=True)]
+            for limits, of in zip(terms.limits_at, totals.of_coupons, strict=True)
+        ]
+        self._over_return = _over_return(terms, totals)
+        self._over_floors = [taken - floor.at_least for floor, taken in zip(terms.floors, totals.floors, strict=True)]
+        self._victims: dict[tuple[int, int], Iterator[int]] = {}
+
+    def finish(self) -> Chosen:
+        """The lists as they are now."""
+        if self._changed:
+            self._chosen, self._changed, self._victims = self._written(), {}, {}
+        return self._chosen
+
+    def fill(self, source: Source, progress: Progress) -> None:
+        """First what floors lack, then whatever gains value, until a round gains next to nothing."""
+        for number, floor in enumerate(self._terms.floors):
+            if self._over_floors[number] < 0:
+                moves = self._find(source, floor, progress)
+                for move in moves.iter_rows():
+                    if self._over_floors[number] >= 0:
+                        break
+                    self._try(move, asked_by=number)
+                self.finish()
+        for _round in range(ROUNDS):
+            before = self.value
+            moves = self._find(source, None, progress)
+            for move in moves.iter_rows():
+                self._try(move, asked_by=None)
+            self.finish()
+            if self.value - before <= LEAST_GAIN * before:
+                break
+
+    # Finding moves
+
+    def _find(self, source: Source, floor: Floor | None, progress: Progress) -> pl.DataFrame:
+        best, waiting, done = pl.DataFrame(schema=_MOVES), 0, 0
+        parts: list[pl.DataFrame] = []
+        for candidates in source():
+            part = self._moves_of(candidates, floor)
+            parts.append(part)
+            waiting += part.height
+            done += len(candidates)
+            progress.report(say("Filling up"), done)
+            if waiting > CONSIDERED:
+                best = pl.concat([best, *parts]).sort("rate", "tie", "shopper", "place").head(CONSIDERED)
+                parts, waiting = [], 0
+        return pl.concat([best, *parts]).sort("rate", "tie", "shopper", "place").head(CONSIDERED)
+
+    def _moves_of(self, candidates: Candidates, floor: Floor | None) -> pl.DataFrame:
+        """The pairs of a block that are on no list and would fit."""
+        terms, chosen = self._terms, self._chosen
+        adjusted = candidates.adjusted(self._prices)
+        row, cell = candidates.row, candidates.cell
+        first = np.searchsorted(chosen.shopper, candidates.shopper, side="left")
+        sizes = np.searchsorted(chosen.shopper, candidates.shopper, side="right") - first
+        listed = np.repeat(first - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
+        keys = row * terms.coupons + candidates.place
+        at = np.searchsorted(keys, np.repeat(np.arange(len(sizes)), sizes) * terms.coupons + chosen.place[listed])
+        # Which pair would have to leave: the least of a full group, or else of a full list.
+        least = at[np.lexsort((adjusted[at], row[at]))]
+        rows, begins = np.unique(row[least], return_index=True)
+        leaves_row = np.full(len(candidates.shopper), -1)
+        leaves_row[rows] = least[begins]
+        leaves = np.where((sizes >= candidates.capacity)[row], leaves_row[row], -1)
+        if terms.has_groups:
+            least = at[np.lexsort((adjusted[at], cell[at]))]
+            cells, begins, counts = np.unique(cell[least], return_index=True, return_counts=True)
+            full = counts >= terms.most_of_group
+            leaves_cell = np.full(len(candidates.cell_starts), -1)
+            leaves_cell[cells[full]] = least[begins[full]]
+            leaves = np.where(leaves_cell[cell] >= 0, leaves_cell[cell], leaves)
+        free = np.ones(len(candidates), dtype=bool)
+        free[at] = False
+        free &= (candidates.capacity > 0)[row]
+        stays = leaves < 0
+        gain = candidates.value - np.where(stays, 0, candidates.value[leaves])
+        more = candidates.amounts - np.where(stays, 0, candidates.amounts[:, leaves])
+        if floor is None:
+            free &= (gain > 0) & self._would_fit(candidates, gain, more)
+            charge = candidates.worth - adjusted
+            charge = charge - np.where(stays, 0.0, charge[leaves])
+            pairs = np.flatnonzero(free)
+            rate = -gain[pairs] / np.maximum(charge[pairs], 1e-3 * gain[pairs])
+        else:
+            free &= candidates.member(floor.segment)[row] & (more[floor.resource] > 0)
+            pairs = np.flatnonzero(free)
+            rate = -adjusted[pairs] / more[floor.resource][pairs]
+        rows_of = row[pairs]
+        found = pl.DataFrame(
+            {
+                "rate": rate,
+                "tie": candidates.tie[pairs],
+                "shopper": candidates.shopper[rows_of],
+                "place": candidates.place[pairs],
+                "value": candidates.value[pairs],
+                "cost": candidates.amounts[Resource.COST][pairs],
+                "uses": candidates.amounts[Resource.USES][pairs],
+                "capacity": candidates.capacity[rows_of],
+                "segments": candidates.segments[rows_of],
+                "adjusted": adjusted[pairs],
+            },
+            schema=_MOVES,
+        )
+        if found.height > CONSIDERED:
+            found = found.sort("rate", "tie", "shopper", "place").head(CONSIDERED)
+        return found
+
+    def _would_fit(self, candidates: Candidates, gain: np.ndarray, more: np.ndarray) -> np.ndarray:
+        fits = np.ones(len(candidates), dtype=bool)
+        for resource in Resource:
+            if (left := self._left[resource]) is not None:
+                fits &= more[resource] <= left
+            if (self._terms.limits_at[resource] != NO_LIMIT).any():
+                most = np.iinfo(np.int64).max
+                left_of = np.array([most if left is None else left for left in self._left_of[resource]])
+                fits &= candidates.amounts[resource] <= left_of[candidates.place]
+        if self._over_return is not None and self._terms.required_return is not None:
+            owed = self._terms.required_return * more[Resource.COST] - gain
+            fits &= owed <= self._over_return / MICRO + 1
+        return fits
+
+    # Making moves
+
+    def _try(self, move: tuple, asked_by: int | None) -> None:
+        """Make a move if it keeps everything and gains something: value, or what is wanted for a floor."""
+        _rate, _tie, shopper, place, value, cost, uses, capacity, segments, adjusted = move
+        new = _Entry(adjusted, place, value, (cost, uses, 1), adjusted)
+        entries = self._entries(shopper)
+        old = self._leaves(entries, place, capacity)
+        gain = value - (old.value if old else 0)
+        more = [much - (old.amounts[resource] if old else 0) for resource, much in enumerate(new.amounts)]
+        if not self._keeps_floors(segments, more, asked_by):
+            return
+        if asked_by is None:
+            if gain <= 0:
+                return
+        elif more[self._terms.floors[asked_by].resource] <= 0:
+            return
+        if self._over_return is not None:
+            owed = self._owed(more[Resource.COST], gain)
+            if owed > max(self._over_return, 0):
+                return
+        lacks = self._lacks(place, new.amounts, more)
+        if lacks and (asked_by is None or not self._make_room(lacks, shopper, old)):
+            return
+        changed = self._changed.setdefault(shopper, _List(segments, entries))
+        if old:
+            changed.entries.remove(old)
+            self._count(segments, old, -1)
+        changed.entries.append(new)
+        self._count(segments, new, 1)
+
+    def _entries(self, shopper: int) -> list[_Entry]:
+        if shopper in self._changed:
+            return self._changed[shopper].entries
+        chosen = self._chosen
+        first, last = np.searchsorted(chosen.shopper, [shopper, shopper + 1])
+        return [self._entry(at) for at in range(first, last)]
+
+    def _entry(self, at: int) -> _Entry:
+        chosen = self._chosen
+        cost, uses, offers = chosen.amounts[:, at].tolist()
+        return _Entry(
+            float(chosen.adjusted[at]),
+            int(chosen.place[at]),
+            int(chosen.value[at]),
+            (cost, uses, offers),
+            float(chosen.loss[at]),
+        )
+
+    def _leaves(self, entries: list[_Entry], place: int, capacity: int) -> _Entry | None:
+        """The entry that a new one would take the place of, if any."""
+        terms = self._terms
+        of_group = [entry for entry in entries if terms.group_at[entry.place] == terms.group_at[place]]
+        if len(of_group) >= terms.most_of_group and terms.has_groups:
+            return min(of_group, key=_least_first)
+        return min(entries, key=_least_first) if len(entries) >= capacity else None
+
+    def _keeps_floors(self, segments: int, more: list[int], asked_by: int | None) -> bool:
+        for number, (floor, over) in enumerate(zip(self._terms.floors, self._over_floors, strict=True)):
+            much = more[floor.resource]
+            if segments >> floor.segment & 1 and much < 0 and over + much < 0 and number != asked_by:
+                return False
+        return True
+
+    def _owed(self, cost: int, value: int) -> int:
+        assert self._terms.return_micro is not None
+        return self._terms.return_micro * cost - MICRO * value
+
+    def _lacks(self, place: int, amounts: tuple[int, int, int], more: list[int]) -> dict[tuple[int, int], int]:
+        """By resource and place, -1 for the whole, what the limits lack for a move."""
+        lacks: dict[tuple[int, int], int] = {}
+        for resource in Resource:
+            left, left_of = self._left[resource], self._left_of[resource][place]
+            if left is not None and more[resource] > max(left, 0):
+                lacks[resource, -1] = more[resource] - left
+            if left_of is not None and amounts[resource] > left_of:
+                lacks[resource, place] = amounts[resource] - left_of
+        return lacks
+
+    def _make_room(self, lacks: dict[tuple[int, int], int], shopper: int, old: _Entry | None) -> bool:
+        """Drop pairs of shoppers of whom no floor speaks until nothing lacks; whether that could be done."""
+        victims: dict[int, _Entry] = {}
+        for key in sorted(lacks):
+            resource, place = key
+            freed = sum(entry.amounts[resource] for entry in victims.values() if place in (-1, entry.place))
+            if key not in self._victims:
+                self._victims[key] = self._cheapest(resource, place)
+            while freed < lacks[key]:
+                at = next(self._victims[key], None)
+                if at is None:
+                    return False
+                if int(self._chosen.shopper[at]) == shopper or at in victims or not self._is_listed(at):
+                    continue
+                victims[at] = self._entry(at)
+                freed += victims[at].amounts[resource]
+        for at, entry in victims.items():
+            owner = int(self._chosen.shopper[at])
+            changed = self._changed.setdefault(owner, _List(int(self._chosen.segments[at]), self._entries(owner)))
+            changed.entries = [other for other in changed.entries if other.place != entry.place]
+            self._count(changed.segments, entry, -1)
+        return True
+
+    def _cheapest(self, resource: int, place: int) -> Iterator[int]:
+        chosen = self._chosen
+        spoken_of = np.zeros(len(chosen), dtype=bool)
+        for floor in self._terms.floors:
+            spoken_of |= chosen.member(floor)
+        may = ~spoken_of & (chosen.amounts[resource] > 0)
+        if place >= 0:
+            may &= chosen.place == place
+        among = np.flatnonzero(may)
+        rate = chosen.loss[among] / chosen.amounts[resource][among]
+        yield from among[np.argsort(rate, kind="stable")].tolist()
+
+    def _is_listed(self, at: int) -> bool:
+        changed = self._changed.get(int(self._chosen.shopper[at]))
+        return changed is None or any(entry.place == self._chosen.place[at] for entry in changed.entries)
+
+    def _count(self, segments: int, entry: _Entry, sign: int) -> None:
+        self.value += sign * entry.value
+        for resource, much in enumerate(entry.amounts):
+            left, left_of = self._left[resource], self._left_of[resource][entry.place]
+            if left is not None:
+                self._left[resource] = left - sign * much
+            if left_of is not None:
+                self._left_of[resource][entry.place] = left_of - sign * much
+        if self._over_return is not None:
+            self._over_return -= sign * self._owed(entry.amounts[Resource.COST], entry.value)
+        for number, floor in enumerate(self._terms.floors):
+            if segments >> floor.segment & 1:
+                self._over_floors[number] += sign * entry.amounts[floor.resource]
+
+    def _written(self) -> Chosen:
+        """The lists that were changed, put among the others."""
+        touched = np.isin(self._chosen.shopper, np.fromiter(self._changed, dtype=np.int64))
+        rows = [
+            (shopper, entry, changed.segments)
+            for shopper, changed in self._changed.items()
+            for entry in changed.entries
+        ]
+        written = Chosen(
+            np.array([shopper for shopper, _entry, _segments in rows], dtype=np.int64),
+            np.array([entry.place for _shopper, entry, _segments in rows], dtype=np.int64),
+            np.array([entry.value for _shopper, entry, _segments in rows], dtype=np.int64),
+            np.array([entry.amounts for _shopper, entry, _segments in rows], dtype=np.int64).reshape(-1, 3).T,
+            np.array([segments for _shopper, _entry, segments in rows], dtype=np.uint64),
+            np.array([entry.adjusted for _shopper, entry, _segments in rows]),
+            np.array([entry.loss for _shopper, entry, _segments in rows]),
+            np.zeros((3, len(rows)), dtype=np.int64),
+        )
+        order = np.lexsort((written.place, written.shopper))
+        return Chosen.together([self._chosen.only(~touched), written.only(order)])
+
+
+def _least_first(entry: _Entry) -> tuple[float, int]:
+    return entry.adjusted, entry.place
+
+
+def _over_return(terms: Terms, totals: Totals) -> int | None:
+    """By how many millionths of millionths the value is above what is required for the cost."""
+    if terms.return_micro is None:
+        return None
+    return MICRO * totals.value - terms.return_micro * totals.amounts[Resource.COST]
