@@ -15,6 +15,8 @@ from recommender.roles import ROLES, UNSEEN, grant_roles
 from tests.browser.chromium import MISSING, find_chromium, open_browser, sign_in_at
 
 PASSWORD = "a long enough password"
+#: How long a page may take on a machine with other work. In milliseconds.
+PATIENCE = 20_000
 
 # Playwright keeps an event loop in the test's thread, in which the tests use the database all the same.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
@@ -46,6 +48,9 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=PATIENCE)
     with open_browser() as browser:
         yield browser
 
@@ -67,7 +72,7 @@ def sign_in(browser: Any, live_server: LiveServer, request: pytest.FixtureReques
             viewport={"width": width, "height": 900}, locale=language, color_scheme=theme, reduced_motion="reduce"
         )
         contexts.append(context)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(PATIENCE)
         context.on("console", lambda message: refused.extend(refused_by_policy(message.text)))
         page = context.new_page()
         sign_in_at(page, live_server.url, name, PASSWORD)

@@ -41,11 +41,11 @@ def test_pages_with_scripts_of_their_own_keep_to_the_policy(
     transactional_db: None, sign_in: Callable[..., Page], live_server: LiveServer
 ) -> None:
     """The fixture fails if the browser refused anything."""
-    CrontabSchedule.objects.create(minute="5", hour="3")
+    schedule = CrontabSchedule.objects.create(minute="5", hour="3")
     page = sign_in("ada", "administrator")
     # The page of a schedule has a script of its own, which says what the chosen crontab means.
     page.goto(f"{live_server.url}/admin/django_celery_beat/periodictask/add/")
-    page.locator("#id_crontab").select_option(label=str(CrontabSchedule.objects.get()))
+    page.locator("#id_crontab").select_option(label=str(schedule))
     page.get_by_text("At 03:05").wait_for()
     for address in ("/admin/", "/admin/recommender/shopper/", "/admin/recommender/segment/add/", "/admin/nothing/"):
         page.goto(f"{live_server.url}{address}")

@@ -17,6 +17,7 @@ from pytest_django.live_server_helper import LiveServer
 from couponsite.processes import die_with_parent
 from recommender.models import Coupon, Event, Product, Redemption, Reservation, Shop, Shopper
 from tests.api.shop_rows import make_campaign, publish
+from tests.browser.conftest import PATIENCE
 
 pytestmark = [pytest.mark.real, pytest.mark.django_db(transaction=True)]
 
@@ -56,7 +57,7 @@ def address(shop_settings: Path, live_server: LiveServer) -> Iterator[str]:
 def page(browser: Any, address: str) -> Iterator[Page]:
     """The shop on a telephone."""
     context = browser.new_context(viewport={"width": 390, "height": 800}, locale="en", reduced_motion="reduce")
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.goto(address)
     expect(page.get_by_role("heading", name="A tenth off tea")).to_be_visible()
