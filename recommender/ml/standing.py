@@ -32,9 +32,21 @@ def share_of_best(affinity: np.ndarray) -> np.ndarray:
     return np.divide(affinity, best, out=np.zeros_like(affinity), where=best > 0)
 
 
-def rank_in_list(affinity: np.ndarray) -> np.ndarray:
-    """(rows, k): how many others of its row are larger, equal ones counted half: 0 for the single best."""
-    return affinity.shape[1] - rankdata(affinity, axis=1)
+def rank_in_list(affinity: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
+    """(rows, k): how many others of its row are larger, equal ones counted half: 0 for the single best.
+
+    Args:
+        columns: (rows, m), of which columns of each row it is told; of all without it.
+    """
+    if columns is None:
+        return affinity.shape[1] - rankdata(affinity, axis=1)
+    asked = np.take_along_axis(affinity, columns, axis=1)
+    ordered = np.sort(affinity, axis=1)  # and two searches for the few that are asked: a third of the cost of ranking
+    ranks = np.empty(asked.shape)
+    for row, (its_order, its_values) in enumerate(zip(ordered, asked, strict=True)):
+        below, upto = its_order.searchsorted(its_values, "left"), its_order.searchsorted(its_values, "right")
+        ranks[row] = affinity.shape[1] - (below + upto + 1) / 2
+    return ranks
 
 
 class AmongShoppers:
@@ -61,6 +73,8 @@ def _compare(ordered: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nd
     upto = np.empty(values.shape)
     below = np.empty(values.shape)
     for row, (its_order, its_values) in enumerate(zip(ordered, values, strict=True)):
-        upto[row] = np.searchsorted(its_order, its_values, side="right")
-        below[row] = np.searchsorted(its_order, its_values, side="left")
+        some = np.flatnonzero(its_values)  # most affinities are 0, which is looked up once
+        for counted, side in ((upto, "right"), (below, "left")):
+            counted[row] = its_order.searchsorted(0.0, side)
+            counted[row, some] = its_order.searchsorted(its_values[some], side)
     return ordered.shape[1] - upto, upto - below
