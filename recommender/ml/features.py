@@ -16,7 +16,8 @@ from joblib import Parallel, delayed
 from recommender.ml import columns as c
 from recommender.ml import shopper_profile as profile
 from recommender.ml.affinity import GroupShares, purchase_matrix
-from recommender.ml.behaviour import behaviour_model, describe_behaviour
+from recommender.ml.behaviour import behaviour_model, behaviour_tables
+from recommender.ml.by_shopper import ByShopper
 from recommender.ml.catalogue import category_depth, coupon_products, product_categories
 from recommender.ml.contract import Choose, ChosenPairs, DescribedHistory, Inputs, Sketch
 from recommender.ml.history import History
@@ -237,8 +238,8 @@ class _DescribedPairs(DescribedHistory):
         self._coupons = coupons.unique().sort()
         members = coupon_products(history, self._coupons)
         self._sets = ProductSets(history, members.rename({c.COUPON: SET}))
-        self._profiles = profile.shopper_profiles(history)
-        self._offer_uses = _own_uses_of_offers(history, self._coupons)
+        self._profiles = ByShopper(profile.shopper_profiles(history))
+        self._offer_uses = ByShopper(_own_uses_of_offers(history, self._coupons))
         self._matrix = purchase_matrix(history)
         self._bought = {
             kind: self._matrix.of(kind) for kind in (TIMES, FADED_TIMES, RECENT_TIMES, FADED_TIMES_WITH_COUPON)
@@ -253,7 +254,7 @@ class _DescribedPairs(DescribedHistory):
         finest, learned = self._levels[CATEGORY_LEVELS[-1]], self._bought[TIMES][taught]
         tastes = beside.submit(LatentTastes, learned, self._matrix.sold(TIMES), self._members)
         associations = beside.submit(Associations, finest.by_group(learned), finest.shares)
-        self._people_alike = use_by_people_alike(history)
+        self._people_alike = ByShopper(use_by_people_alike(history))
         self._brands = GroupShares(self._matrix, members, _brands(history), self._coupons)
         sold = self._matrix.sold()
         self._sales_share = (sold @ self._members) / max(sold.sum(), 1e-9)
@@ -301,15 +302,16 @@ class _DescribedPairs(DescribedHistory):
     def _describe(self, shoppers: pl.Series, choose: Choose | None) -> ChosenPairs:
         """Every one of these shoppers with every coupon, or those that are chosen: a block of coupons for each
         shopper."""
-        grid = shoppers.to_frame().join(self._coupons.to_frame(), how="cross", maintain_order="left_right")
         rows = self._matrix.rows_of(shoppers)
         affinities = self._affinities_of(rows)
-        own, likely, in_list = self._likely_to_buy(grid)
-        columns = None
-        if choose is not None:
-            columns = choose(affinities | in_list | self._offer_tables(shoppers))
-            asked = (np.arange(len(rows))[:, None] * len(self._coupons) + columns).ravel()
-            grid, own, likely = grid[asked], own[asked], likely[asked]
+        profiles = self._profiles.of(shoppers)
+        own, likely, in_list = self._likely_to_buy(shoppers, profiles)
+        columns = None if choose is None else choose(affinities | in_list | self._offer_tables(shoppers))
+        place = np.arange(len(self._coupons))[None, :].repeat(len(rows), axis=0) if columns is None else columns
+        grid = pl.DataFrame(
+            {c.SHOPPER: shoppers.gather(np.repeat(np.arange(len(rows)), place.shape[1]))}
+            | {c.COUPON: self._coupons.gather(place.ravel())}
+        )
         tables = self._tables(rows, affinities, columns)
         for name, affinity in in_list.items():
             tables |= {
@@ -318,14 +320,14 @@ class _DescribedPairs(DescribedHistory):
             }
         purchased = pl.max_horizontal(profile.VARIETY, pl.lit(1e-9))
         inputs = (
-            grid.hstack(own)
-            .join(self._profiles, on=c.SHOPPER, how="left", maintain_order="left")
+            grid.with_columns(pl.Series(name, _taken(table, columns).ravel()) for name, table in own.items())
+            .join(profiles, on=c.SHOPPER, how="left", maintain_order="left")
             .with_columns(pl.col(column).fill_null(value) for column, value in profile.NEW_SHOPPER.items())
             .join(self._coupon_features, on=c.COUPON, how="left", maintain_order="left")
-            .join(self._offer_uses, on=[c.SHOPPER, c.COUPON], how="left", maintain_order="left")
-            .join(self._people_alike, on=c.SHOPPER, how="left", maintain_order="left")
+            .join(self._offer_uses.of(shoppers), on=[c.SHOPPER, c.COUPON], how="left", maintain_order="left")
+            .join(self._people_alike.of(shoppers), on=c.SHOPPER, how="left", maintain_order="left")
             .with_columns(
-                pl.Series(LIKELY_TO_BUY, likely),
+                pl.Series(LIKELY_TO_BUY, _taken(likely, columns).ravel()),
                 *(pl.Series(name, table.ravel()) for name, table in tables.items()),
             )
             .with_columns(
@@ -337,26 +339,23 @@ class _DescribedPairs(DescribedHistory):
         return ChosenPairs(grid, inputs)
 
     def sketch(self, shoppers: pl.Series) -> Sketch:
-        grid = shoppers.to_frame().join(self._coupons.to_frame(), how="cross", maintain_order="left_right")
-        _own, _likely, in_list = self._likely_to_buy(grid)
+        _own, _likely, in_list = self._likely_to_buy(shoppers, self._profiles.of(shoppers))
         return self._affinities_of(self._matrix.rows_of(shoppers)) | in_list | self._offer_tables(shoppers)
 
-    def _likely_to_buy(self, grid: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray, dict[str, np.ndarray]]:
-        """What each pair of a grid bought of the coupon's products, how likely it buys of them, and (shoppers, coupons)
-        of both as they are compared within a list."""
-        sets = grid.rename({c.COUPON: SET})
-        own = self._sets.describe(sets)
-        likely = self._behaviour.probability(describe_behaviour(own, self._profiles, sets))
-        in_list = {
-            name: _in_single_precision(values).reshape(-1, len(self._coupons))
-            for name, values in ((FADED_AMOUNT, own[FADED_AMOUNT].to_numpy()), (LIKELY_TO_BUY, likely))
-        }
-        return own, likely, in_list
+    def _likely_to_buy(
+        self, shoppers: pl.Series, profiles: pl.DataFrame
+    ) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, np.ndarray]]:
+        """(shoppers, coupons): what each bought of the coupon's products, by name; how likely it buys of them; and both
+        as they are compared within a list."""
+        own = self._sets.tables(shoppers, self._coupons)
+        likely = self._behaviour.probability(behaviour_tables(own, profiles, shoppers)).reshape(own[TIMES].shape)
+        compared = {FADED_AMOUNT: own[FADED_AMOUNT], LIKELY_TO_BUY: likely}
+        return own, likely, {name: _in_single_precision(values) for name, values in compared.items()}
 
     def _offer_tables(self, shoppers: pl.Series) -> dict[str, np.ndarray]:
         """(shoppers, coupons): what each did before with the offers of the coupons."""
         rows = pl.DataFrame({c.SHOPPER: shoppers, "row": np.arange(len(shoppers))})
-        known = self._offer_uses.join(rows, on=c.SHOPPER, maintain_order="left")
+        known = self._offer_uses.of(shoppers).join(rows, on=c.SHOPPER, maintain_order="left")
         places = known["row"].to_numpy(), self._coupons.search_sorted(known[c.COUPON]).to_numpy()
         tables = {name: np.zeros((len(shoppers), len(self._coupons))) for name in (OFFER_USES, OFFER_INTEREST)}
         for name, table in tables.items():

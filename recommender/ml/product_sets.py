@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 
 from recommender.ml import columns as c
+from recommender.ml.by_shopper import ByShopper
 from recommender.ml.cells import Cells
 from recommender.ml.history import History
 from recommender.ml.purchases import (
@@ -45,7 +46,10 @@ class ProductSets:
 
     def __init__(self, history: History, members: pl.DataFrame) -> None:
         self._members = members
-        self._bought = purchases(history).join(members.select(c.PRODUCT).unique(), on=c.PRODUCT, how="semi")
+        self._bought = purchases(history).join(
+            members.select(c.PRODUCT).unique(), on=c.PRODUCT, how="semi", maintain_order="left"
+        )
+        self._by_shopper = ByShopper(self._bought)
         shoppers = max(1, purchases(history)[c.SHOPPER].n_unique())
         lines = self._bought.select(c.SHOPPER, c.PRODUCT, DAYS_SINCE_LAST).join(members, on=c.PRODUCT)
         buyers = Cells(lines[SET], lines[c.SHOPPER])
@@ -63,9 +67,7 @@ class ProductSets:
 
     def bought(self, shoppers: pl.Series) -> pl.DataFrame:
         """A row for each (shopper, set) of which these shoppers bought anything, with the sums over its products."""
-        lines = self._bought.join(
-            shoppers.unique().to_frame(c.SHOPPER), on=c.SHOPPER, how="semi", maintain_order="left"
-        ).join(self._members, on=c.PRODUCT, maintain_order="left_right")
+        lines = self._by_shopper.of(shoppers).join(self._members, on=c.PRODUCT, maintain_order="left_right")
         cells = Cells(lines[c.SHOPPER], lines[SET])
         return pl.DataFrame(
             {
@@ -77,6 +79,25 @@ class ProductSets:
                 DAYS_SINCE_LAST: cells.least(lines[DAYS_SINCE_LAST]),
             }
         )
+
+    def tables(self, shoppers: pl.Series, sets: pl.Series) -> dict[str, np.ndarray]:
+        """As :meth:`describe` of every one of these shoppers with every set, as (shoppers, sets) by name.
+
+        Args:
+            shoppers: sorted, none twice.
+            sets: sorted, none twice.
+        """
+        bought, popularity = self.bought(shoppers), self.popularity
+        bought, popularity = (each.filter(pl.col(SET).is_in(sets.implode())) for each in (bought, popularity))
+        cells = shoppers.search_sorted(bought[c.SHOPPER]).to_numpy(), sets.search_sorted(bought[SET]).to_numpy()
+        tables = {name: np.full((len(shoppers), len(sets)), value) for name, value in _NEVER_BOUGHT.items()}
+        for name, table in tables.items():
+            table[cells] = bought[name].to_numpy()
+        for name, value in _NOBODY_BOUGHT.items():
+            of_sets = np.full(len(sets), value)
+            of_sets[sets.search_sorted(popularity[SET]).to_numpy()] = popularity[name].to_numpy()
+            tables[name] = np.broadcast_to(of_sets, (len(shoppers), len(sets)))
+        return tables
 
     def describe(self, pairs: pl.DataFrame) -> pl.DataFrame:
         """What each (shopper, set) of ``pairs`` bought of the set, and how many others did: no nulls, order kept."""

@@ -74,7 +74,10 @@ def _compare(ordered: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nd
     below = np.empty(values.shape)
     for row, (its_order, its_values) in enumerate(zip(ordered, values, strict=True)):
         some = np.flatnonzero(its_values)  # most affinities are 0, which is looked up once
-        for counted, side in ((upto, "right"), (below, "left")):
-            counted[row] = its_order.searchsorted(0.0, side)
-            counted[row, some] = its_order.searchsorted(its_values[some], side)
+        below[row], upto[row] = its_order.searchsorted(0.0, "left"), its_order.searchsorted(0.0, "right")
+        found = its_order.searchsorted(its_values[some], "left")
+        below[row, some] = upto[row, some] = found
+        # Few of the others equal a reference shopper's: only for these it matters where the equal ones end.
+        equal = its_order[np.minimum(found, len(its_order) - 1)] == its_values[some]
+        upto[row, some[equal]] = its_order.searchsorted(its_values[some[equal]], "right")
     return ordered.shape[1] - upto, upto - below

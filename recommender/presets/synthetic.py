@@ -29,10 +29,10 @@ LINES_AN_ORDER = 5
 DAYS = 400  # of history
 #: Coupons of each past campaign; they are offers that are live again, so that earlier uses tell something.
 PAST_COUPONS = 40
-PAST_CAMPAIGNS = 7
+PAST_CAMPAIGNS = 6
 PAST_DAYS = 28  # that a past campaign lasts
 PAST_EVERY = 35  # days from the start of one to the start of the next
-TREATED_SHARE, MOST_TREATED = 0.25, 4_000  # of the shoppers, and how many at most, are sent a past campaign
+TREATED_SHARE, MOST_TREATED = 0.25, 1_000  # of the shoppers, and how many at most, are sent a past campaign
 MOST_PRODUCTS_A_COUPON = 30
 #: Log-odds of a use: of anybody, for twice the purchases, for ten percent more off.
 BASE_LOG_ODDS, OF_PURCHASES, OF_DISCOUNT = -7.5, 2.5, 0.5

@@ -562,6 +562,18 @@ class _Scorer:
             "input_counts": counts,
         }
 
+    def kept_listed(self, shoppers: pl.DataFrame, top: int) -> tuple[int, int]:
+        """Of what stands on some shoppers' lists when every pair is scored, how much the first stage keeps, and all."""
+        scored, _inputs = self._score_all(shoppers)
+        listed = np.zeros(scored.height, dtype=bool)
+        listed[_list_best(scored, top)["pair"]] = True
+        listed = listed.reshape(shoppers.height, -1)
+        sketch = None if self.retrieval is None else self.history.sketch(shoppers[c.SHOPPER])
+        if self.retrieval is None or sketch is None:
+            return int(listed.sum()), int(listed.sum())
+        kept = np.take_along_axis(listed, self.retrieval.choose(sketch), axis=1)
+        return int(kept.sum()), int(listed.sum())
+
     def _score_all(self, shoppers: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Every pair of some shoppers, with its score, and its inputs."""
         pairs = shoppers.join(self.coupons, how="cross")
@@ -644,12 +656,46 @@ def _find_retrieval(run: Run, scorer: _Scorer) -> Retrieval | None:
 
 def _sample_shoppers(run: Run, scorer: _Scorer) -> pl.DataFrame | None:
     """Shoppers of a run, spread evenly over it; None where it is not worth two stages."""
-    shopper_ids = [each for ids in run.shards.order_by("number").values_list("shopper_ids", flat=True) for each in ids]
+    shopper_ids = _audience(run)
     if not _is_worth_two_stages(len(shopper_ids), scorer.coupons.height, run.top):
         return None
-    places = np.linspace(0, len(shopper_ids) - 1, SAMPLE_SHOPPERS).round().astype(np.int64)
-    sample = _find_shoppers(run, scorer, [shopper_ids[place] for place in places])
+    sample = _find_shoppers(run, scorer, _spread(shopper_ids, SAMPLE_SHOPPERS))
     return sample.select(c.SHOPPER, c.SHOPPER_ID) if sample.height >= SAMPLE_SHOPPERS // 2 else None
+
+
+def measure_kept_share(*, run: Run, shoppers: int) -> tuple[float, int]:
+    """Of what stands on the lists of some of a run's shoppers when every pair is scored, the share that its first stage
+    keeps; and how many shoppers these were, evenly spread and other than those whom it was learned from."""
+    scorer = _prepare_scorer(run.key)
+    shopper_ids = _audience(run)
+    learned_from = set(_spread(shopper_ids, SAMPLE_SHOPPERS)) if run.retrieval else set()
+    others = [each for each in shopper_ids if each not in learned_from]
+    sample = _find_shoppers(run, scorer, _spread(others, shoppers))
+    kept = total = 0
+    for part in sample.iter_slices(max(1, BLOCK_PAIRS // scorer.coupons.height)):
+        of_part = scorer.kept_listed(part.select(c.SHOPPER, c.SHOPPER_ID), run.top)
+        kept, total = kept + of_part[0], total + of_part[1]
+    return kept / total, sample.height
+
+
+def describe_some(*, run: Run, shoppers: int) -> np.ndarray:
+    """(pairs, inputs): what a run's algorithm sees of some of its shoppers, evenly spread, with every coupon."""
+    scorer = _prepare_scorer(run.key)
+    sample = _find_shoppers(run, scorer, _spread(_audience(run), shoppers))
+    return scorer.history.describe(
+        sample.select(c.SHOPPER).join(scorer.coupons.select(c.COUPON), how="cross")
+    ).to_numpy()
+
+
+def _audience(run: Run) -> list[str]:
+    return [each for ids in run.shards.order_by("number").values_list("shopper_ids", flat=True) for each in ids]
+
+
+def _spread(shopper_ids: Sequence[str], most: int) -> list[str]:
+    """So many of them, evenly spread, or all."""
+    if len(shopper_ids) <= most:
+        return list(shopper_ids)
+    return [shopper_ids[place] for place in np.linspace(0, len(shopper_ids) - 1, most).round().astype(np.int64)]
 
 
 def _find_shoppers(run: Run, scorer: _Scorer, shopper_ids: Sequence[str]) -> pl.DataFrame:
