@@ -565,9 +565,9 @@ class _Scorer:
     def kept_listed(self, shoppers: pl.DataFrame, top: int) -> tuple[int, int]:
         """Of what stands on some shoppers' lists when every pair is scored, how much the first stage keeps, and all."""
         scored, _inputs = self._score_all(shoppers)
-        listed = np.zeros(scored.height, dtype=bool)
-        listed[_list_best(scored, top)["pair"]] = True
-        listed = listed.reshape(shoppers.height, -1)
+        on_list = np.zeros(scored.height, dtype=bool)
+        on_list[_list_best(scored, top)["pair"]] = True
+        listed = on_list.reshape(shoppers.height, -1)
         sketch = None if self.retrieval is None else self.history.sketch(shoppers[c.SHOPPER])
         if self.retrieval is None or sketch is None:
             return int(listed.sum()), int(listed.sum())

@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-import subprocess
+import subprocess  # nosec B404  # starts this very command
 import sys
 import tempfile
 import time
@@ -16,15 +16,8 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
-#: The stages of the night, in their order, and what each is called in the report.
-NIGHT = {
-    "load": "load history",
-    "snapshot": "snapshot",
-    "learn": "features of past campaigns, training",
-    "plan": "plan, first stage learned",
-    "score": "candidates, features, scores, lists written",
-    "finish": "estimates and budget",
-}
+#: Stages in their order: what makes the shop, the night, and what it is compared with.
+STAGES = ("migrate", "generate", "load", "snapshot", "learn", "plan", "score", "finish")
 PEERS = ("copy_loaded", "predict", "copy_lists", "check")
 REFUSED = 3  # the exit status of a stage that does not want the database
 
@@ -75,6 +68,8 @@ class Command(BaseCommand):
         if options["stage"]:
             self._do_stage(options)
             return
+        if options["report"] and options["report"].suffix != ".md":
+            raise CommandError(f"{options['report']} is not the name of a page; expected one that ends in .md.")
         with tempfile.TemporaryDirectory(prefix="couponsite-benchmark-") as name:
             measured = self._measure(Path(name), options)
         if options["report"]:
@@ -97,7 +92,7 @@ class Command(BaseCommand):
             "WORKER_CONCURRENCY": str(options["workers"]),
         }
         measured: dict[str, Measured] = {}
-        for stage in ("migrate", "generate", *NIGHT, *PEERS):
+        for stage in (*STAGES, *PEERS):
             processes = options["workers"] if stage == "score" else 1
             measured[stage] = self._run_stage(stage, processes, folder, environment, options)
             self._tell(stage, measured[stage])
@@ -111,7 +106,9 @@ class Command(BaseCommand):
         command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "benchmark", *sizes, f"--stage={stage}"]
         results = [folder / f"{stage}-{number}.json" for number in range(processes)]
         running = [
-            subprocess.Popen([*command, f"--result={result}"], env=environment, stderr=subprocess.PIPE, text=True)
+            subprocess.Popen(  # noqa: S603  # nosec B603
+                [*command, f"--result={result}"], env=environment, stderr=subprocess.PIPE, text=True
+            )
             for result in results
         ]
         memory = 0
@@ -134,12 +131,11 @@ class Command(BaseCommand):
         )
 
     def _tell(self, stage: str, measured: Measured) -> None:
-        figures = ", ".join(
-            f"{name} {value:,.4g}" if value < 10 else f"{name} {value:,.0f}" for name, value in measured.figures.items()
+        told = ", ".join(
+            f"{name} {value:,.4f}" if value < 10 else f"{name} {value:,.0f}" for name, value in measured.figures.items()
         )
-        self.stdout.write(
-            f"{stage:12} {measured.wall:9.1f} s {measured.cpu:9.1f} s of CPU {measured.memory / 2**30:6.2f} GiB  {figures}"
-        )
+        taken = f"{measured.wall:9.1f} s {measured.cpu:9.1f} s of CPU {measured.memory / 2**30:6.2f} GiB"
+        self.stdout.write(f"{stage:12} {taken}  {told}")
         self.stdout.flush()
 
     def _do_stage(self, options: dict[str, Any]) -> None:
