@@ -16,6 +16,8 @@ ARGUMENTS ?=
 ADDRESS ?= http://$(BIND)
 NAME ?= demo
 SHOP_PORT ?= 8010
+SHOPPERS ?= 10000
+REPORT ?= docs/benchmark.md
 
 .PHONY: help
 help:  ## List the targets
@@ -61,6 +63,11 @@ endif
 ifneq ($(DATABASE),sqlite)
 	COUPONSITE_PROVE=1 $(BIN)/python -m tests.servers $(BIN)/python -m pytest --ignore=tests/ml --ignore=tests/faults -m prove $(ARGUMENTS)
 endif
+
+.PHONY: benchmark
+# The bare model wants LightGBM, which is no requirement: pip install lightgbm.
+benchmark: $(VENV)/.installed-dev  ## A night in a made-up shop, on a PostgreSQL of its own (SHOPPERS=10000; REPORT=docs/benchmark.md)
+	$(BIN)/python -m tests.servers sh -c '$(BIN)/python manage.py benchmark --shoppers $(SHOPPERS) --report $(REPORT) --database "$$DATABASE_URL"'
 
 .PHONY: lint
 lint: $(VENV)/.installed-dev  ## Style, types and the layers of ARCHITECTURE.md

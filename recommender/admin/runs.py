@@ -20,7 +20,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanWidget
 from recommender.admin.base import ReadOnlyMixin, TableAdmin, change_url, link_to
 from recommender.admin.bulk_review import BulkReviewMixin
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
-from recommender.admin.figures import count_of, uses_of
+from recommender.admin.figures import count_of, percent_of, uses_of
 from recommender.admin.run_corrections import RunCorrectionsMixin, refuse_meanwhile
 from recommender.admin.run_review import describe_difference, describe_review, read_checks
 from recommender.admin.run_shoppers import RunShoppersMixin
@@ -104,6 +104,7 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
                     ("campaign", "state"),
                     ("model_version", "snapshot"),
                     ("as_of", "top"),
+                    "scored_pairs",
                     ("shopper_count", "recommendation_count"),
                     ("expected_interval", "job"),
                     ("created_at", "created_by"),
@@ -112,7 +113,7 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
             },
         ),
     )
-    readonly_fields = ("expected_interval",)
+    readonly_fields = ("expected_interval", "scored_pairs")
     actions = ("approve_chosen", "reject_chosen")
     actions_detail = ("score_again", "approve", "publish", "publish_later", "correct", "roll_back", "reject")
 
@@ -123,6 +124,23 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
     @display(description=gettext_lazy("expected redemptions"), ordering="expected_redemptions")
     def expected_uses(self, run: Run) -> str | None:
         return None if run.expected_redemptions is None else uses_of(run.expected_redemptions)
+
+    @display(description=gettext_lazy("scored"))
+    def scored_pairs(self, run: Run) -> str:
+        if not run.retrieval:
+            return _("every shopper with every coupon")
+        stage = run.retrieval["first_stage"]
+        return _(
+            "of each shopper the %(kept)s likeliest of %(coupons)s coupons, with %(share)s of what stands on the lists "
+            "when every coupon is scored (95 of 100 times %(low)s to %(high)s, measured on %(shoppers)s shoppers)"
+        ) % {
+            "kept": count_of(stage["kept_coupons"]),
+            "coupons": count_of(len(run.coupon_ids)),
+            "share": percent_of(stage["kept_share"]),
+            "low": percent_of(stage["kept_share_low"]),
+            "high": percent_of(stage["kept_share_high"]),
+            "shoppers": count_of(stage["measured_on"]),
+        }
 
     @display(description=gettext_lazy("expected redemptions"))
     def expected_interval(self, run: Run) -> str | None:

@@ -5,6 +5,7 @@ since what it looks at (how often, how lately, how popular) means the same for e
 before the moment, as they looked from their beginning, and so gives probabilities of the four weeks that follow.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -126,6 +127,27 @@ def behaviour_examples(history: History, seed: int) -> BehaviourExamples | None:
     )
 
 
+def behaviour_tables(tables: Mapping[str, np.ndarray], profiles: pl.DataFrame, shoppers: pl.Series) -> np.ndarray:
+    """As :func:`describe_behaviour` of a grid, the sets of one shopper after the other: (pairs, inputs), by columns.
+
+    Args:
+        tables: (shoppers, sets) by name, of :meth:`ProductSets.tables`.
+        profiles: of the shoppers who bought.
+    """
+    of_shoppers = (
+        shoppers.to_frame(c.SHOPPER)
+        .join(profiles.select(c.SHOPPER, *_OF_THE_SHOPPER), on=c.SHOPPER, how="left", maintain_order="left")
+        .select(pl.col(column).fill_null(NEW_SHOPPER[column]) for column in _OF_THE_SHOPPER)
+    )
+    sets = tables[TIMES].shape[1]
+    described = np.empty((len(shoppers) * sets, len(_OF_THE_SET) + len(_OF_THE_SHOPPER)), dtype=np.float32, order="F")
+    for place, name in enumerate(_OF_THE_SET):
+        described[:, place] = tables[name].ravel()
+    for place, name in enumerate(_OF_THE_SHOPPER, len(_OF_THE_SET)):
+        described[:, place] = np.repeat(of_shoppers[name].to_numpy(), sets)
+    return described.astype(np.float64)
+
+
 class BehaviourModel:
     """P(u, c), calibrated, for the horizon after the moment of the history that it was fitted on."""
 
@@ -143,11 +165,11 @@ class BehaviourModel:
             self.model_.fit(_matrix(examples.inputs), examples.bought)
         return self
 
-    def probability(self, inputs: pl.DataFrame) -> np.ndarray:
-        """n probabilities, for the n rows of :func:`describe_behaviour`."""
-        if self.model_ is None or inputs.is_empty():
+    def probability(self, inputs: pl.DataFrame | np.ndarray) -> np.ndarray:
+        """n probabilities, for the n rows of :func:`describe_behaviour` or :func:`behaviour_tables`."""
+        if self.model_ is None or not len(inputs):
             return np.zeros(len(inputs))
-        return self.model_.predict_proba(_matrix(inputs))[:, 1]
+        return self.model_.predict_proba(inputs if isinstance(inputs, np.ndarray) else _matrix(inputs))[:, 1]
 
 
 def behaviour_model(history: History) -> BehaviourModel:

@@ -7,7 +7,8 @@ inputs of new pairs into probabilities.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,6 +19,21 @@ from recommender.ml.history import History
 #: A reason is a kind and its facts: ``{"kind": "bought_products", "times": 6, "days_since_last": 11}``. Faces put it
 #: into words (``recommender.reasons``).
 Reason = dict[str, Any]
+
+
+#: What can be told of all pairs of some shoppers cheaply: (shoppers, coupons) by name, the coupons in their order.
+Sketch = Mapping[str, np.ndarray]
+#: Chooses coupons by a sketch: (shoppers, m) of its columns, ascending in each row.
+Choose = Callable[[Sketch], np.ndarray]
+
+
+@dataclass(frozen=True)
+class ChosenPairs:
+    """n pairs (columns ``shopper`` and ``coupon``) and their inputs; m of each shopper, in the order of the shoppers,
+    and then of the coupons."""
+
+    pairs: pl.DataFrame
+    inputs: pl.DataFrame
 
 
 class DescribedHistory(ABC):
@@ -34,6 +50,23 @@ class DescribedHistory(ABC):
             n rows in the order of the pairs, the float32 columns of the inputs, NaN nowhere. A pair's row depends on
             that pair and the history alone, never on the other pairs.
         """
+
+    def sketch(self, shoppers: pl.Series) -> Sketch | None:
+        """What can be told of all pairs of some shoppers at a fraction of what describing them costs. None where pairs
+        cannot be told apart before they are described.
+
+        Args:
+            shoppers: numbers of the snapshot, sorted, none twice.
+        """
+        return None
+
+    def describe_chosen(self, shoppers: pl.Series, choose: Choose) -> ChosenPairs:
+        """Inputs of the pairs that are chosen by the sketch: to the last digit what :meth:`describe` gives of these.
+
+        Args:
+            shoppers: as for :meth:`sketch`, which gives something.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no sketch of pairs to choose by.")
 
 
 class Inputs(ABC):

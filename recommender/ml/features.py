@@ -18,9 +18,10 @@ from threadpoolctl import threadpool_limits
 from recommender.ml import columns as c
 from recommender.ml import shopper_profile as profile
 from recommender.ml.affinity import GroupShares, purchase_matrix
-from recommender.ml.behaviour import behaviour_model, describe_behaviour
+from recommender.ml.behaviour import behaviour_model, behaviour_tables
+from recommender.ml.by_shopper import ByShopper
 from recommender.ml.catalogue import category_depth, coupon_products, product_categories
-from recommender.ml.contract import DescribedHistory, Inputs
+from recommender.ml.contract import Choose, ChosenPairs, DescribedHistory, Inputs, Sketch
 from recommender.ml.history import History
 from recommender.ml.people_alike import USE_BY_PEOPLE_ALIKE, use_by_people_alike
 from recommender.ml.product_sets import (
@@ -241,8 +242,8 @@ class _DescribedPairs(DescribedHistory):
         self._coupons = coupons.unique().sort()
         members = coupon_products(history, self._coupons)
         self._sets = ProductSets(history, members.rename({c.COUPON: SET}))
-        self._profiles = profile.shopper_profiles(history)
-        self._offer_uses = _own_uses_of_offers(history, self._coupons)
+        self._profiles = ByShopper(profile.shopper_profiles(history))
+        self._offer_uses = ByShopper(_own_uses_of_offers(history, self._coupons))
         self._matrix = purchase_matrix(history)
         self._bought = {
             kind: self._matrix.of(kind) for kind in (TIMES, FADED_TIMES, RECENT_TIMES, FADED_TIMES_WITH_COUPON)
@@ -257,7 +258,7 @@ class _DescribedPairs(DescribedHistory):
         finest, learned = self._levels[CATEGORY_LEVELS[-1]], self._bought[TIMES][taught]
         tastes = beside.submit(LatentTastes, learned, self._matrix.sold(TIMES), self._members)
         associations = beside.submit(Associations, finest.by_group(learned), finest.shares)
-        self._people_alike = use_by_people_alike(history)
+        self._people_alike = ByShopper(use_by_people_alike(history))
         self._brands = GroupShares(self._matrix, members, _brands(history), self._coupons)
         sold = self._matrix.sold()
         self._sales_share = (sold @ self._members) / max(sold.sum(), 1e-9)
@@ -284,38 +285,56 @@ class _DescribedPairs(DescribedHistory):
     def describe(self, pairs: pl.DataFrame) -> pl.DataFrame:
         # All coupons of each shopper, whichever are asked for: a coupon's standing depends on the others.
         shoppers = pairs[c.SHOPPER].unique().sort()
-        rounds = ceil(len(shoppers) / (SHOPPERS_AT_ONCE * cpu_count()))  # in which every processor has as much to do
-        at_once = ceil(len(shoppers) / max(1, rounds * cpu_count()))
-        parts = [shoppers[start : start + at_once] for start in range(0, len(shoppers), max(1, at_once))]
-        with threadpool_limits(1, "blas"):
-            described = Parallel(n_jobs=-1, require="sharedmem")(delayed(self._describe)(part) for part in parts)
+        described = [part.inputs for part in self._describe_parts(shoppers)]
         grid = pl.concat(described, rechunk=True) if described else PairFeatures().none()
         asked = shoppers.search_sorted(pairs[c.SHOPPER]) * len(self._coupons) + self._coupons.search_sorted(
             pairs[c.COUPON]
         )
         return grid if np.array_equal(asked, np.arange(len(grid))) else grid[asked]
 
-    def _describe(self, shoppers: pl.Series) -> pl.DataFrame:
-        """Every one of these shoppers with every coupon, a block of coupons for each shopper."""
-        grid = shoppers.to_frame().join(self._coupons.to_frame(), how="cross", maintain_order="left_right")
+    def describe_chosen(self, shoppers: pl.Series, choose: Choose) -> ChosenPairs:
+        parts = self._describe_parts(shoppers, choose)
+        return ChosenPairs(
+            pl.concat([part.pairs for part in parts], rechunk=True),
+            pl.concat([part.inputs for part in parts], rechunk=True),
+        )
+
+    def _describe_parts(self, shoppers: pl.Series, choose: Choose | None = None) -> list[ChosenPairs]:
+        rounds = ceil(len(shoppers) / (SHOPPERS_AT_ONCE * cpu_count()))  # in which every processor has as much to do
+        at_once = max(1, ceil(len(shoppers) / max(1, rounds * cpu_count())))
+        parts = [shoppers[start : start + at_once] for start in range(0, len(shoppers), at_once)]
+        with threadpool_limits(1, "blas"):
+            return Parallel(n_jobs=-1, require="sharedmem")(delayed(self._describe)(part, choose) for part in parts)
+
+    def _describe(self, shoppers: pl.Series, choose: Choose | None) -> ChosenPairs:
+        """Every one of these shoppers with every coupon, or those that are chosen: a block of coupons for each
+        shopper."""
         rows = self._matrix.rows_of(shoppers)
-        sets = grid.rename({c.COUPON: SET})
-        own = self._sets.describe(sets)
-        likely = self._behaviour.probability(describe_behaviour(own, self._profiles, sets))
-        tables = self._tables(rows)
-        shape = len(rows), len(self._coupons)
-        for name, values in ((FADED_AMOUNT, own[FADED_AMOUNT].to_numpy()), (LIKELY_TO_BUY, likely)):
-            tables |= _list_standing(name, _in_single_precision(values).reshape(shape))
+        affinities = self._affinities_of(rows)
+        profiles = self._profiles.of(shoppers)
+        own, likely, in_list = self._likely_to_buy(shoppers, profiles)
+        columns = None if choose is None else choose(affinities | in_list | self._offer_tables(shoppers))
+        place = np.arange(len(self._coupons))[None, :].repeat(len(rows), axis=0) if columns is None else columns
+        grid = pl.DataFrame(
+            {c.SHOPPER: shoppers.gather(np.repeat(np.arange(len(rows)), place.shape[1]))}
+            | {c.COUPON: self._coupons.gather(place.ravel())}
+        )
+        tables = self._tables(rows, affinities, columns)
+        for name, affinity in in_list.items():
+            tables |= {
+                _share_of_best(name): _taken(share_of_best(affinity), columns),
+                _rank(name): rank_in_list(affinity, columns),
+            }
         purchased = pl.max_horizontal(profile.VARIETY, pl.lit(1e-9))
-        return (
-            grid.hstack(own)
-            .join(self._profiles, on=c.SHOPPER, how="left", maintain_order="left")
+        inputs = (
+            grid.with_columns(pl.Series(name, _taken(table, columns).ravel()) for name, table in own.items())
+            .join(profiles, on=c.SHOPPER, how="left", maintain_order="left")
             .with_columns(pl.col(column).fill_null(value) for column, value in profile.NEW_SHOPPER.items())
             .join(self._coupon_features, on=c.COUPON, how="left", maintain_order="left")
-            .join(self._offer_uses, on=[c.SHOPPER, c.COUPON], how="left", maintain_order="left")
-            .join(self._people_alike, on=c.SHOPPER, how="left", maintain_order="left")
+            .join(self._offer_uses.of(shoppers), on=[c.SHOPPER, c.COUPON], how="left", maintain_order="left")
+            .join(self._people_alike.of(shoppers), on=c.SHOPPER, how="left", maintain_order="left")
             .with_columns(
-                pl.Series(LIKELY_TO_BUY, likely),
+                pl.Series(LIKELY_TO_BUY, _taken(likely, columns).ravel()),
                 *(pl.Series(name, table.ravel()) for name, table in tables.items()),
             )
             .with_columns(
@@ -324,6 +343,37 @@ class _DescribedPairs(DescribedHistory):
             )
             .select(pl.col(feature).fill_null(0.0).cast(pl.Float32) for feature in FEATURES)
         )
+        return ChosenPairs(grid, inputs)
+
+    def sketch(self, shoppers: pl.Series) -> Sketch:
+        _own, _likely, in_list = self._likely_to_buy(shoppers, self._profiles.of(shoppers))
+        return self._affinities_of(self._matrix.rows_of(shoppers)) | in_list | self._offer_tables(shoppers)
+
+    def _likely_to_buy(
+        self, shoppers: pl.Series, profiles: pl.DataFrame
+    ) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, np.ndarray]]:
+        """(shoppers, coupons): what each bought of the coupon's products, by name; how likely it buys of them; and both
+        as they are compared within a list."""
+        own = self._sets.tables(shoppers, self._coupons)
+        likely = self._behaviour.probability(behaviour_tables(own, profiles, shoppers)).reshape(own[TIMES].shape)
+        compared = {FADED_AMOUNT: own[FADED_AMOUNT], LIKELY_TO_BUY: likely}
+        return own, likely, {name: _in_single_precision(values) for name, values in compared.items()}
+
+    def _offer_tables(self, shoppers: pl.Series) -> dict[str, np.ndarray]:
+        """(shoppers, coupons): what each did before with the offers of the coupons."""
+        rows = pl.DataFrame({c.SHOPPER: shoppers, "row": np.arange(len(shoppers))})
+        known = self._offer_uses.of(shoppers).join(rows, on=c.SHOPPER, maintain_order="left")
+        places = known["row"].to_numpy(), self._coupons.search_sorted(known[c.COUPON]).to_numpy()
+        tables = {name: np.zeros((len(shoppers), len(self._coupons))) for name in (OFFER_USES, OFFER_INTEREST)}
+        for name, table in tables.items():
+            table[places] = known[name].fill_null(0.0).to_numpy()
+        return tables
+
+    def _affinities_of(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """As :meth:`_affinities`, looked up where they are known already."""
+        if self._known_affinities is None:
+            return self._affinities(rows)
+        return {name: known[rows] for name, known in self._known_affinities.items()}
 
     def _affinities(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """(rows, coupons) by the name of each of :data:`STANDINGS` and :data:`TASTES`, for rows of the purchase
@@ -340,37 +390,37 @@ class _DescribedPairs(DescribedHistory):
         }
         return own | of_levels | tastes
 
-    def _tables(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """(rows, coupons) by feature: all that takes the purchase matrix, for rows of it."""
+    def _tables(
+        self, rows: np.ndarray, affinities: Mapping[str, np.ndarray], columns: np.ndarray | None
+    ) -> dict[str, np.ndarray]:
+        """(rows, coupons), or (rows, m) of the chosen columns of each row, by feature: all that takes the purchase
+        matrix, for rows of it."""
         bought = {kind: matrix[rows] for kind, matrix in self._bought.items()}
-        affinities = (
-            self._affinities(rows)
-            if self._known_affinities is None
-            else {name: known[rows] for name, known in self._known_affinities.items()}
-        )
         purchased = np.asarray(bought[FADED_TIMES].sum(axis=1))
-        tables = affinities | {
-            FADED_TIMES_WITH_COUPON: (bought[FADED_TIMES_WITH_COUPON] @ self._members).toarray(),
-            OWN_LIFT: _lift(affinities[FADED_TIMES], purchased, self._sales_share),
-            CATEGORY_TIMES: self._levels["category"].of_shoppers(bought[TIMES]),
-            BRAND_TIMES: self._brands.of_shoppers(bought[TIMES]),
-            BRAND_FADED_TIMES: self._brands.of_shoppers(bought[FADED_TIMES]),
+        told = {name: _taken(affinity, columns) for name, affinity in affinities.items()}
+        tables = told | {
+            FADED_TIMES_WITH_COUPON: _taken((bought[FADED_TIMES_WITH_COUPON] @ self._members).toarray(), columns),
+            OWN_LIFT: _lift(told[FADED_TIMES], purchased, _by_column(self._sales_share, columns)),
+            CATEGORY_TIMES: _taken(self._levels["category"].of_shoppers(bought[TIMES]), columns),
+            BRAND_TIMES: _taken(self._brands.of_shoppers(bought[TIMES]), columns),
+            BRAND_FADED_TIMES: _taken(self._brands.of_shoppers(bought[FADED_TIMES]), columns),
         }
         for level, groups in self._levels.items():
-            of_level = affinities[_of(level, FADED_TIMES)]
+            of_level = told[_of(level, FADED_TIMES)]
             for kind in (RECENT_TIMES, FADED_TIMES_WITH_COUPON):
-                tables[_of(level, kind)] = groups.of_shoppers(bought[kind])
-            tables[_of(level, LIFT)] = _lift(of_level, purchased, groups.averaged(self._level_shares[level]))
-            tables[_of(level, OWN_PART)] = _ratio(affinities[FADED_TIMES], of_level)
+                tables[_of(level, kind)] = _taken(groups.of_shoppers(bought[kind]), columns)
+            shop_share = _by_column(groups.averaged(self._level_shares[level]), columns)
+            tables[_of(level, LIFT)] = _lift(of_level, purchased, shop_share)
+            tables[_of(level, OWN_PART)] = _ratio(told[FADED_TIMES], of_level)
         for name, affinity in affinities.items():
             above = self._among_shoppers[name].per_mille_above(affinity)
             tables |= {
-                _rank(name): rank_in_list(affinity),
-                _above(name): above,
-                _rank_above(name): rank_in_list(-above),
+                _rank(name): rank_in_list(affinity, columns),
+                _above(name): _taken(above, columns),
+                _rank_above(name): rank_in_list(-above, columns),
             }
             if name in STANDINGS:
-                tables[_share_of_best(name)] = share_of_best(affinity)
+                tables[_share_of_best(name)] = _taken(share_of_best(affinity), columns)
         return tables
 
     def _sales(self) -> pl.DataFrame:
@@ -390,8 +440,14 @@ def _in_single_precision(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float32).astype(np.float64)
 
 
-def _list_standing(name: str, affinity: np.ndarray) -> dict[str, np.ndarray]:
-    return {_share_of_best(name): share_of_best(affinity), _rank(name): rank_in_list(affinity)}
+def _taken(table: np.ndarray, columns: np.ndarray | None) -> np.ndarray:
+    """(rows, m): the chosen columns of each row; all of them where none are chosen."""
+    return table if columns is None else np.take_along_axis(table, columns, axis=1)
+
+
+def _by_column(values: np.ndarray, columns: np.ndarray | None) -> np.ndarray:
+    """(k,) values of all columns, or (rows, m) of those that are chosen."""
+    return values if columns is None else values[columns]
 
 
 def _coupon_rate(with_coupon: np.ndarray, sold: np.ndarray) -> np.ndarray:
@@ -404,7 +460,7 @@ def _lift(affinity: np.ndarray, purchased: np.ndarray, shop_share: np.ndarray) -
     Args:
         affinity: (rows, k), purchases of what each coupon is for.
         purchased: (rows, 1), all purchases of each shopper.
-        shop_share: (k,), the share of the whole shop's purchases.
+        shop_share: (k,) or (rows, k), the share of the whole shop's purchases.
     """
     share = (affinity + PRIOR_TASTE * shop_share) / (purchased + PRIOR_TASTE)
     return np.divide(share, shop_share, out=np.ones_like(affinity), where=shop_share > 0)

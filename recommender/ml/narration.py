@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from recommender.ml import columns as c
+from recommender.ml.by_shopper import ByShopper
 from recommender.ml.catalogue import category_depth, category_names, coupon_products, product_categories
 from recommender.ml.contract import Reason
 from recommender.ml.history import History
@@ -50,6 +51,8 @@ class Narrator:
     """
 
     def __init__(self, history: History, coupons: pl.Series) -> None:
+        self._purchases = ByShopper(purchases(history).select(c.SHOPPER, c.PRODUCT, TIMES))
+        self._lines = ByShopper(history.order_lines.select(c.SHOPPER, c.PRODUCT, c.ORDERED_AT))
         self._history = history
         members = coupon_products(history, coupons)
         depth = category_depth(history)
@@ -87,14 +90,8 @@ class Narrator:
             return {}
         things = self._things[kind]
         asked = pairs.select(c.SHOPPER, c.COUPON)[rows].with_columns(pl.Series(_ROW, rows, dtype=pl.UInt32)).lazy()
-        bought = (
-            purchases(self._history)
-            .lazy()
-            .select(c.SHOPPER, c.PRODUCT, TIMES)
-            .join(asked.select(c.SHOPPER).unique(), on=c.SHOPPER, how="semi")
-            .join(things.products.lazy(), on=c.PRODUCT)
-            .collect()
-        )
+        shoppers = pairs[c.SHOPPER][rows]
+        bought = self._purchases.of(shoppers).lazy().join(things.products.lazy(), on=c.PRODUCT).collect()
         named = (
             asked.join(things.coupons.lazy(), on=c.COUPON)
             .join(bought.lazy().group_by(c.SHOPPER, _THING).agg(pl.col(TIMES).sum()), on=[c.SHOPPER, _THING])
@@ -105,7 +102,8 @@ class Narrator:
             .collect()
         )
         days = (
-            self._history.order_lines.lazy()
+            self._lines.of(shoppers)
+            .lazy()
             .select(c.SHOPPER, c.PRODUCT, age_in_days(c.ORDERED_AT, self._history).alias(AGE))
             .join(
                 bought.lazy().join(named.lazy().select(c.SHOPPER, _THING).unique(), on=[c.SHOPPER, _THING], how="semi"),

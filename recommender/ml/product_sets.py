@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 
 from recommender.ml import columns as c
+from recommender.ml.by_shopper import ByShopper
 from recommender.ml.cells import Cells
 from recommender.ml.history import History
 from recommender.ml.purchases import (
@@ -44,21 +45,17 @@ class ProductSets:
     """
 
     def __init__(self, history: History, members: pl.DataFrame) -> None:
-        bought = purchases(history)
-        shoppers = max(1, bought[c.SHOPPER].n_unique())
-        lines = bought.join(members, on=c.PRODUCT, maintain_order="left_right")
-        cells = Cells(lines[c.SHOPPER], lines[SET])
-        self._keys = _keys(cells.first, cells.second)
-        #: Of each (shopper, set) of which anything was bought, the sums over its products.
-        self._bought = {
-            **{kind: cells.sums(lines[kind]) for kind in (TIMES, FADED_TIMES, RECENT_TIMES)},
-            FADED_AMOUNT: cells.sums(lines[FADED_AMOUNT]).clip(0),  # refunds are negative amounts
-            OWN_PRODUCTS: cells.counts,
-            DAYS_SINCE_LAST: cells.least(lines[DAYS_SINCE_LAST]),
-        }
-        last = pl.DataFrame({DAYS_SINCE_LAST: self._bought[DAYS_SINCE_LAST]})
+        self._members = members
+        self._bought = purchases(history).join(
+            members.select(c.PRODUCT).unique(), on=c.PRODUCT, how="semi", maintain_order="left"
+        )
+        self._by_shopper = ByShopper(self._bought)
+        shoppers = max(1, purchases(history)[c.SHOPPER].n_unique())
+        lines = self._bought.select(c.SHOPPER, c.PRODUCT, DAYS_SINCE_LAST).join(members, on=c.PRODUCT)
+        buyers = Cells(lines[SET], lines[c.SHOPPER])
+        last = pl.DataFrame({DAYS_SINCE_LAST: buyers.least(lines[DAYS_SINCE_LAST])})
         recently = last.select(fading_weight(pl.col(DAYS_SINCE_LAST), SHORT_HALF_LIFE)).to_series()
-        sets, set_of, count = np.unique(cells.second, return_inverse=True, return_counts=True)
+        sets, set_of, count = np.unique(buyers.first, return_inverse=True, return_counts=True)
         self.popularity = pl.DataFrame(
             {
                 SET: sets,
@@ -68,15 +65,52 @@ class ProductSets:
             }
         )
 
+    def bought(self, shoppers: pl.Series) -> pl.DataFrame:
+        """A row for each (shopper, set) of which these shoppers bought anything, with the sums over its products."""
+        lines = self._by_shopper.of(shoppers).join(self._members, on=c.PRODUCT, maintain_order="left_right")
+        cells = Cells(lines[c.SHOPPER], lines[SET])
+        return pl.DataFrame(
+            {
+                c.SHOPPER: cells.first,
+                SET: cells.second,
+                **{kind: cells.sums(lines[kind]) for kind in (TIMES, FADED_TIMES, RECENT_TIMES)},
+                FADED_AMOUNT: cells.sums(lines[FADED_AMOUNT]).clip(0),  # refunds are negative amounts
+                OWN_PRODUCTS: cells.counts,
+                DAYS_SINCE_LAST: cells.least(lines[DAYS_SINCE_LAST]),
+            }
+        )
+
+    def tables(self, shoppers: pl.Series, sets: pl.Series) -> dict[str, np.ndarray]:
+        """As :meth:`describe` of every one of these shoppers with every set, as (shoppers, sets) by name.
+
+        Args:
+            shoppers: sorted, none twice.
+            sets: sorted, none twice.
+        """
+        bought, popularity = self.bought(shoppers), self.popularity
+        bought, popularity = (each.filter(pl.col(SET).is_in(sets.implode())) for each in (bought, popularity))
+        cells = shoppers.search_sorted(bought[c.SHOPPER]).to_numpy(), sets.search_sorted(bought[SET]).to_numpy()
+        tables = {name: np.full((len(shoppers), len(sets)), value) for name, value in _NEVER_BOUGHT.items()}
+        for name, table in tables.items():
+            table[cells] = bought[name].to_numpy()
+        for name, value in _NOBODY_BOUGHT.items():
+            of_sets = np.full(len(sets), value)
+            of_sets[sets.search_sorted(popularity[SET]).to_numpy()] = popularity[name].to_numpy()
+            tables[name] = np.broadcast_to(of_sets, (len(shoppers), len(sets)))
+        return tables
+
     def describe(self, pairs: pl.DataFrame) -> pl.DataFrame:
         """What each (shopper, set) of ``pairs`` bought of the set, and how many others did: no nulls, order kept."""
-        sets = pairs[SET].to_numpy()
-        of_pairs = _places(self._keys, _keys(pairs[c.SHOPPER].to_numpy(), sets))
+        shoppers, sets = pairs[c.SHOPPER].to_numpy(), pairs[SET].to_numpy()
+        bought = self.bought(pairs[c.SHOPPER].unique().sort())
+        of_pairs = _places(_keys(bought[c.SHOPPER].to_numpy(), bought[SET].to_numpy()), _keys(shoppers, sets))
         of_sets = _places(self.popularity[SET].to_numpy(), sets)
-        popularity = {name: self.popularity[name].to_numpy() for name in _NOBODY_BOUGHT}
         return pl.DataFrame(
-            {name: _at(of_pairs, self._bought[name], otherwise) for name, otherwise in _NEVER_BOUGHT.items()}
-            | {name: _at(of_sets, popularity[name], otherwise) for name, otherwise in _NOBODY_BOUGHT.items()}
+            {name: _at(of_pairs, bought[name].to_numpy(), otherwise) for name, otherwise in _NEVER_BOUGHT.items()}
+            | {
+                name: _at(of_sets, self.popularity[name].to_numpy(), otherwise)
+                for name, otherwise in _NOBODY_BOUGHT.items()
+            }
         )
 
 

@@ -31,8 +31,24 @@ def share_of_best(affinity: np.ndarray) -> np.ndarray:
     return np.divide(affinity, best, out=np.zeros_like(affinity), where=best > 0)
 
 
-def rank_in_list(affinity: np.ndarray) -> np.ndarray:
-    """(rows, k): how many others of its row are larger, equal ones counted half: 0 for the single best."""
+def rank_in_list(affinity: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
+    """(rows, k): how many others of its row are larger, equal ones counted half: 0 for the single best.
+
+    Args:
+        columns: (rows, m), of which columns of each row it is told; of all without it.
+    """
+    if columns is None:
+        return _rank_all(affinity)
+    asked = np.take_along_axis(affinity, columns, axis=1)
+    ordered = np.sort(affinity, axis=1)  # and two searches for the few that are asked: a third of the cost of ranking
+    ranks = np.empty(asked.shape)
+    for row, (its_order, its_values) in enumerate(zip(ordered, asked, strict=True)):
+        below, upto = its_order.searchsorted(its_values, "left"), its_order.searchsorted(its_values, "right")
+        ranks[row] = affinity.shape[1] - (below + upto + 1) / 2
+    return ranks
+
+
+def _rank_all(affinity: np.ndarray) -> np.ndarray:
     length = affinity.shape[1]
     order = np.argsort(affinity, axis=1)
     ordered = np.take_along_axis(affinity, order, axis=1)

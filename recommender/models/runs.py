@@ -79,6 +79,16 @@ class Run(models.Model):
         related_name="runs",
         help_text=_("What its inputs are compared with; empty where that was not recorded at training."),
     )
+    retrieval = models.JSONField(
+        _("first stage"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_(
+            "Which pairs are scored, and what is told of all of them by some shoppers. Nothing in it: all pairs are. "
+            "Empty: not decided yet, or older than this."
+        ),
+    )
     estimated_at = models.DateTimeField(_("estimated"), null=True, blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     created_by = models.ForeignKey(
@@ -164,13 +174,18 @@ class RunShard(models.Model):
         _("inputs counted"),
         default=list,
         editable=False,
-        help_text=_("By input and bin of the learned inputs, its pairs; empty where there are none."),
+        help_text=_(
+            "By input and bin of the learned inputs, its pairs; empty where there are none or not all are scored."
+        ),
     )
     score_sums = models.JSONField(
         _("sums of scores"),
         default=dict,
         editable=False,
-        help_text=_("Of each coupon, by the shop's identifier: over how many shoppers, and the sum."),
+        help_text=_(
+            "Of each coupon, by the shop's identifier: over how many shoppers, and the sum; empty where not all pairs "
+            "are scored."
+        ),
     )
 
     objects = RunShardQuerySet.as_manager()

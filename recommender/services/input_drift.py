@@ -1,11 +1,13 @@
 """Whether what a model is shown is still what it learned from: the inputs of a run beside those of past campaigns.
 
-All pairs that a run scores are counted, input by input, and compared with all pairs that a run would have scored in the
-campaigns that its model learned from: those of its campaign's kind if there were enough, else all.
+All pairs that a run scores are counted, input by input; in a run of two stages, all pairs of the shoppers that its
+first stage is learned from. They are compared with all pairs that a run would have scored in the campaigns that its
+model learned from: those of its campaign's kind if there were enough, else all.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from django.db.models import Exists, OuterRef, Q
@@ -59,8 +61,9 @@ def record_inputs(*, run: Run) -> None:
         return
     learned = learned_inputs_of(run)
     counted = [[0] * len(each.counts) for each in learned]
+    of_sample = [run.retrieval["input_counts"]] if run.retrieval else []
     of_shards = RunShard.objects.filter(run=run).exclude(input_counts=[])
-    for counts in of_shards.values_list("input_counts", flat=True).iterator():
+    for counts in chain(of_sample, of_shards.values_list("input_counts", flat=True).iterator()):
         counted = add_counts(counted, counts)
     run.inputs.all().delete()
     RunInput.objects.bulk_create(

@@ -48,7 +48,8 @@ SERVERS: dict[str, Callable[[int], list[str]]] = {
         *("--log-level", "warning", "--no-ws"),
     ],
     "gunicorn": lambda port: [
-        *(sys.executable, "-m", "gunicorn", "couponsite.wsgi", "--bind", f"127.0.0.1:{port}", "--no-control-socket"),
+        *(sys.executable, "-m", "gunicorn", "couponsite.wsgi", "--bind", f"127.0.0.1:{port}"),
+        *("--config", "python:couponsite.web_server"),
         *("--workers", "2", "--threads", "4", "--log-level", "warning"),
     ],
 }

@@ -1,0 +1,32 @@
+"""Rows of a few shoppers, found without a look at those of all others."""
+
+import numpy as np
+import polars as pl
+
+from recommender.ml import columns as c
+
+
+class ByShopper:
+    """A frame whose rows are looked up by shopper. What joins cost grows with the frame, and there are many blocks of
+    shoppers: this costs what is found.
+
+    Args:
+        frame: has a column ``shopper``. Rows of a shopper keep their order.
+    """
+
+    def __init__(self, frame: pl.DataFrame) -> None:
+        self._frame = frame
+        numbers = frame[c.SHOPPER].to_numpy()
+        self._order: np.ndarray | None = None
+        if (numbers[1:] < numbers[:-1]).any():
+            self._order = np.argsort(numbers, kind="stable").astype(np.uint32)
+            numbers = numbers[self._order]
+        self._numbers = numbers
+
+    def of(self, shoppers: pl.Series) -> pl.DataFrame:
+        """The rows of these shoppers, sorted by shopper. Who has none is left out."""
+        asked = np.unique(shoppers.to_numpy())
+        begins, ends = (self._numbers.searchsorted(asked, side) for side in ("left", "right"))
+        counts = ends - begins
+        rows = np.repeat(begins - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+        return self._frame[rows if self._order is None else self._order[rows]]

@@ -1,0 +1,158 @@
+"""What benchmarks came to, as a page of Markdown with a plot, and as JSON that the next one adds to."""
+
+import json
+from collections.abc import Mapping
+from math import log
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from recommender.ml.drawing import INK, SOFT, write_figure
+
+#: The stages of a night, in their order, and what each does.
+NIGHT = {
+    "load": "load history",
+    "snapshot": "snapshot",
+    "learn": "describe past campaigns, train",
+    "plan": "plan, learn the first stage",
+    "score": "choose, describe, score, write lists",
+    "finish": "estimate uses and cost",
+}
+GIB = 2**30
+#: Limits: a load by a bare COPY, scoring by the bare model and a bare COPY, the share kept, growth, and memory.
+MOST_LOAD, MOST_SCORING, LEAST_KEPT, MOST_GROWTH, MOST_MEMORY = 2.0, 3.0, 0.99, 1.05, 6 * GIB
+
+#: A size that was measured: what it was, and by stage ``wall``, ``cpu``, ``memory`` and ``figures``.
+Size = Mapping[str, Any]
+
+
+def write_report(path: Path, described: Mapping[str, Any], stages: Mapping[str, Any]) -> None:
+    """Write a page, the plot and the JSON file of the same name, with the sizes that this already has.
+
+    Args:
+        path: of the page, ``.md``.
+        described: the size (``shoppers``, ``lines``, ``coupons``, ``products``), ``workers``, ``database`` and
+            ``machine``.
+        stages: by name, ``wall`` and ``cpu`` (seconds), ``memory`` (bytes) and ``figures``.
+    """
+    kept = path.with_suffix(".json")
+    sizes = [each for each in _read(kept) if each["shoppers"] != described["shoppers"]]
+    sizes = sorted([*sizes, {**described, "stages": dict(stages)}], key=lambda each: each["shoppers"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps(sizes, indent=1) + "\n")
+    picture = path.with_suffix(".svg")
+    _draw(sizes, picture)
+    path.write_text(render_report(sizes, picture.name))
+
+
+def render_report(sizes: list[Size], picture: str) -> str:
+    """The page, of sizes in ascending order."""
+    parts = [
+        "# A night in a made-up shop\n",
+        "`manage.py benchmark` makes a shop of a given size whose behaviour is known, in a database of its own, and "
+        "runs a whole night in it. Each stage has processes of its own; what it takes to start them and to load "
+        "libraries is not counted. Memory is the most that any of them held. CPU is that of these processes, not of "
+        "the database. What the machine did besides is in all figures of the clock.\n",
+        f"![Seconds by stage and size]({picture})\n",
+    ]
+    for size in sizes:
+        parts += _describe(size)
+    parts += ["## Growth\n", _growth(sizes)]
+    return "\n".join(parts)
+
+
+def _describe(size: Size) -> list[str]:
+    stages = size["stages"]
+    rows = [
+        "| stage | seconds | CPU seconds | memory, GiB | |",
+        "| --- | ---: | ---: | ---: | --- |",
+        *(
+            f"| {words} | {stages[name]['wall']:,.1f} | {stages[name]['cpu']:,.1f} "
+            f"| {stages[name]['memory'] / GIB:.2f} | {_told(stages[name]['figures'])} |"
+            for name, words in NIGHT.items()
+        ),
+        f"| **the night** | {_night(size, 'wall'):,.1f} | {_night(size, 'cpu'):,.1f} | {_memory(size) / GIB:.2f} | |",
+    ]
+    return [
+        f"## {size['shoppers']:,} shoppers\n",
+        f"{size['lines']} order lines a shopper, {size['coupons']} live coupons, {size['products']:,} products; "
+        f"{size['workers']} workers score. {size['database']}, {size['machine']}.\n",
+        "\n".join(rows) + "\n",
+        "\n".join(_against_limits(size)) + "\n",
+    ]
+
+
+def _against_limits(size: Size) -> list[str]:
+    stages = size["stages"]
+    copied, listed = (stages[name]["figures"]["seconds"] for name in ("copy_loaded", "copy_lists"))
+    predicted = stages["predict"]["figures"]
+    rows = [
+        "| beside | figure | limit |",
+        "| --- | ---: | ---: |",
+        f"| load, by a bare COPY of its rows ({copied:,.1f} s) | {stages['load']['wall'] / copied:.1f} × "
+        f"| {MOST_LOAD:.0f} × |",
+    ]
+    if predicted:
+        bare = predicted["seconds"] + listed
+        rows.append(
+            f"| scoring, by predict of 200 trees of LightGBM ({predicted['seconds']:,.1f} s) and a bare COPY of the "
+            f"lists ({listed:,.1f} s) | {stages['score']['wall'] / bare:.1f} × | {MOST_SCORING:.0f} × |"
+        )
+    else:
+        rows.append("| scoring, by LightGBM, which is not installed (`pip install lightgbm`) | not measured | |")
+    checked = stages["check"]["figures"]
+    return [
+        *rows,
+        f"| of the lists that scoring every pair gives, on {checked['shoppers']:,.0f} other shoppers "
+        f"| {checked['share kept']:.2%} | {LEAST_KEPT:.0%} |",
+        f"| most memory of a process, GiB | {_memory(size) / GIB:.2f} | {MOST_MEMORY / GIB:.0f} |",
+    ]
+
+
+def _growth(sizes: list[Size]) -> str:
+    if len(sizes) < 2:
+        return "One size says nothing of growth.\n"
+    small, large = sizes[-2:]
+    times = log(large["shoppers"] / small["shoppers"])
+    exponents = {of: log(_night(large, of) / _night(small, of)) / times for of in ("wall", "cpu")}
+    return (
+        f"From {small['shoppers']:,} to {large['shoppers']:,} shoppers the night's seconds grow as shoppers to the "
+        f"power of {exponents['wall']:.2f}, those of CPU to that of {exponents['cpu']:.2f}; the limit is "
+        f"{MOST_GROWTH}.\n"
+    )
+
+
+def _told(figures: Mapping[str, float]) -> str:
+    return ", ".join(
+        f"{name} {value:.2%}" if name.startswith("share") else f"{value:,.0f} {name}" for name, value in figures.items()
+    )
+
+
+def _night(size: Size, of: str) -> float:
+    return sum(size["stages"][name][of] for name in NIGHT)
+
+
+def _memory(size: Size) -> int:
+    return max(size["stages"][name]["memory"] for name in NIGHT)
+
+
+def _read(path: Path) -> list[Size]:
+    return json.loads(path.read_text()) if path.is_file() else []
+
+
+def _draw(sizes: list[Size], path: Path) -> None:
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    places = range(len(sizes))
+    below = [0.0] * len(sizes)
+    for name, words in NIGHT.items():
+        seconds = [1000 * size["stages"][name]["wall"] / size["shoppers"] for size in sizes]
+        axes.bar(places, seconds, bottom=below, width=0.6, label=words)
+        below = [low + more for low, more in zip(below, seconds, strict=True)]
+    axes.set_xticks(places, [f"{size['shoppers']:,}" for size in sizes], color=INK)
+    axes.set_xlabel("shoppers", color=SOFT)
+    axes.set_ylabel("seconds a thousand shoppers", color=SOFT)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    write_figure(figure, path)

@@ -1,0 +1,138 @@
+"""A night in a tiny made-up shop: every stage is measured, on either database, and nobody's tables are touched."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from recommender.models import Shopper
+from recommender.presets.synthetic import SyntheticShop
+from recommender.services.benchmark import UNTIL, DatabaseInUse, refuse_used_database
+from recommender.services.benchmark_report import NIGHT, write_report
+from tests.servers import run_postgres
+
+TINY = ("--shoppers=60", "--lines=20", "--coupons=40", "--products=400", "--workers=2")
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_a_whole_night_is_measured(database: str, tmp_path: Path) -> None:
+    report = tmp_path / "night.md"
+    if database == "postgres":
+        with run_postgres() as url:
+            told = measure(report, f"--database={url}")
+            again = start(report, f"--database={url}")
+        assert again.returncode == 1
+        assert "holds shoppers: a benchmark wants an empty one of its own" in again.stderr
+    else:
+        told = measure(report)
+
+    assert [line.split()[0] for line in told.splitlines()[:-1]] == [
+        *("migrate", "generate", *NIGHT, "copy_loaded", "predict", "copy_lists", "check")
+    ]
+    [size] = json.loads(report.with_suffix(".json").read_text())
+    assert size["stages"]["plan"]["figures"] == {"shoppers": 60, "pairs": 2400, "coupons kept": 40, "share kept": 1}
+    assert size["stages"]["finish"]["figures"] == {"recommendations": 600}
+    assert size["stages"]["check"]["figures"]["share kept"] == 1
+    assert all(stage["memory"] > 2**20 for stage in size["stages"].values())
+    assert "## 60 shoppers" in report.read_text()
+
+
+def start(report: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "benchmark", *TINY, f"--report={report}", *options]
+    environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def measure(report: Path, *options: str) -> str:
+    done = start(report, *options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.django_db
+def test_a_database_that_holds_anything_is_refused() -> None:
+    refuse_used_database()
+    Shopper.objects.create(shopper_id="somebody")
+
+    with pytest.raises(DatabaseInUse, match="holds shoppers"):
+        refuse_used_database()
+    assert Shopper.objects.count() == 1
+
+
+@pytest.mark.parametrize("wrong", ["--shoppers=0", "--shoppers=many", "--workers=-1", "--report=night.txt"])
+def test_what_makes_no_sense_is_refused(wrong: str) -> None:
+    with pytest.raises(CommandError, match=r"not a number from 1 up|expected one that ends in \.md"):
+        call_command("benchmark", wrong)
+
+
+@pytest.mark.django_db
+def test_rows_are_copied_beside_the_tables() -> None:
+    from recommender.services.benchmark import _copy_barely
+
+    Shopper.objects.bulk_create(Shopper(shopper_id=f"s{number}") for number in range(5))
+
+    assert _copy_barely(Shopper) > 0
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT shopper_id FROM bare_recommender_shopper ORDER BY shopper_id")
+        assert [row[0] for row in cursor.fetchall()] == [f"s{number}" for number in range(5)]
+    assert Shopper.objects.count() == 5
+
+
+def test_the_same_shop_is_made_again_and_each_block_by_itself(tmp_path: Path) -> None:
+    shop = SyntheticShop(shoppers=50, until=UNTIL, coupons=20, products=300, block_shoppers=30)
+    for name, numbers in (("one", (0, 1)), ("other", (1, 0))):
+        for number in numbers:
+            folder = tmp_path / name / str(number)
+            folder.mkdir(parents=True)
+            shop.write_block(number, folder)
+
+    for file in sorted((tmp_path / "one").rglob("*.parquet")):
+        other = tmp_path / "other" / file.relative_to(tmp_path / "one")
+        assert pl.read_parquet(file).equals(pl.read_parquet(other)), file
+    lines = pl.concat([pl.read_parquet(tmp_path / "one" / str(number) / "order_lines.parquet") for number in (0, 1)])
+    assert 0.6 < lines.height / (50 * shop.lines) < 1.6
+    orders = pl.concat([pl.read_parquet(tmp_path / "one" / str(number) / "orders.parquet") for number in (0, 1)])
+    assert orders["ordered_at"].max() < UNTIL  # type: ignore[operator]
+    assert orders["order_id"].is_unique().all()
+    assert orders["shopper_id"].n_unique() == 50
+
+
+def figures_of(shoppers: int, seconds: float) -> tuple[dict[str, Any], dict[str, Any]]:
+    stages: dict[str, Any] = {
+        name: {"wall": seconds, "cpu": seconds / 2, "memory": 2**30, "figures": {}}
+        for name in (*NIGHT, "copy_loaded", "predict", "copy_lists", "check")
+    }
+    stages["copy_loaded"]["figures"] = {"seconds": seconds / 4}
+    stages["copy_lists"]["figures"] = {"seconds": seconds / 5}
+    stages["predict"]["figures"] = {"seconds": seconds / 5, "pairs a second": 1e6}
+    stages["check"]["figures"] = {"share kept": 0.9931, "shoppers": 5000}
+    size = {"shoppers": shoppers, "lines": 50, "coupons": 500, "products": 20_000, "workers": 2}
+    return {**size, "database": "postgres", "machine": "2 cores"}, stages
+
+
+def test_a_report_keeps_the_sizes_measured_before(tmp_path: Path) -> None:
+    report = tmp_path / "benchmark.md"
+
+    write_report(report, *figures_of(100_000, 1000.0))
+    assert "One size says nothing of growth." in report.read_text()
+    write_report(report, *figures_of(10_000, 50.0))
+    write_report(report, *figures_of(10_000, 100.0))
+
+    page = report.read_text()
+    assert page.index("## 10,000 shoppers") < page.index("## 100,000 shoppers")
+    assert page.count("## 10,000 shoppers") == 1
+    assert "grow as shoppers to the power of 1.00" in page
+    assert "| load, by a bare COPY of its rows (250.0 s) | 4.0 × | 2 × |" in page
+    assert "a bare COPY of the lists (200.0 s) | 2.5 × | 3 × |" in page
+    assert "on 5,000 other shoppers | 99.31% | 99% |" in page
+    assert "<svg" in report.with_suffix(".svg").read_text()

@@ -1,0 +1,114 @@
+"""The first of two stages: what is kept, and that nothing of it depends on how the work is cut up."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from recommender.ml import columns as c
+from recommender.ml import retrieval
+from recommender.ml.features import PairFeatures
+from recommender.ml.history import History
+from recommender.ml.retrieval import Retrieval, learn_retrieval
+
+SHOPPERS, COUPONS, TOP = 400, 60, 5
+
+
+def sketch_and_scores(noise: float) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """Scores that follow two tables of three and the coupon, with so much that the sketch knows nothing of."""
+    random = np.random.default_rng(0)
+    shape = SHOPPERS, COUPONS
+    sketch = {name: random.poisson(0.3, shape).astype(float) for name in ("own", "category", "nothing")}
+    log_odds = (
+        2 * np.log1p(sketch["own"])
+        + np.log1p(sketch["category"])
+        + random.normal(0, 1, COUPONS)
+        + random.normal(0, 1, (SHOPPERS, 1))
+        + random.normal(0, noise, shape)
+    )
+    scores = 1 / (1 + np.exp(4 - log_odds))
+    listed = np.zeros(shape, dtype=bool)
+    np.put_along_axis(listed, np.argsort(-scores, axis=1)[:, :TOP], True, axis=1)
+    return sketch, scores, listed
+
+
+def test_scores_that_the_sketch_explains_need_few_coupons() -> None:
+    learned = learn_retrieval(*sketch_and_scores(noise=0.001))
+
+    assert learned is not None
+    assert TOP <= learned.kept_coupons <= TOP + 1
+    assert learned.measured_on == SHOPPERS // 2
+
+
+def test_it_keeps_no_more_than_the_aim_asks_for() -> None:
+    sketch, scores, listed = sketch_and_scores(noise=0.3)
+    learned = learn_retrieval(sketch, scores, listed)
+    assert learned is not None
+    measured = slice(1, None, 2)
+    order = learned.order({name: table[measured] for name, table in sketch.items()})
+
+    def kept_share(coupons: int) -> float:
+        return np.take_along_axis(listed[measured], order[:, :coupons], axis=1).sum() / listed[measured].sum()
+
+    assert learned.kept_share == pytest.approx(kept_share(learned.kept_coupons))
+    assert learned.kept_share >= retrieval.KEPT_SHARE > kept_share(learned.kept_coupons - 1)
+    assert retrieval.LEAST_KEPT_SHARE <= learned.kept_share_low < learned.kept_share <= learned.kept_share_high <= 1
+
+
+def test_scores_that_the_sketch_knows_nothing_of_are_left_to_scoring_every_pair() -> None:
+    assert learn_retrieval(*sketch_and_scores(noise=30)) is None
+
+
+def test_what_is_chosen_depends_on_no_other_shopper() -> None:
+    sketch, scores, listed = sketch_and_scores(noise=0.3)
+    learned = learn_retrieval(sketch, scores, listed)
+    assert learned is not None
+    together = learned.choose(sketch)
+
+    for size in (1, 7, 399):
+        parts = [
+            learned.choose({name: table[start : start + size] for name, table in sketch.items()})
+            for start in range(0, SHOPPERS, size)
+        ]
+        np.testing.assert_array_equal(np.concatenate(parts), together)
+    assert (np.diff(together, axis=1) > 0).all()
+
+
+def test_it_is_the_same_after_it_was_stored() -> None:
+    sketch, scores, listed = sketch_and_scores(noise=0.3)
+    learned = learn_retrieval(sketch, scores, listed)
+    assert learned is not None
+
+    stored = Retrieval(**json.loads(json.dumps(learned.as_json())))
+
+    assert stored == learned == learn_retrieval(sketch, scores, listed)
+    np.testing.assert_array_equal(stored.choose(sketch), learned.choose(sketch))
+
+
+@pytest.mark.parametrize("at_once", [7, 512])
+def test_chosen_pairs_are_described_as_all_pairs_are(
+    at_once: int, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recommender.ml.features.SHOPPERS_AT_ONCE", at_once)
+    coupons = history.scan("coupons").select(c.COUPON).collect()[c.COUPON].sort()
+    shoppers = history.scan("shoppers").select(c.SHOPPER).collect()[c.SHOPPER].sort()
+    described = PairFeatures().prepare(history, coupons)
+    every = shoppers.to_frame().join(coupons.to_frame(), how="cross", maintain_order="left_right")
+    seen = described.sketch(shoppers)
+    assert seen is not None
+
+    def choose(sketch: object) -> np.ndarray:
+        shape = len(next(iter(sketch.values()))), len(coupons)  # type: ignore[attr-defined]
+        return np.sort(np.argsort(np.random.default_rng(1).random(shape), axis=1)[:, :5], axis=1)
+
+    chosen = described.describe_chosen(shoppers, choose)
+
+    asked = shoppers.search_sorted(chosen.pairs[c.SHOPPER]) * len(coupons) + coupons.search_sorted(
+        chosen.pairs[c.COUPON]
+    )
+    assert chosen.pairs.height == 5 * len(shoppers)
+    assert chosen.inputs.equals(described.describe(every)[asked])
+    whole = described.describe(every)
+    for name in set(seen) & set(whole.columns):
+        assert pl.Series(seen[name].ravel()).cast(pl.Float32).to_list() == whole[name].to_list(), name
