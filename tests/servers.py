@@ -26,12 +26,17 @@ STARTS_WITHIN = 30.0  # seconds
 
 
 @contextmanager
-def run_postgres() -> Iterator[str]:
-    """A PostgreSQL with nothing in it; gives its ``DATABASE_URL``."""
+def run_postgres(*settings: str) -> Iterator[str]:
+    """A PostgreSQL with nothing in it; gives its ``DATABASE_URL``.
+
+    Args:
+        settings: of the server, such as ``shared_buffers=1GB``.
+    """
     with install_postgres() as (binaries, data, user):
-        fast = ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
+        fast = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+        options = [part for setting in (*fast, *settings) for part in ("-c", setting)]
         log = data.parent / "log"
-        with _running([binaries / "postgres", "-D", data, "-k", data, "-h", "", *fast], log, user=user):
+        with _running([binaries / "postgres", "-D", data, "-k", data, "-h", "", *options], log, user=user):
             wait_until(lambda: psycopg2.connect(host=str(data), user="postgres").close(), psycopg2.Error, log)
             yield f"postgres://postgres@{quote(str(data), safe='')}/postgres"
 

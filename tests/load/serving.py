@@ -34,7 +34,10 @@ from recommender.ml.evaluation.report import write_between_markers
 from tests.load.shop import COUPONS, has_whole_list
 from tests.servers import run_broker, run_postgres
 
-CONNECTIONS = 8
+#: More than there are threads: fewer would fall to the processes unevenly.
+CONNECTIONS = 16
+#: As a server of a shop's is set; the default is for a tenth of the memory.
+POSTGRES = ("shared_buffers=1GB",)
 #: So many shoppers call in turn, and each as often as they like.
 CALLERS = 4_000
 #: One of them.
@@ -106,7 +109,7 @@ def main() -> int:
     options = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="couponsite-load-")))
-        postgres = stack.enter_context(run_postgres())
+        postgres = stack.enter_context(run_postgres(*POSTGRES))
         redis = folder / "redis" / "broker.sock"
         stack.enter_context(run_broker(redis))
         run = Measured(folder, postgres, redis, options, stack)
