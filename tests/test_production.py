@@ -44,6 +44,7 @@ def check(tmp_path: Path) -> Check:
             "DATA_DIR": str(tmp_path),
             "DJANGO_SETTINGS_MODULE": "couponsite.settings",
         }
+        environment.pop("DJANGO_ALLOW_ASYNC_UNSAFE", None)  # the tests in a browser set it
         return subprocess.run(
             [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
             env=environment,

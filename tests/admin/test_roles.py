@@ -406,7 +406,7 @@ def test_every_action_of_its_own_was_given_to_a_role_or_kept_for_administrators(
         for model in apps.get_app_config("recommender").get_models()
         for codename, _name in model._meta.permissions
     }
-    kept = {"recommender.cancel_job", "recommender.promote_modelversion"}
+    kept = {"recommender.cancel_job", "recommender.erase_shopper", "recommender.promote_modelversion"}
     given = {
         name for name in own for role in set(ROLES) - ADMINISTRATORS if holds(role, name, roles=ROLES, unseen=UNSEEN)
     }

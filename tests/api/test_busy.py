@@ -10,7 +10,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.apps import apps
-from django.db import connection, transaction
+from django.db import InterfaceError, connection, transaction
 from django.http import HttpResponse
 
 from recommender.models import ApiKey, TokenSigner
@@ -107,6 +107,22 @@ def test_a_read_waits_for_nobody(caller: str, method: str, path: str, body: Any,
     """Nor does the note of when a key was used, which is left out then."""
     assert while_busy(call, method, path, body, caller=caller).status_code in (200, 201)
     assert ApiKey.objects.get(name="till").last_used_at is None
+
+
+def test_a_database_that_is_away(
+    call: Call, written: Callable[[], Any], golden: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As tests/faults has it, where it really is away."""
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise InterfaceError("connection already closed")
+
+    before = written()
+    monkeypatch.setattr("recommender.api.coupons.ShopperCouponsView.get", fail)
+    answer = call("GET", "shoppers/anna/coupons", None, caller="shop")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    golden(answer, "unavailable")
+    assert written() == before
 
 
 def test_nobody_asks_for_the_keys_of_a_signer_without_taking_its_turn(
