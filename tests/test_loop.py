@@ -13,7 +13,7 @@ from recommender import models
 from recommender.ml.algorithms import algorithms_named
 from recommender.models import Run, Shop
 from recommender.reasons import in_words, speaking_for
-from recommender.services import runs
+from recommender.services import scoring
 from recommender.services.access import create_api_key, issue_shopper_token
 from recommender.services.ingest import load_export
 from recommender.services.snapshot import open_snapshot, take_snapshot
@@ -27,7 +27,7 @@ TOP = 5
 
 @pytest.fixture
 def shop(settings: Any, tmp_path: Path, export: Path) -> None:
-    runs._prepare_scorer.cache_clear()
+    scoring.prepare_scorer.cache_clear()
     settings.DATA_DIR = tmp_path
     open_shop()
     report = load_export(folder=export)

@@ -28,7 +28,7 @@ from recommender.models import (
     User,
 )
 from recommender.presets.synthetic import LIVE_CAMPAIGN, SyntheticShop
-from recommender.services import runs
+from recommender.services import runs, scoring
 from recommender.services.ingest import load_export
 from recommender.services.snapshot import take_snapshot
 from recommender.services.training import train
@@ -127,7 +127,7 @@ def finish(shop: SyntheticShop) -> Figures:
 
 def check(shop: SyntheticShop) -> Figures:
     """Compare lists of the run with those that scoring every pair gives."""
-    share, shoppers = runs.measure_kept_share(run=Run.objects.get(), shoppers=CHECKED_SHOPPERS)
+    share, shoppers = scoring.measure_kept_share(run=Run.objects.get(), shoppers=CHECKED_SHOPPERS)
     return {"share kept": share, "shoppers": shoppers}
 
 
@@ -150,7 +150,7 @@ def predict(shop: SyntheticShop, threads: int) -> Figures:
         import lightgbm
     except ImportError:
         return {}
-    X = runs.describe_some(run=Run.objects.get(), shoppers=BARE_SHOPPERS)
+    X = scoring.describe_some(run=Run.objects.get(), shoppers=BARE_SHOPPERS)
     random = np.random.default_rng(0)
     labels = (X[:, 0] + random.gumbel(0, 2, len(X)) > 6).astype(int)
     taught = random.choice(len(X), min(len(X), 100_000), replace=False)

@@ -13,7 +13,7 @@ import pytest
 from django.core.management import call_command
 
 from recommender.models import Run
-from recommender.services import runs
+from recommender.services import runs, scoring
 from tests.faults.impatient import TIMES
 from tests.faults.servers import Broker, Postgres
 from tests.faults.site import Site, connected, digest, make_shop
@@ -67,14 +67,14 @@ def site(
     data = tmp_path / "data"
     shutil.copytree(prepared, data)
     settings.DATA_DIR = data
-    runs._prepare_scorer.cache_clear()
+    scoring.prepare_scorer.cache_clear()
     with (
         django_db_blocker.unblock(),
         connected(postgres.url(name), broker_url=broker_server.url),
         Site.open(postgres=postgres, broker=broker_server, database=name, data=data, logs=tmp_path) as made,
     ):
         yield made
-    runs._prepare_scorer.cache_clear()
+    scoring.prepare_scorer.cache_clear()
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +89,7 @@ def reference(
     postgres.start()
     postgres.execute("CREATE DATABASE reference TEMPLATE prepared")
     with django_db_blocker.unblock(), override_settings(DATA_DIR=data), connected(postgres.url("reference")):
-        runs._prepare_scorer.cache_clear()
+        scoring.prepare_scorer.cache_clear()
         made = digest(runs.compute_run(run=Run.objects.latest("pk")))
-    runs._prepare_scorer.cache_clear()
+    scoring.prepare_scorer.cache_clear()
     return made

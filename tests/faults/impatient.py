@@ -62,20 +62,20 @@ def break_things(**signal_arguments: Any) -> None:
     poisoned, deadly = os.environ.get("FAULT_POISONED"), os.environ.get("FAULT_DEADLY")
     if not seconds and poisoned is None and deadly is None:
         return
-    from recommender.services import runs
+    from recommender.services import scoring
 
-    score_blocks = runs._score_blocks
+    score_blocks = scoring.score_blocks
 
-    def score_with_faults(shard: RunShard, progress: Any) -> Iterator[Any]:
+    def score_with_faults(shard: RunShard, **options: Any) -> Iterator[Any]:
         if deadly in shard.shopper_ids:
             os.kill(os.getpid(), signal.SIGKILL)
         if poisoned in shard.shopper_ids:
             raise ValueError("poisoned")
-        for block in score_blocks(shard, progress):
+        for block in score_blocks(shard, **options):
             time.sleep(seconds)
             yield block
 
-    runs._score_blocks = score_with_faults
+    scoring.score_blocks = score_with_faults
 
 
 if os.environ.get("FAULTS"):  # in a worker, not where the tests read TIMES

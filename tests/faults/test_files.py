@@ -11,7 +11,7 @@ from django.utils import timezone
 from recommender.jobs import start_job
 from recommender.ml import artifact
 from recommender.models import Job, ModelVersion, Publication, Shop
-from recommender.services import runs
+from recommender.services import runs, scoring
 from recommender.services.publishing import publish
 from recommender.services.serving import offers_of
 from recommender.services.training import promote
@@ -74,7 +74,7 @@ def test_a_model_that_cannot_be_used(site: Site, spoil: Callable[[Path], None], 
     if path.exists() and "digest" not in told:  # as if it had been written so
         ModelVersion.objects.filter(pk=other.pk).update(artifact_digest=hashlib.sha256(path.read_bytes()).hexdigest())
     with pytest.raises(artifact.ArtifactUnreadable):
-        runs._load_algorithm(ModelVersion.objects.get(pk=other.pk))
+        scoring.load_algorithm(ModelVersion.objects.get(pk=other.pk))
 
     site.start_worker()
     arguments = {"campaign": site.run.campaign_id, "top": 2}

@@ -257,8 +257,9 @@ def _write_run(run: models.Run, shoppers: int, length: int) -> None:
            SELECT %(run)s, shopper, %(first_coupon)s + (shopper + rank * 9) %% %(coupons)s, rank,
                   0.2 / rank, %(reasons)s, false
            FROM generate_series(1, %(shoppers)s) shopper, generate_series(1, %(length)s) rank""",
-        """INSERT INTO recommender_runshard (run_id, number, shopper_ids, state, attempts, error)
-           SELECT %(run)s, (n - 1) / %(shard)s, jsonb_agg('S' || n), 'scored', 1, ''
+        """INSERT INTO recommender_runshard
+             (run_id, number, shopper_ids, state, attempts, error, input_counts, score_sums)
+           SELECT %(run)s, (n - 1) / %(shard)s, jsonb_agg('S' || n), 'scored', 1, '', '[]', '{}'
            FROM generate_series(1, %(shoppers)s) n GROUP BY 2""",
         """INSERT INTO recommender_runcoupon
              (run_id, coupon_id, shopper_count, expected_uses, discount_per_use, revenue_per_use, margin_per_use,

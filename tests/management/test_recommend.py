@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from recommender import models
 from recommender.models import Run
-from recommender.services import runs
+from recommender.services import scoring
 from tests.services.small_shop import NOW, START, add_model_version, lists_of, make_shop
 
 pytestmark = pytest.mark.django_db
@@ -21,7 +21,7 @@ AS_OF = NOW.isoformat()
 
 @pytest.fixture(autouse=True)
 def data_dir(settings: Any, tmp_path: Path) -> Path:
-    runs._prepare_scorer.cache_clear()
+    scoring.prepare_scorer.cache_clear()
     settings.DATA_DIR = tmp_path / "data"
     return settings.DATA_DIR
 

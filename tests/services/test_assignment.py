@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from recommender import models
 from recommender.models import Campaign, CampaignSegment, CampaignShopper, Publication, Run, Segment, Shopper
-from recommender.services import runs
+from recommender.services import scoring
 from recommender.services.assignment import is_held_out, record_assignment
 from recommender.services.guardrails import PublishingForbidden
 from recommender.services.publishing import publish
@@ -22,7 +22,7 @@ from tests.services.small_shop import NOW, START, add_model_version, add_run, li
 
 @pytest.fixture(autouse=True)
 def data_dir(settings: Any, tmp_path: Path) -> None:
-    runs._prepare_scorer.cache_clear()
+    scoring.prepare_scorer.cache_clear()
     settings.DATA_DIR = tmp_path
 
 

@@ -17,7 +17,7 @@ from recommender import models
 from recommender.ml.forecast import Forecaster, Outcome
 from recommender.models import Recommendation, Run, RunShard
 from recommender.progress import Cancelled, Progress
-from recommender.services import runs, training
+from recommender.services import runs, scoring, training
 from recommender.services.runs import (
     NothingToRecommend,
     OwnRun,
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def data_dir(settings: Any, tmp_path: Path) -> Path:
-    runs._prepare_scorer.cache_clear()
+    scoring.prepare_scorer.cache_clear()
     settings.DATA_DIR = tmp_path
     return tmp_path
 
@@ -45,7 +45,7 @@ def data_dir(settings: Any, tmp_path: Path) -> Path:
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two shoppers a shard, one a block: three shards."""
     monkeypatch.setattr(runs, "SHARD_SHOPPERS", 2)
-    monkeypatch.setattr(runs, "BLOCK_PAIRS", 4)
+    monkeypatch.setattr(scoring, "BLOCK_PAIRS", 4)
 
 
 @pytest.fixture
@@ -262,7 +262,7 @@ def test_nothing_from_the_moment_on_is_used(campaign: models.Campaign) -> None:
 def test_the_order_of_shards_does_not_matter(campaign: models.Campaign, seed: int) -> None:
     reference = lists_of(compute_run(run=plan(campaign)))
     Run.objects.all().delete()
-    runs._prepare_scorer.cache_clear()
+    scoring.prepare_scorer.cache_clear()
     run = plan(campaign)
     shard_ids = list(run.shards.values_list("pk", flat=True))
     random.Random(seed).shuffle(shard_ids)
@@ -376,13 +376,13 @@ def test_a_worker_whose_shard_was_taken_over_writes_nothing(
     run = plan(campaign)
     shard = run.shards.get(number=0)
     other = models.Job.new_claim()
-    score_blocks = runs._score_blocks
+    score_blocks = scoring.score_blocks
 
-    def lose_claim(shard: RunShard, progress: Progress) -> Any:
-        yield from score_blocks(shard, progress)
+    def lose_claim(shard: RunShard, **options: Any) -> Any:
+        yield from score_blocks(shard, **options)
         RunShard.objects.filter(pk=shard.pk).update(claim=other)
 
-    monkeypatch.setattr(runs, "_score_blocks", lose_claim)
+    monkeypatch.setattr(scoring, "score_blocks", lose_claim)
     score_shard(shard_id=shard.pk)
 
     shard.refresh_from_db()

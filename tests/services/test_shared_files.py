@@ -13,7 +13,7 @@ from moto.server import ThreadedMotoServer
 from couponsite import environment
 from recommender.ml.history import SnapshotUnreadable
 from recommender.models import Upload
-from recommender.services import runs
+from recommender.services import scoring
 from recommender.services.shared_files import (
     delete_file,
     delete_folder,
@@ -126,7 +126,7 @@ class TestHosts:
         assert snapshot.folder == there / "snapshots" / version.snapshot.fingerprint
         assert snapshot.scan("shoppers").collect().height == 5
         assert [path.name for path in (there / "snapshots").iterdir() if path.is_dir()] == [snapshot.fingerprint]
-        assert type(runs._load_algorithm(version)).__name__ == "TimesBought"
+        assert type(scoring.load_algorithm(version)).__name__ == "TimesBought"
 
     def test_a_snapshot_that_lacks_a_table_is_not_taken_for_one(self, host: Move) -> None:
         make_shop()

@@ -16,7 +16,7 @@ from recommender.ml.algorithms.gradient_boosting import GradientBoosting
 from recommender.ml.features import PairFeatures
 from recommender.models import Run
 from recommender.presets.synthetic import LIVE_CAMPAIGN, SyntheticShop
-from recommender.services import runs
+from recommender.services import runs, scoring
 from recommender.services.ingest import load_export
 from recommender.services.runs import compute_run, plan_run, score_next_shard
 from recommender.services.snapshot import take_snapshot
@@ -34,8 +34,8 @@ def campaign(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """A generated shop, with limits as if it were large, and a model that nothing taught yet: it scores by how likely a
     purchase is."""
     settings.DATA_DIR = tmp_path
-    monkeypatch.setattr(runs, "SAMPLE_SHOPPERS", 120)
-    monkeypatch.setattr(runs, "FEWEST_SHOPPERS", 300)
+    monkeypatch.setattr(scoring, "SAMPLE_SHOPPERS", 120)
+    monkeypatch.setattr(scoring, "FEWEST_SHOPPERS", 300)
     monkeypatch.setattr(runs, "SHARD_SHOPPERS", 90)
     write_shop(tmp_path)
     path = tmp_path / "untaught"
@@ -52,9 +52,9 @@ def campaign(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         fit_seconds=0,
         threshold=0.5,
     )
-    runs._prepare_scorer.cache_clear()
+    scoring.prepare_scorer.cache_clear()
     yield models.Campaign.objects.get(campaign_id=LIVE_CAMPAIGN)
-    runs._prepare_scorer.cache_clear()
+    scoring.prepare_scorer.cache_clear()
 
 
 def write_shop(folder: Path) -> None:
@@ -75,7 +75,7 @@ def plan(campaign: models.Campaign, top: int = TOP) -> Run:
 
 def compute_anew(campaign: models.Campaign) -> Run:
     Run.objects.all().delete()
-    runs._prepare_scorer.cache_clear()
+    scoring.prepare_scorer.cache_clear()
     return compute_run(run=plan(campaign))
 
 
@@ -96,7 +96,7 @@ def test_lists_are_those_of_scoring_every_pair_but_for_the_stated_share(
     found = rows_of(two_stages)
     kept_mean = dict(two_stages.run_coupons.values_list("coupon__coupon_id", "mean_score"))
     inputs = {each.name: each.counts for each in two_stages.inputs.all()}
-    monkeypatch.setattr(runs, "FEWEST_SHOPPERS", 10**9)
+    monkeypatch.setattr(scoring, "FEWEST_SHOPPERS", 10**9)
 
     every_pair = compute_anew(campaign)
 
@@ -129,7 +129,7 @@ def test_lists_depend_on_neither_blocks_nor_shards_nor_processes(
     expected = rows_of(one)
 
     for block_pairs, shard_shoppers, at_once in ((400, 90, 512), (250_000, 37, 512), (5_000, 400, 11)):
-        monkeypatch.setattr(runs, "BLOCK_PAIRS", block_pairs)
+        monkeypatch.setattr(scoring, "BLOCK_PAIRS", block_pairs)
         monkeypatch.setattr(runs, "SHARD_SHOPPERS", shard_shoppers)
         monkeypatch.setattr("recommender.ml.features.SHOPPERS_AT_ONCE", at_once)
         again = compute_anew(campaign)
@@ -141,10 +141,10 @@ def test_the_first_stage_is_learned_once(campaign: models.Campaign, monkeypatch:
     run = plan(campaign)
     planned = run.retrieval
     assert planned
-    monkeypatch.setattr(runs, "learn_retrieval", lambda *arguments: pytest.fail("It was learned already."))
+    monkeypatch.setattr(scoring, "learn_retrieval", lambda *arguments: pytest.fail("It was learned already."))
 
     while True:  # each shard by a process of its own
-        runs._prepare_scorer.cache_clear()
+        scoring.prepare_scorer.cache_clear()
         if not score_next_shard(run=run):
             break
 
@@ -156,12 +156,12 @@ def test_the_first_stage_is_learned_once(campaign: models.Campaign, monkeypatch:
 def test_a_run_that_an_earlier_version_began_is_finished_as_it_was_begun(
     campaign: models.Campaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "FEWEST_SHOPPERS", 10**9)
+    monkeypatch.setattr(scoring, "FEWEST_SHOPPERS", 10**9)
     run = plan(campaign)
     score_next_shard(run=run)
     Run.objects.update(retrieval=None)
-    monkeypatch.setattr(runs, "FEWEST_SHOPPERS", 300)
-    runs._prepare_scorer.cache_clear()
+    monkeypatch.setattr(scoring, "FEWEST_SHOPPERS", 300)
+    scoring.prepare_scorer.cache_clear()
 
     run = compute_run(run=Run.objects.get())
 
@@ -184,7 +184,7 @@ def test_nobody_who_opted_out_is_scored_to_learn_from(campaign: models.Campaign)
     run = plan(campaign)
     Run.objects.update(retrieval=None)
     models.Shopper.objects.filter(shopper_id="S0000000").update(opted_out=True)
-    runs._prepare_scorer.cache_clear()
+    scoring.prepare_scorer.cache_clear()
 
     run = compute_run(run=Run.objects.get())
 
