@@ -36,6 +36,8 @@ from tests.faults.algorithm import FadingTaste
 from tests.faults.servers import Broker, Postgres
 
 SHOPPERS, COUPONS, SHARD_SHOPPERS = 240, 12, 6
+#: What a caller gets from a process that dies: before its answer, or in the middle of it.
+CUT_OFF = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
 CAMPAIGN = "spring"
 TOP = 5
 #: For a slow machine with much else to do.
@@ -304,7 +306,7 @@ class Web:
     def answers(self) -> bool:
         try:
             return requests.get(f"{self.address}/api/v1/schema", timeout=30).status_code < 500
-        except requests.ConnectionError:
+        except CUT_OFF:
             return False
 
 

@@ -19,7 +19,7 @@ from recommender.services import runs
 from recommender.services.access import create_api_key
 from recommender.services.publishing import LiveChanged, publish
 from tests.faults.conftest import WHOLE
-from tests.faults.site import Site
+from tests.faults.site import CUT_OFF, Site
 
 pytestmark = pytest.mark.real
 
@@ -59,7 +59,7 @@ class Reader:
         while not self._stop.is_set():
             try:
                 answer = requests.get(self._url, headers=self._key, timeout=60)
-            except requests.ConnectionError:  # it was answered by the process that was killed
+            except CUT_OFF:  # it was answered by the process that was killed
                 self.errors["cut off"] += 1
                 continue
             if answer.status_code != 200:
@@ -87,7 +87,7 @@ def press_publish(browser: requests.Session, address: str, run: Run) -> requests
     assert "csrfmiddlewaretoken" in form, page
     try:
         return browser.post(url, data={**form, "accepted": "on"}, timeout=120)
-    except requests.ConnectionError:
+    except CUT_OFF:
         return None
 
 
