@@ -199,6 +199,7 @@ def test_a_coupon_is_given_a_target_and_a_window(desk: Page, live_server: LiveSe
     press(desk, desk.get_by_role("link", name=re.compile("Add another")).first)
     box = desk.locator("[id^=targets-] [role=combobox]").first
     press(desk, box)
+    expect(desk.get_by_role("searchbox")).to_be_focused()  # it takes the focus a moment after it has opened
     desk.keyboard.type("p1")
     expect(desk.locator(".select2-results__option--highlighted")).to_contain_text("p1")
     desk.keyboard.press("Enter")
