@@ -91,7 +91,9 @@ def record_use(*, api_key: ApiKey, at: datetime) -> None:
         return
     unrecorded = Q(last_used_at__isnull=True) | Q(last_used_at__lte=at - USE_RECORDED_EVERY)
     with suppress(Busy), patient_transaction(seconds=USE_RECORDED_WITHIN):
-        ApiKey.objects.filter(unrecorded, pk=api_key.pk).update(last_used_at=at)
+        # All calls of a second find that it is due: one of them writes, and the others pass it by.
+        due = ApiKey.objects.select_for_update(skip_locked=True).filter(unrecorded, pk=api_key.pk)
+        ApiKey.objects.filter(pk__in=list(due.values_list("pk", flat=True))).update(last_used_at=at)
 
 
 def rotate_api_key(*, api_key: ApiKey, at: datetime, grace: timedelta = ROTATION_GRACE) -> str:

@@ -1,12 +1,14 @@
 """Keys and tokens: what is kept of them, and what is refused."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import jwt
 import pytest
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.db import connection, transaction
 from django.utils import timezone
 
 from recommender.models import ApiKey, Shopper
@@ -18,6 +20,7 @@ from recommender.services.access import (
     find_api_key,
     issue_shopper_token,
     read_shopper_token,
+    record_use,
     revoke_api_key,
     rotate_api_key,
 )
@@ -179,3 +182,25 @@ def test_a_key_needs_scopes_that_are_some(scopes: list[str]) -> None:
     with pytest.raises(ValidationError):
         create_api_key(name="till", scopes=scopes)
     assert not ApiKey.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_waits_for_another_who_writes_down_that_the_key_was_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "USE_RECORDED_WITHIN", 30.0 if connection.vendor == "postgresql" else 0.05)
+    row, _key = create_api_key(name="till")
+
+    def call() -> None:
+        try:
+            record_use(api_key=row, at=NOW)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            ApiKey.objects.filter(pk=row.pk).update(last_used_at=NOW - timedelta(minutes=2))
+            pool.submit(call).result(timeout=20)
+        row.refresh_from_db()
+        assert row.last_used_at == NOW - timedelta(minutes=2)
+        pool.submit(call).result(timeout=20)
+    row.refresh_from_db()
+    assert row.last_used_at == NOW

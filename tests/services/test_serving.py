@@ -530,3 +530,17 @@ def test_many_at_once_are_what_each_is_alone(anna: Shopper, ben: Shopper, tea: C
     assert offers_of_many(shopper_ids=everybody, at=NOW) == [
         offers_of(shopper_id=shopper_id, at=NOW) for shopper_id in everybody
     ]
+
+
+def test_the_planner_is_told_how_many_recommendations_a_shopper_has(anna: Shopper) -> None:
+    """What it makes of a sample of millions is so wrong that it looks for a list by every coupon that there is."""
+    if connection.vendor != "postgresql":
+        pytest.skip("only PostgreSQL plans by statistics of this kind")
+    tea = Coupon.objects.create(coupon_id="tea")
+    publish(make_campaign("spring", tea), (anna, tea, 0.5))
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE recommender_recommendation")
+        cursor.execute(
+            "SELECT n_distinct FROM pg_stats WHERE tablename = 'recommender_recommendation' AND attname = 'shopper_id'"
+        )
+        assert cursor.fetchone() == (pytest.approx(-1 / 20),)
