@@ -25,9 +25,14 @@ class StringField(serializers.CharField):
         return super().to_internal_value(data)
 
 
-@extend_schema_field({"type": "string", "minLength": 1, "maxLength": 64, "pattern": r"^[^\u0000]+$"})
+#: All that Python strips, written out: other languages' ``\s`` is something else.
+_BLANK = r"\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+IDENTIFIER_PATTERN = rf"^[^\u0000]*[^\u0000{_BLANK}][^\u0000]*$"
+
+
+@extend_schema_field({"type": "string", "minLength": 1, "maxLength": 64, "pattern": IDENTIFIER_PATTERN})
 class IdentifierField(StringField):
-    """An identifier of the shop's: a string of 1 to 64 characters, of which none is NUL."""
+    """An identifier of the shop's: a string of 1 to 64 characters, of which none is NUL and one at least not blank."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=64, **kwargs)

@@ -7,12 +7,13 @@ it themselves. :data:`GROUPS` says which belong together, so that a score can be
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from math import ceil
 from typing import ClassVar
 
 import numpy as np
 import polars as pl
-from joblib import Parallel, cpu_count, delayed
+from joblib import cpu_count
 from threadpoolctl import threadpool_limits
 
 from recommender.ml import columns as c
@@ -45,6 +46,7 @@ from recommender.ml.purchases import (
 )
 from recommender.ml.standing import AmongShoppers, rank_in_list, reference_rows, share_of_best
 from recommender.ml.tastes import Associations, LatentTastes, taught_by
+from recommender.ml.threads import map_in_threads
 
 LIKELY_TO_BUY = "likely_to_buy"
 OWN_SHARE = "own_share_of_purchases"
@@ -304,7 +306,7 @@ class _DescribedPairs(DescribedHistory):
         at_once = max(1, ceil(len(shoppers) / max(1, rounds * cpu_count())))
         parts = [shoppers[start : start + at_once] for start in range(0, len(shoppers), at_once)]
         with threadpool_limits(1, "blas"):
-            return Parallel(n_jobs=-1, require="sharedmem")(delayed(self._describe)(part, choose) for part in parts)
+            return map_in_threads(partial(self._describe, choose=choose), parts)
 
     def _describe(self, shoppers: pl.Series, choose: Choose | None) -> ChosenPairs:
         """Every one of these shoppers with every coupon, or those that are chosen: a block of coupons for each

@@ -3,15 +3,14 @@
 A run's plan and its shards are in :mod:`recommender.services.runs`.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import orjson
 import polars as pl
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Exists, OuterRef, QuerySet
 
 from recommender import models
@@ -94,7 +93,7 @@ class Scorer:
             inputs = chosen.inputs
         lists = _list_best(scored, top)
         explained = self.narrator.tell(lists, self.algorithm.explain(inputs[lists["pair"]]))
-        reasons = [json.dumps(of_pair, cls=DjangoJSONEncoder) for of_pair in explained]
+        reasons = [orjson.dumps(of_pair).decode() for of_pair in explained]
         told = pl.Series("reasons", reasons, dtype=pl.String)
         return Block(
             rows=lists.select(c.SHOPPER_ID, c.COUPON_ID, c.RANK, c.SCORE, told),

@@ -2,11 +2,13 @@
 
 import json
 import re
+import sys
 
 import pytest
 from django.core.management import call_command
 from django.test import Client
 
+from recommender.api.fields import IDENTIFIER_PATTERN
 from recommender.api.views import DescriptionView
 
 
@@ -85,9 +87,17 @@ def test_whoever_it_is_may_read_it(address: str, header: str | None, client: Cli
     assert client.get(address, headers={"Authorization": header} if header else {}).status_code == 200
 
 
+def test_an_identifier_matches_unless_all_of_it_is_blank_or_any_is_nul() -> None:
+    characters = [chr(code) for code in range(sys.maxunicode + 1)]
+    refused = {each for each in characters if not re.search(IDENTIFIER_PATTERN, each)}
+    assert refused == {each for each in characters if not each.strip()} | {"\0"}
+    assert re.search(IDENTIFIER_PATTERN, " a\n") and not re.search(IDENTIFIER_PATTERN, " \n\u3000")
+    assert not re.search(IDENTIFIER_PATTERN, "a\0")
+
+
 def test_an_identifier_is_described_as_it_is_read(description: dict) -> None:
     schemas = description["components"]["schemas"]
-    told = {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[^\\u0000]+$"}
+    told = {"type": "string", "minLength": 1, "maxLength": 64, "pattern": IDENTIFIER_PATTERN}
     assert schemas["ShopperTokenRequest"]["properties"]["shopper_id"] == told
     event = schemas["EventRequest"]["properties"]["coupon_id"]
     assert event == {**told, "nullable": True}

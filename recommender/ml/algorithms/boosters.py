@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 from scipy.special import expit, logit
 from xgboost import XGBClassifier
 
 from recommender.ml import features as f
+from recommender.ml.threads import map_in_threads
 
 #: How near to 0 and 1 a probability may be, so that its log-odds are finite.
 NEAREST = 1e-9
@@ -67,16 +67,16 @@ def loss_by_trees(untrained: XGBClassifier, early: Examples, later: Examples) ->
 
 def grow(untrained: Sequence[XGBClassifier], examples: Examples) -> list[XGBClassifier]:
     """The boosters, trained; a booster a processor at a time."""
-    return Parallel(n_jobs=-1, require="sharedmem")(
-        delayed(booster.fit)(examples.X, examples.labels, sample_weight=examples.weights, base_margin=examples.start)
-        for booster in untrained
+    return map_in_threads(
+        lambda booster: booster.fit(
+            examples.X, examples.labels, sample_weight=examples.weights, base_margin=examples.start
+        ),
+        untrained,
     )
 
 
 def mean_log_odds(trained: Sequence[XGBClassifier], X: np.ndarray, start: np.ndarray) -> np.ndarray:
     """n probabilities: the average of the boosters' log-odds, which start from n given ones."""
-    scores = Parallel(n_jobs=-1, require="sharedmem")(
-        delayed(booster.predict_proba)(X, base_margin=start) for booster in trained
-    )
+    scores = map_in_threads(lambda booster: booster.predict_proba(X, base_margin=start), trained)
     probabilities = [score[:, 1].astype(np.float64) for score in scores]
     return expit(np.mean([logit(np.clip(each, NEAREST, 1 - NEAREST)) for each in probabilities], axis=0))

@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import polars as pl
-from joblib import Parallel, delayed
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.metrics import log_loss
 
 from recommender.ml.algorithms.supervised import SupervisedAlgorithm, later_rows, sample_unused
 from recommender.ml.algorithms.trees import raise_used_share
+from recommender.ml.threads import map_in_threads
 
 #: Rows that are scored at once: few enough to stay in a processor's cache while every tree reads them.
 ROWS_AT_ONCE = 8_192
@@ -109,7 +109,7 @@ class _Forest(SupervisedAlgorithm):
 
     def _probability(self, X: np.ndarray) -> np.ndarray:
         parts = [self._scale(X[start : start + ROWS_AT_ONCE]) for start in range(0, len(X), ROWS_AT_ONCE)]
-        drawn = Parallel(n_jobs=-1, require="sharedmem")(delayed(self.forest_.predict_proba)(part) for part in parts)
+        drawn = map_in_threads(self.forest_.predict_proba, parts)
         probability = np.concatenate(drawn)[:, 1]
         return probability / (probability + self.factor_ * (1 - probability))
 

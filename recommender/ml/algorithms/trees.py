@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from joblib import Parallel, delayed
 from sklearn.metrics import log_loss
 from sklearn.tree import DecisionTreeClassifier
 
 from recommender.ml.algorithms.supervised import SupervisedAlgorithm, later_rows
+from recommender.ml.threads import map_in_threads
 
 #: What share of the weight the used offers get, where they are fewer.
 USED_SHARE = 0.1
@@ -69,9 +69,9 @@ class DecisionTree(SupervisedAlgorithm):
         self, X: np.ndarray, labels: np.ndarray, weights: np.ndarray, later: np.ndarray, seed: int
     ) -> tuple[int, float]:
         """The leaf size and the complexity parameter (``ccp_alpha``) that fit the later rows best."""
-        by_leaf_size = Parallel(n_jobs=-1, require="sharedmem")(
-            delayed(self._losses)(X, labels, weights, later, leaf_size=leaf_size, seed=seed)
-            for leaf_size in self.min_samples_leafs
+        by_leaf_size = map_in_threads(
+            lambda leaf_size: self._losses(X, labels, weights, later, leaf_size=leaf_size, seed=seed),
+            self.min_samples_leafs,
         )
         losses = {candidate: loss for its_losses in by_leaf_size for candidate, loss in its_losses.items()}
         return min(losses, key=lambda candidate: losses[candidate])
