@@ -46,6 +46,7 @@ class Environment:
     event_retention_days: int
     run_retention_days: int
     snapshot_retention_days: int
+    training_pairs: int
     key_requests_per_minute: int
     shopper_requests_per_minute: int
     shopper_page_origins: list[str]
@@ -110,6 +111,7 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:  # noqa: PLR0915
     event_retention_days = env.int("EVENT_RETENTION_DAYS", 0, validate=validate.Range(min=0))
     run_retention_days = env.int("RUN_RETENTION_DAYS", 180, validate=validate.Range(min=0))
     snapshot_retention_days = env.int("SNAPSHOT_RETENTION_DAYS", 60, validate=validate.Range(min=0))
+    training_pairs = env.int("TRAINING_PAIRS", 1_000_000, validate=validate.Range(min=1000))
     key_requests_per_minute = env.int("KEY_REQUESTS_PER_MINUTE", 60_000, validate=validate.Range(min=0))
     shopper_requests_per_minute = env.int("SHOPPER_REQUESTS_PER_MINUTE", 120, validate=validate.Range(min=0))
     shopper_page_origins: list[str] = env.list("SHOPPER_PAGE_ORIGINS", [], validate=_are_origins)
@@ -163,6 +165,7 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:  # noqa: PLR0915
         event_retention_days=event_retention_days,
         run_retention_days=run_retention_days,
         snapshot_retention_days=snapshot_retention_days,
+        training_pairs=training_pairs,
         key_requests_per_minute=key_requests_per_minute,
         shopper_requests_per_minute=shopper_requests_per_minute,
         shopper_page_origins=shopper_page_origins,

@@ -161,6 +161,7 @@ UPLOAD_RETENTION_DAYS = ENVIRONMENT.upload_retention_days
 EVENT_RETENTION_DAYS = ENVIRONMENT.event_retention_days
 RUN_RETENTION_DAYS = ENVIRONMENT.run_retention_days
 SNAPSHOT_RETENTION_DAYS = ENVIRONMENT.snapshot_retention_days
+TRAINING_PAIRS = ENVIRONMENT.training_pairs
 FILE_UPLOAD_TEMP_DIR = DATA_DIR  # the system's own folder for such files may be small, or memory
 FILE_UPLOAD_PERMISSIONS = 0o600
 

@@ -11,7 +11,7 @@ import polars as pl
 from recommender.ml import columns as c
 from recommender.ml.contract import Inputs
 from recommender.ml.evaluation.splits import label_pairs, teaching_campaigns
-from recommender.ml.history import Snapshot
+from recommender.ml.history import TIME, Snapshot
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,13 @@ class Examples:
 MOST_SCORED = 100_000
 
 
+def draw_evenly(shoppers: pl.Series, most: int) -> pl.Series:
+    """So many of some sorted shoppers, evenly spread over them, or all."""
+    if len(shoppers) <= most:
+        return shoppers
+    return shoppers[np.linspace(0, len(shoppers) - 1, most).round().astype(np.int64)]
+
+
 @dataclass(frozen=True)
 class ScoredPairs:
     """Inputs of pairs of a campaign, offered or not; each stands for ``weight`` of them. ``shoppers`` are in all."""
@@ -45,12 +52,21 @@ class ScoredPairs:
 
 
 class Casebook:
-    """The campaigns of a snapshot, each described once as of the moment when its offers were decided."""
+    """The campaigns of a snapshot, each described once as of the moment when its offers were decided.
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    Args:
+        most_pairs: of a campaign with more, only so many shoppers are read, evenly spread over it and each with all
+            pairs, as do not have more. None for all, whatever memory that takes.
+        taught_share: so many of the shoppers of each campaign teach, evenly spread; all are scored.
+    """
+
+    def __init__(self, snapshot: Snapshot, *, most_pairs: int | None = None, taught_share: float = 1.0) -> None:
         self.snapshot = snapshot
+        self._most_pairs = most_pairs
+        self._taught_share = taught_share
         self._offers: dict[int, pl.DataFrame] = {}
         self._pairs: dict[int, pl.DataFrame] = {}
+        self._shoppers: dict[int, int] = {}
         self._described: dict[tuple[str, int], pl.DataFrame] = {}
 
     @cached_property
@@ -71,11 +87,28 @@ class Casebook:
             ends_at = self.campaigns.row(by_predicate=pl.col(c.CAMPAIGN) == campaign, named=True)[c.ENDS_AT]
             in_time = (pl.col(c.CAMPAIGN) == campaign) & (pl.col(c.OFFERED_AT) < ends_at)
             offers = self.snapshot.scan("offers").filter(in_time)
-            self._offers[campaign] = offers.filter(pl.col(c.OFFERED_AT) == pl.col(c.OFFERED_AT).min()).collect()
+            decided_at = offers.select(pl.col(c.OFFERED_AT).min()).collect().item()
+            first = offers.filter(pl.col(c.OFFERED_AT) == pl.lit(decided_at, dtype=TIME))
+            shoppers = first.select(c.SHOPPER).unique().sort(c.SHOPPER).collect()[c.SHOPPER]
+            drawn = self._draw(campaign, shoppers, first.select(pl.len()).collect().item())
+            self._offers[campaign] = first.filter(pl.col(c.SHOPPER).is_in(drawn.implode())).collect()
         return self._offers[campaign]
 
+    def _draw(self, campaign: int, shoppers: pl.Series, pairs: int) -> pl.Series:
+        """Those of a campaign's shoppers who are read."""
+        self._shoppers[campaign] = len(shoppers)
+        if self._most_pairs is None or pairs <= self._most_pairs:
+            return shoppers
+        return draw_evenly(shoppers, max(1, len(shoppers) * self._most_pairs // pairs))
+
+    def shoppers(self, campaign: int) -> int:
+        """How many shoppers a campaign had, be they read or not."""
+        self.pairs(campaign)
+        return self._shoppers[campaign]
+
     def pairs(self, campaign: int) -> pl.DataFrame:
-        """Who was offered what by the first published run, or else every treated shopper × every coupon.
+        """Who was offered what by the first published run, or else every treated shopper × every coupon; of the
+        shoppers who are read.
 
         Columns ``campaign``, ``shopper`` and ``coupon``, sorted.
         """
@@ -88,9 +121,12 @@ class Casebook:
         if not offered.is_empty():
             return offered.select(c.CAMPAIGN, c.SHOPPER, c.COUPON).sort(c.SHOPPER, c.COUPON)
         of_campaign = pl.col(c.CAMPAIGN) == campaign
-        treated = self.snapshot.scan("campaign_shoppers").filter(of_campaign & ~pl.col(c.IS_CONTROL)).sort(c.SHOPPER)
-        coupons = self.snapshot.scan("campaign_coupons").filter(of_campaign).select(c.COUPON).sort(c.COUPON)
-        return treated.select(c.CAMPAIGN, c.SHOPPER).join(coupons, how="cross", maintain_order="left_right").collect()
+        sent = self.snapshot.scan("campaign_shoppers").filter(of_campaign & ~pl.col(c.IS_CONTROL))
+        treated = sent.select(c.CAMPAIGN, c.SHOPPER).sort(c.SHOPPER).collect()
+        coupons = self.snapshot.scan("campaign_coupons").filter(of_campaign).select(c.COUPON).sort(c.COUPON).collect()
+        drawn = self._draw(campaign, treated[c.SHOPPER], treated.height * coupons.height)
+        read = treated if len(drawn) == treated.height else treated.filter(pl.col(c.SHOPPER).is_in(drawn.implode()))
+        return read.join(coupons, how="cross", maintain_order="left_right")
 
     def decided_at(self, campaign: int) -> datetime:
         """When the offers were decided: the first publication, or else the campaign's start."""
@@ -115,8 +151,10 @@ class Casebook:
         evenly as come to :data:`MOST_SCORED` pairs, are described with all coupons of the campaign.
         """
         shoppers = self.pairs(campaign)[c.SHOPPER].unique().sort()
+        in_all = self.shoppers(campaign)
         if self._first_offers(campaign).is_empty():
-            return ScoredPairs(self.described(inputs, campaign), len(shoppers))
+            weight = in_all / len(shoppers) if len(shoppers) else 1.0
+            return ScoredPairs(self.described(inputs, campaign), in_all, weight)
         of_campaign = self.snapshot.scan("campaign_coupons").filter(pl.col(c.CAMPAIGN) == campaign).select(c.COUPON)
         offered = self.pairs(campaign).lazy().select(c.COUPON)  # the campaign may have lost a coupon since
         coupons = pl.concat([of_campaign, offered]).unique().sort(c.COUPON).collect()
@@ -124,7 +162,7 @@ class Casebook:
         pairs = drawn.to_frame().join(coupons, how="cross")
         history = self.snapshot.before(self.decided_at(campaign))
         described = inputs.prepare(history, coupons[c.COUPON]).describe(pairs)
-        return ScoredPairs(described, len(shoppers), len(shoppers) / len(drawn))
+        return ScoredPairs(described, in_all, in_all / len(drawn))
 
     def labels(self, campaign: int, before: datetime) -> np.ndarray:
         """For each of the campaign's pairs, whether the coupon was used from the decision on, strictly before a moment.
@@ -147,9 +185,20 @@ class Casebook:
         campaigns = self.teaching(moment)
         if not campaigns:
             return None
-        labels = [self.labels(campaign, moment) for campaign in campaigns]
+        taught = [self._taught(campaign) for campaign in campaigns]
+        labels = [self.labels(campaign, moment)[rows] for campaign, rows in zip(campaigns, taught, strict=True)]
+        described = (self.described(inputs, campaign) for campaign in campaigns)
         return Examples(
-            inputs=pl.concat([self.described(inputs, campaign) for campaign in campaigns], rechunk=True),
+            inputs=pl.concat([whole[rows] for whole, rows in zip(described, taught, strict=True)], rechunk=True),
             labels=np.concatenate(labels),
             campaigns=np.repeat(np.arange(len(campaigns)), [len(each) for each in labels]),
         )
+
+    def _taught(self, campaign: int) -> np.ndarray | slice:
+        """The rows of a campaign's pairs that teach."""
+        if self._taught_share == 1:
+            return slice(None)
+        pairs = self.pairs(campaign)
+        shoppers = pairs[c.SHOPPER].unique().sort()
+        drawn = draw_evenly(shoppers, max(1, round(self._taught_share * len(shoppers))))
+        return pairs.select(pl.col(c.SHOPPER).is_in(drawn.implode()).arg_true()).to_series().to_numpy()

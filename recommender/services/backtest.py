@@ -82,6 +82,7 @@ def backtest(
     validation_start: datetime | None = None,
     algorithms: Sequence[str] | None = None,
     with_ablation: bool = False,
+    taught_share: float = 1.0,
     progress: Progress = Progress(),
 ) -> Backtest:
     """Score every treated shopper × campaign coupon of the campaigns that start in [start, end).
@@ -94,6 +95,7 @@ def backtest(
         validation_start: four months before ``start`` if it is not given.
         algorithms: their names; all but the neural one if not given. The baseline is compared too.
         with_ablation: measure what each part brings, on the validation period.
+        taught_share: so many of the shoppers of past campaigns teach, evenly spread; all are scored.
 
     The comparison is drawn to :data:`~recommender.models.BACKTEST_FIGURE`, which the admin shows.
 
@@ -106,7 +108,7 @@ def backtest(
     compared = algorithms_named({*names, BASELINE})
     validation_start = validation_start or default_validation_start(start)
     snapshot = open_snapshot(snapshot=take_snapshot(progress=progress))
-    casebook = Casebook(snapshot)
+    casebook = Casebook(snapshot, most_pairs=settings.TRAINING_PAIRS, taught_share=taught_share)
 
     validation = score_period(
         casebook, compared, validation_start, start, labels_before=start, seed=SEED, progress=progress

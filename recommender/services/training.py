@@ -81,7 +81,7 @@ class TrainingData:
         """
         snapshot = open_snapshot(snapshot=self.record)
         _refuse_empty(snapshot.before(self.moment))
-        return Casebook(snapshot)
+        return Casebook(snapshot, most_pairs=settings.TRAINING_PAIRS)
 
     def key_of(self, candidate: Configured) -> str:
         """Names what a candidate learns from these data, here and again."""
@@ -90,6 +90,7 @@ class TrainingData:
             candidate.parameters,
             self.record.fingerprint,
             self.moment.timestamp(),
+            settings.TRAINING_PAIRS,
             artifact.FORMAT,
             artifact.library_versions(),
             SEED,

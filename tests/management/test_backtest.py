@@ -152,6 +152,8 @@ def test_what_each_part_brings_is_told_if_asked_for(
         (["--start", START, "--end", "2021-01-01"], "--end must be after --start"),
         (["--start", START, "--validation-start", "2021-07-01"], "--start must be after --validation-start"),
         (["--start", "soon"], "'soon' is not a date"),
+        (["--start", START, "--taught-share", "0"], "'0' is not a share above 0 and up to 1"),
+        (["--start", START, "--taught-share", "half"], "'half' is not a share above 0 and up to 1"),
         ([], "the following arguments are required: --start"),
     ],
 )

@@ -136,3 +136,53 @@ def test_examples_are_all_that_was_taught_by_then(shop: Shop, tmp_path: Path) ->
 
 def test_no_campaign_no_examples(shop: Shop, tmp_path: Path) -> None:
     assert Casebook(shop.write(tmp_path / "shop")).examples(INPUTS, day(5)) is None
+
+
+@pytest.fixture
+def crowd() -> Shop:
+    """A campaign of two coupons that ten were sent, of whom every other one used the first, and a small one."""
+    shop = Shop().coupon("V", "milk").coupon("W", "tea")
+    names = [f"s{number}" for number in range(10)]
+    for name in names:
+        shop.sell(name, day(-5), "milk")
+        shop.sell(name, day(-4), "tea")
+    shop.campaign("large", day(0), day(10), ["V", "W"], names).campaign("small", day(0), day(10), ["W"], ["s9"])
+    for name in names[::2]:
+        shop.redeem(name, "V", "large", day(5))
+    return shop
+
+
+def test_of_a_large_campaign_some_shoppers_are_read_with_all_their_pairs(crowd: Shop, tmp_path: Path) -> None:
+    snapshot = crowd.write(tmp_path / "shop")
+    casebook = Casebook(snapshot, most_pairs=9)
+    large = number_of(casebook, "large")
+
+    drawn = ("s0", "s3", "s6", "s9")
+    assert named(casebook, "large") == [(shopper, coupon) for shopper in drawn for coupon in ("V", "W")]
+    assert named(casebook, "small") == [("s9", "W")]
+    assert casebook.labels(large, day(20)).tolist() == [True, False, False, False, True, False, False, False]
+    assert casebook.shoppers(large) == 10
+    assert (scored := casebook.scored(INPUTS, large)).shoppers == 10 and scored.size == 20
+    assert named(Casebook(snapshot, most_pairs=20), "large") == named(Casebook(snapshot), "large")
+
+
+def test_of_a_large_publication_too(crowd: Shop, tmp_path: Path) -> None:
+    for number in range(10):
+        crowd.offer("large", f"s{number}", "V", day(1)).offer("large", f"s{number}", "W", day(2))
+    casebook = Casebook(crowd.write(tmp_path / "shop"), most_pairs=3)
+
+    assert named(casebook, "large") == [("s0", "V"), ("s4", "V"), ("s9", "V")]
+    assert casebook.shoppers(number_of(casebook, "large")) == 10
+    assert casebook.decided_at(number_of(casebook, "large")) == day(1)
+
+
+def test_a_share_teaches_and_all_are_scored(crowd: Shop, tmp_path: Path) -> None:
+    casebook = Casebook(crowd.write(tmp_path / "shop"), taught_share=0.4)
+
+    examples = casebook.examples(INPUTS, day(20))
+
+    assert examples is not None
+    assert len(named(casebook, "large")) == 20
+    assert examples.campaigns.tolist() == [0] * 8 + [1]
+    assert examples.labels.tolist() == [True, False, False, False, True, False, False, False, False]
+    assert examples.inputs.height == 9

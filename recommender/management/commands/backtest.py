@@ -2,6 +2,7 @@ import platform
 import shlex
 import tempfile
 import time
+from argparse import ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,14 @@ class Command(BaseCommand):
             "--ablation",
             action="store_true",
             help="measure on the validation campaigns what each group of features and each member of the blend brings",
+        )
+        parser.add_argument(
+            "--taught-share",
+            type=_share,
+            default=1.0,
+            metavar="SHARE",
+            help="teach by so many of the shoppers of past campaigns, such as 0.1, and score all, to see what it costs "
+            "to learn from a sample (default: 1, all)",
         )
         parser.add_argument(
             "--scores-out",
@@ -83,6 +92,7 @@ class Command(BaseCommand):
                 validation_start=options["validation_start"],
                 algorithms=options["algorithms"],
                 with_ablation=options["ablation"],
+                taught_share=options["taught_share"],
                 progress=progress,
             )
         except (UnknownAlgorithm, NothingToTest) as error:
@@ -106,6 +116,16 @@ class Command(BaseCommand):
                 raise CommandError(str(error)) from error
             except OSError as error:
                 raise CommandError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise ArgumentTypeError(f"{text!r} is not a share above 0 and up to 1.")
+    return share
 
 
 def _refuse_bad_destinations(out: Path | None, report: Path | None, figures: Path | None) -> None:
