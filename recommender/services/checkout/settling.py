@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
 from uuid import UUID
 
+from django.db import connection
+
 from recommender.models import Order, Redemption, Reservation, ReservationCoupon, Shop
 from recommender.rules.currency import smallest_unit
 from recommender.services import counters
@@ -72,6 +74,7 @@ def confirm(*, reservation_id: UUID, order_id: str, at: datetime) -> Reservation
             return reservation
         if reservation.state in (State.RELEASED, State.REVERSED):
             raise CheckoutRefused(f"reservation_{reservation.state}")
+        _lock_order(order_id)
         order = Order.objects.filter(order_id=order_id).first()
         of_others = Reservation.objects.filter(order_id=order_id).exclude(shopper=reservation.shopper_id)
         if of_others.exists() or (order is not None and order.shopper_id != reservation.shopper_id):
@@ -94,6 +97,16 @@ def confirm(*, reservation_id: UUID, order_id: str, at: datetime) -> Reservation
         reservation.ended_at = None
         reservation.save(update_fields=["state", "confirmed_at", "order_id", "ended_at"])
         return reservation
+
+
+def _lock_order(order_id: str) -> None:
+    """Keep waiting whoever else confirms with an order that may not be loaded yet, until the transaction ends.
+
+    On SQLite one transaction at a time writes.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"order {order_id}"])
 
 
 def release(*, reservation_id: UUID, at: datetime) -> Reservation:

@@ -1,11 +1,14 @@
 """Reserved, confirmed or released, reversed: what each step counts, and that doing it again counts nothing."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from decimal import Decimal
+from threading import Event
 from uuid import uuid4
 
 import pytest
+from django.db import connection, transaction
 from django.db.models import ProtectedError
 
 from recommender.models import (
@@ -107,6 +110,35 @@ def test_an_order_of_another_shopper_confirms_nothing() -> None:
     held = hold()
     assert refusal_of(confirm, reservation_id=held.reservation_id, order_id="o1", at=NOW) == "order_of_another_shopper"
     assert not Redemption.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_shoppers_at_once_one_has_the_order() -> None:
+    """It is not loaded yet, so that no row of it can be held."""
+    make_shop()
+    make_coupon("c1")
+    make_coupon("c2")
+    anna, ben = hold("c1"), hold("c2", shopper="ben")
+    confirmed, go_on = Event(), Event()
+
+    def be_slow() -> None:
+        try:
+            with transaction.atomic():
+                confirm(reservation_id=anna.reservation_id, order_id="o1", at=NOW)
+                confirmed.set()
+                go_on.wait(timeout=1)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(be_slow)
+        assert confirmed.wait(timeout=20)
+        with pytest.raises(CheckoutRefused) as refusal:
+            confirm(reservation_id=ben.reservation_id, order_id="o1", at=NOW)
+        go_on.set()
+        slow.result()
+    assert refusal.value.code == "order_of_another_shopper"
+    assert Redemption.objects.get().shopper.shopper_id == "anna"
 
 
 def test_an_order_that_is_not_loaded_yet_is_remembered() -> None:
