@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Coalesce
 
 from recommender.models import Campaign, Coupon, Event, Redemption, Shopper
 from recommender.services.patience import patient_transaction
@@ -139,12 +140,14 @@ class Entry:
 
 def read_history(*, shopper_id: str, after: Place | None, limit: int) -> tuple[list[Entry], Place | None]:
     """What a shopper did with coupons, the latest first, and where to go on if there is more."""
-    redemptions = Redemption.objects.filter(shopper__shopper_id=shopper_id)
+    # An order whose lines are not loaded yet is known by what was reserved for it.
+    order_id = Coalesce("order__order_id", "reservation_coupon__reservation__order_id")
+    redemptions = Redemption.objects.filter(shopper__shopper_id=shopper_id).annotate(of_order=order_id)
     events = Event.objects.filter(
         shopper__shopper_id=shopper_id, kind__in=[Event.Kind.CLAIM, Event.Kind.DISMISS], coupon__isnull=False
     )
     found = [
-        *map(_of_redemption, _page(redemptions, "redeemed_at", 1, after, limit).select_related("order")),
+        *map(_of_redemption, _page(redemptions, "redeemed_at", 1, after, limit)),
         *map(_of_event, _page(events, "occurred_at", 0, after, limit)),
     ]
     found.sort(key=lambda entry: (entry.at, entry.place.source, entry.place.key), reverse=True)
@@ -164,13 +167,13 @@ def _page(rows: QuerySet[Any], moment: str, source: int, after: Place | None, li
     return rows.select_related("coupon", "campaign").order_by(f"-{moment}", "-pk")[: limit + 1]
 
 
-def _of_redemption(redemption: Redemption) -> Entry:
+def _of_redemption(redemption: Any) -> Entry:
     return Entry(
         did=Did.USED,
         at=redemption.redeemed_at,
         coupon=redemption.coupon,
         campaign=redemption.campaign,
-        order_id=redemption.order.order_id if redemption.order else None,
+        order_id=redemption.of_order,
         discount_amount=redemption.discount_amount,
         place=Place(redemption.redeemed_at, 1, redemption.pk),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.utils import timezone
@@ -101,6 +102,24 @@ def test_history(call: Call, golden: Callable[..., None]) -> None:
         )
     golden(call("GET", "me/history", caller=OWN), "own_history")
     assert len(call("GET", "me/history", caller="other shopper").json()["entries"]) == 1
+
+
+def test_a_use_names_its_order_before_that_is_loaded(call: Call) -> None:
+    asked = {
+        "shopper_id": "anna",
+        "basket": {"lines": [{"line_id": "1", "product_id": "p1", "quantity": "1", "unit_price": "10"}]},
+        "coupon_ids": ["tea-spring"],
+    }
+    coupon = Coupon.objects.get(coupon_id="tea-spring")
+    Coupon.objects.filter(pk=coupon.pk).update(discount_type="amount", discount_value=1)
+    coupon.targets.all().delete()
+    held = call("POST", "checkout/reservations", asked, caller="shop", headers={"Idempotency-Key": str(uuid4())})
+    assert held.status_code == 201, held.content
+    path = f"checkout/reservations/{held.json()['reservation_id']}/confirm"
+    done = call("POST", path, {"order_id": "later"}, caller="shop", headers={"Idempotency-Key": str(uuid4())})
+    assert done.status_code == 200, done.content
+    [entry] = [each for each in call("GET", "me/history", caller=OWN).json()["entries"] if each["did"] == "used"]
+    assert entry["order_id"] == "later"
 
 
 def test_a_long_history_is_read_page_by_page_without_a_gap_or_a_repetition(call: Call) -> None:
