@@ -15,6 +15,7 @@ from django.utils.translation import ngettext
 from recommender.admin.base import change_url, changelist_url, link_to
 from recommender.admin.figures import count_of, money_of, percent_of, uses_of
 from recommender.admin.input_drift import describe_run_inputs
+from recommender.admin.run_budget import describe_budget
 from recommender.admin.summed_up import Shown, show_figures
 from recommender.models import Recommendation, Run, RunCorrection, RunCoupon, RunShard, Shop
 from recommender.services.summaries import Checks as RunChecked
@@ -57,6 +58,8 @@ def describe_review(request: HttpRequest, run: Run) -> dict[str, Any]:
         "failed_shards": _describe_failed_shards(run) if run.state == Run.State.COMPUTING else None,
         "shards_url": changelist_url(RunShard, {"run__id__exact": run.pk, "state__exact": RunShard.State.FAILED}),
         "tiles": _describe_amounts(run, currency),
+        "within": describe_budget(run, currency),
+        "budget_url": reverse("admin:recommender_run_budget", args=[run.pk]),
         "coupons": _describe_coupons(run, currency),
         "coupons_shown": COUPONS_SHOWN,
         "coupons_url": changelist_url(RunCoupon, {"run__id__exact": run.pk}),

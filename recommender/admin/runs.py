@@ -21,6 +21,7 @@ from recommender.admin.base import ReadOnlyMixin, TableAdmin, change_url, link_t
 from recommender.admin.bulk_review import BulkReviewMixin
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.figures import count_of, percent_of, uses_of
+from recommender.admin.run_budget import RunBudgetMixin
 from recommender.admin.run_corrections import RunCorrectionsMixin, refuse_meanwhile
 from recommender.admin.run_review import describe_difference, describe_review, read_checks
 from recommender.admin.run_shoppers import RunShoppersMixin
@@ -80,7 +81,7 @@ class PublishLaterForm(PublishForm):
 
 
 @admin.register(Run)
-class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersMixin, TableAdmin):
+class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersMixin, RunBudgetMixin, TableAdmin):
     list_display = (
         "__str__",
         "state_label",
