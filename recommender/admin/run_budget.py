@@ -27,7 +27,9 @@ class RunBudgetMixin(TableAdmin):
     def budget(self, request: HttpRequest, run_key: int) -> HttpResponse:
         """What each budget would bring, and the way to a run within another."""
         run: Run = self.get_viewable(request, str(run_key))
-        currency = Shop.current().currency
+        from recommender.services.estimates import sum_amounts
+
+        currency, expected = Shop.current().currency, sum_amounts(run=run).discount.expected
         context = {
             **self.admin_site.each_context(request),
             "title": _("Budget"),
@@ -36,7 +38,7 @@ class RunBudgetMixin(TableAdmin):
             "run": run,
             "run_url": change_url(run),
             "currency": currency,
-            "within": describe_budget(run, currency),
+            "within": describe_budget(run, expected, currency),
             **_describe_curve(run, currency),
             "may_recommend": request.user.has_perm("recommender.start_job"),
             "recommend_url": reverse("admin:recommender_campaign_recommend", args=[run.campaign_id]),
@@ -44,8 +46,12 @@ class RunBudgetMixin(TableAdmin):
         return TemplateResponse(request, "admin/recommender/run/budget.html", context)
 
 
-def describe_budget(run: Run, currency: str) -> list[tuple[str, str]]:
-    """Names and values of what a run keeps to and how well it does; nothing of one that is not within a budget."""
+def describe_budget(run: Run, expected: float | None, currency: str) -> list[tuple[str, str]]:
+    """Names and values of what a run keeps to and how well it does; nothing of one that is not within a budget.
+
+    Args:
+        expected: what is expected to be given in discounts, as the lists are now; None if that is not known.
+    """
     if not run.is_allocated or run.allocation_terms is None:
         return []
     told = [(_("Brings the most"), str(run.get_objective_display()))]
@@ -59,18 +65,15 @@ def describe_budget(run: Run, currency: str) -> list[tuple[str, str]]:
     if run.required_return is not None:
         told.append((_("Required return"), _per_unit(float(run.required_return), run, currency)))
     if run.state != Run.State.COMPUTING:
-        told += _describe_outcome(run, currency)
+        told += _describe_outcome(run, expected, currency)
     left_out = sorted(run.allocation_terms["left_out"])
     if left_out:
         told.append((_("Left out, as what they cost or bring is not known"), _name_few(left_out)))
     return told
 
 
-def _describe_outcome(run: Run, currency: str) -> list[tuple[str, str]]:
-    from recommender.services.estimates import sum_amounts
-
+def _describe_outcome(run: Run, expected: float | None, currency: str) -> list[tuple[str, str]]:
     told = []
-    expected = sum_amounts(run=run).discount.expected
     if expected is not None:
         spend = money_of(expected, currency)
         if run.budget:

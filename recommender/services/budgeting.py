@@ -14,6 +14,7 @@ from recommender.models import Campaign, Coupon, ModelVersion, Run, RunCoupon
 from recommender.services.counters import Counted, read_counters
 from recommender.services.estimates import estimate_uses, forecaster_of
 from recommender.wording import gettext as _
+from recommender.wording import sentence_of
 
 MICRO = 1_000_000
 #: What one pair may bring or cost at most, in whole units, stays this far below what an allocation takes.
@@ -238,4 +239,4 @@ def _say_nothing_known(left_out: Mapping[str, str], objective: Run.Objective) ->
     return _(
         "Of no coupon it is known what a use brings in %(objective)s: %(coupons)s. Choose another objective, or bring "
         "in what is missing (costs of products, orders with coupons)."
-    ) % {"objective": str(objective.label), "coupons": named}
+    ) % {"objective": sentence_of(objective.label), "coupons": named}
