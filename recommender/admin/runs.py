@@ -443,6 +443,8 @@ def _refuse(run: Run, name: str) -> str | None:
 def _refuse_to_score_again(run: Run) -> str | None:
     if run.job is not None and not run.job.is_finished:
         return _("Run %(run)s is being computed.") % {"run": run.pk}
+    if run.is_allocated and run.allocated_at is None:  # its shards may all be done, and what failed is to share out
+        return None
     if not run.shards.filter(state=RunShard.State.FAILED).exists():
         return _("Nothing of run %(run)s failed.") % {"run": run.pk}
     return None

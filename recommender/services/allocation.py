@@ -24,7 +24,7 @@ from recommender.clock import database_now
 from recommender.ml import columns as c
 from recommender.ml.allocation import MICRO, NO_LIMIT, Allocation, CandidateBlock, Curve, Resource, Terms, draw_curve
 from recommender.ml.allocation import allocate as allocate_candidates
-from recommender.models import Run, RunShard
+from recommender.models import Recommendation, Run, RunShard
 from recommender.progress import Progress
 from recommender.services.budgeting import BudgetTerms
 from recommender.services.shared_files import (
@@ -222,6 +222,8 @@ def _write_outcome(run: Run, claim: uuid.UUID, terms: BudgetTerms, allocation: A
         if not computing.filter(allocation_claim=claim, allocated_at__isnull=True).exists():
             delete_folder(_folder_of_lists(run.key, claim))
             return False
+        # A worker of the version before, which knows no budgets, may have scored some shards during an upgrade.
+        Recommendation.objects.filter(run=run).delete()
         run.shards.update(state=RunShard.State.PENDING, claim=None, claimed_at=None, attempts=0, error="")
         Run.objects.filter(pk=run.pk).update(**outcome)
     return True

@@ -186,6 +186,20 @@ def test_a_run_that_is_being_computed_shows_what_it_was_asked(admin_client: Clie
     assert page.context["rows"] == []
 
 
+def test_sharing_out_that_failed_is_tried_again(admin_client: Client, run: Run) -> None:
+    """All shards are done, and yet there is something to go on with."""
+    job = Job.objects.create(kind=Job.Kind.RECOMMEND, key="failed", state=Job.State.FAILED, finished_at=NOW)
+    Run.objects.update(state=Run.State.COMPUTING, job=job)
+    again = reverse("admin:recommender_run_score_again", args=[run.pk])
+    admin_client.post(again)
+    assert Job.objects.latest("pk").arguments == {"run": run.pk}
+
+    Run.objects.update(allocated_at=NOW, job=job)
+    answer = admin_client.post(again, follow=True)
+    assert [str(message) for message in answer.context["messages"]] == [f"Nothing of run {run.pk} failed."]
+    assert Job.objects.count() == 2
+
+
 # Checking and explaining
 
 

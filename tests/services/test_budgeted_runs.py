@@ -396,6 +396,19 @@ def test_candidates_that_are_gone_are_found_anew(
     assert digest(compute_run(run=run)) == reference
 
 
+def test_what_a_worker_of_the_version_before_wrote_gives_way(campaign: models.Campaign, reference: list[Any]) -> None:
+    """Such a worker knows of no budget and writes lists at once, and no file."""
+    run = plan(campaign, "1.25")
+    terms = run.allocation_terms
+    Run.objects.update(allocation_terms=None)
+    score_shard(shard_id=run.shards.get(number=0).pk)
+    assert Recommendation.objects.count() == 4
+    Run.objects.update(allocation_terms=terms)
+    scoring.prepare_scorer.cache_clear()
+
+    assert digest(compute_run(run=run)) == reference
+
+
 def test_work_that_is_called_off_lets_others_allocate(campaign: models.Campaign) -> None:
     class Impatient(Progress):
         def report(self, message: str, done: int = 0, total: int | None = None) -> None:
