@@ -33,6 +33,7 @@ BLOCK_PAIRS = 250_000  # described at once; what bounds the memory
 #: Shoppers that a run's first stage is learned from and measured on. Half of them tell a kept share of 99.5 % to some
 #: 0.2 %, and what each coupon scores on the mean to a few hundredths of itself.
 SAMPLE_SHOPPERS = 2_000
+FEWEST_WITH_CANDIDATES = 50  # of them, or every pair is scored
 FEWEST_SHOPPERS = 4 * SAMPLE_SHOPPERS  # of a run in two stages
 
 
@@ -138,8 +139,13 @@ class Scorer:
             listed.append(on_list.reshape(part.height, -1))
             counts = add_block_counts(counts, count_inputs(inputs, self.learned))
         together = {name: np.concatenate([sketch[name] for sketch in sketches]) for name in sketches[0]}
-        all_scores = np.concatenate(scores)
-        retrieval = learn_retrieval(together, all_scores, np.concatenate(listed))
+        all_scores, all_listed = np.concatenate(scores), np.concatenate(listed)
+        # Within a budget some shoppers have no candidate: whoever brings nothing.
+        some = all_listed.any(axis=1)
+        if some.sum() < FEWEST_WITH_CANDIDATES:
+            return {}
+        tables = {name: table[some] for name, table in together.items()}
+        retrieval = learn_retrieval(tables, all_scores[some], all_listed[some])
         if retrieval is None:
             return {}
         sums = zip(self.coupons[c.COUPON_ID], all_scores.sum(axis=0).tolist(), strict=True)

@@ -191,7 +191,7 @@ def test_sharing_out_that_failed_is_tried_again(admin_client: Client, run: Run) 
     job = Job.objects.create(kind=Job.Kind.RECOMMEND, key="failed", state=Job.State.FAILED, finished_at=NOW)
     Run.objects.update(state=Run.State.COMPUTING, job=job)
     again = reverse("admin:recommender_run_score_again", args=[run.pk])
-    admin_client.post(again)
+    admin_client.post(again, follow=True)
     assert Job.objects.latest("pk").arguments == {"run": run.pk}
 
     Run.objects.update(allocated_at=NOW, job=job)
