@@ -6,7 +6,6 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from recommender.admin.base import TableAdmin, change_url
 from recommender.admin.charts import Line, LineChart, line_chart
@@ -142,12 +141,12 @@ def _draw(run: Run, curve: SpendCurve, points: list[AtBudget], currency: str) ->
             y_title=objective,
             lines=[Line(objective, 1, [(0.0, 0.0), *((point.budget, point.value) for point in points)])],
             to_one=False,
-            shown=lambda x, y: (money_of(x, currency), _value_of(y, run, currency)),
+            shown=lambda x, y: (money_of(x, currency), _figure_of(y, run, currency)),
         ),
         line_chart(
             title=_("What one unit more brings"),
             x_title=_("Budget"),
-            y_title=objective,
+            y_title=_("One unit of budget more brings"),
             lines=[Line(objective, 2, _steps(curve, points[-1].budget))],
             to_one=False,
             shown=lambda x, y: (money_of(x, currency), _per_unit(y, run, currency)),
@@ -168,8 +167,13 @@ def _steps(curve: SpendCurve, end: float) -> list[tuple[float, float]]:
 def _value_of(value: float, run: Run, currency: str) -> str:
     """An amount of the objective."""
     if run.objective == Run.Objective.REDEMPTIONS:
-        return ngettext("%(uses)s redemption", "%(uses)s redemptions", round(value)) % {"uses": uses_of(value)}
+        return _("%(uses)s redemptions") % {"uses": uses_of(value)}
     return money_of(value, currency)
+
+
+def _figure_of(value: float, run: Run, currency: str) -> str:
+    """An amount of the objective, beside its name."""
+    return uses_of(value) if run.objective == Run.Objective.REDEMPTIONS else money_of(value, currency)
 
 
 def _per_unit(value: float, run: Run, currency: str) -> str:

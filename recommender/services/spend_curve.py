@@ -47,12 +47,12 @@ class SpendCurve:
         if not run.spend_curve:
             return None
         curve = cls(**run.spend_curve)
-        return curve if curve.cost and curve.cost[-1] > 0 else None
+        return curve if curve.worth_spending > 0 else None
 
     @property
     def worth_spending(self) -> float:
         """Beyond this, more money brings nothing."""
-        return self.cost[-1]
+        return max((cost for cost, rate in zip(self.cost, self.marginal_return, strict=True) if rate > 0), default=0.0)
 
     def at(self, budget: float) -> AtBudget:
         """What a budget from 0 up would bring."""

@@ -154,7 +154,7 @@ def test_the_budget_page_has_the_whole_curve(admin_client: Client, run: Run) -> 
     }
     assert rows[-1]["stops"]
     first, second = page.context["charts"]
-    assert (first.x_top, first.y_top) == ("20.00 USD", "10 redemptions")
+    assert (first.x_top, first.y_top) == ("20.00 USD", "10")
     assert (second.y_top, second.lines[0][1]) == (
         "0.5 redemptions for 1 USD",
         "0.00,0.00 100.00,0.00 100.00,100.00 100.00,100.00",

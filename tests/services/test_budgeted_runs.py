@@ -17,6 +17,7 @@ from recommender.services import allocation, runs, scoring
 from recommender.services.budgeting import Budget, BudgetRefused
 from recommender.services.retention import delete_forgotten_candidates
 from recommender.services.runs import compute_run, finish_run, plan_run, score_shard
+from recommender.services.spend_curve import SpendCurve
 from tests.services.small_shop import NOW, START, add_model_version, lists_of, make_shop
 
 pytestmark = pytest.mark.django_db
@@ -118,11 +119,17 @@ def test_the_lists_bring_the_most_within_the_budget(campaign: models.Campaign) -
 
 
 def test_the_curve_ends_where_more_money_brings_nothing(campaign: models.Campaign) -> None:
-    curve = compute_run(run=plan(campaign, "1.25")).spend_curve
+    run = compute_run(run=plan(campaign, "1.25"))
+    curve = run.spend_curve
+    assert curve is not None
 
     assert curve["marginal_return"][-1] == 0
     assert curve["marginal_return"] == sorted(curve["marginal_return"], reverse=True)
-    assert (curve["cost"][-1], curve["value"][-1]) == (pytest.approx(1.8, abs=1e-4), pytest.approx(1.4, abs=1e-4))
+    # The last point at which more brings something: by c3 and never by c4, the same offer at four times the cost.
+    assert (curve["cost"][-2], curve["value"][-2]) == (pytest.approx(1.8, abs=1e-4), pytest.approx(1.4, abs=1e-4))
+    worth = SpendCurve.of(run)
+    assert worth is not None
+    assert worth.worth_spending == pytest.approx(1.8, abs=1e-4)
 
 
 def test_nothing_is_limited_and_all_is_as_without(campaign: models.Campaign) -> None:
