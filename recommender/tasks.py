@@ -301,9 +301,14 @@ def _finish(run: Run, job: Job, progress: Progress) -> Mapping[str, Any] | None:
     from recommender.services.runs import finish_run
     from recommender.services.summaries import RunChecks
 
+    if run.is_allocated and run.allocated_at is None:
+        Job.objects.filter(pk=job.pk).update(message=_("Deciding who gets what"))
     run = finish_run(run=run, progress=progress)
     if run.state == Run.State.COMPUTING:
-        _ring(job, run.shards.filter(state=RunShard.State.PENDING).count())
+        pending = run.shards.filter(state=RunShard.State.PENDING).count()
+        if pending:
+            jobs.show_parts_done(job=job, done=0, total=pending, message=_("Writing lists"))
+        _ring(job, pending)
         return None
     RunChecks(run).sum_up_if_large()
     return {"run": run.pk, "recommendations": run.recommendation_count}

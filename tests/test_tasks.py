@@ -225,8 +225,11 @@ class TestRecommend:
 
         tasks.score_shards(job.pk)
         assert RunShard.objects.filter(state=RunShard.State.SCORED).count() == 1
+        candidates = settings.DATA_DIR / "runs" / Run.objects.get().key
+        candidates.mkdir(parents=True)
         tasks.sweep()
         assert (Run.objects.count(), RunShard.objects.count(), Recommendation.objects.count()) == (0, 0, 0)
+        assert not candidates.exists()
         tasks.score_shards(job.pk)  # its run is gone
 
     def test_what_all_shards_need_and_lack_fails_the_job(
@@ -282,6 +285,7 @@ class TestRecommend:
         tasks.score_shards(job.pk)
         job.refresh_from_db()
         assert (job.state, job.result, Run.objects.get().state) == (Job.State.RUNNING, None, Run.State.COMPUTING)
+        assert (job.message, job.done, job.total) == ("Writing lists", 0, 3)
         assert calls(broker) == before + 3, "a call for each shard"
 
         for _ in range(3):

@@ -131,10 +131,19 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
         if not run.retrieval:
             return _("every shopper with every coupon")
         stage = run.retrieval["first_stage"]
-        return _(
-            "of each shopper the %(kept)s likeliest of %(coupons)s coupons, with %(share)s of what stands on the lists "
-            "when every coupon is scored (95 of 100 times %(low)s to %(high)s, measured on %(shoppers)s shoppers)"
-        ) % {
+        if run.is_allocated:
+            told = _(
+                "of each shopper the %(kept)s likeliest of %(coupons)s coupons, with %(share)s of what may be given "
+                "out when every coupon is scored (95 of 100 times %(low)s to %(high)s, measured on %(shoppers)s "
+                "shoppers)"
+            )
+        else:
+            told = _(
+                "of each shopper the %(kept)s likeliest of %(coupons)s coupons, with %(share)s of what stands on the "
+                "lists when every coupon is scored (95 of 100 times %(low)s to %(high)s, measured on %(shoppers)s "
+                "shoppers)"
+            )
+        return told % {
             "kept": count_of(stage["kept_coupons"]),
             "coupons": count_of(len(run.coupon_ids)),
             "share": percent_of(stage["kept_share"]),
