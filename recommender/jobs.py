@@ -268,9 +268,10 @@ class JobProgress(JobHeartbeat):
             self._lines_given, self._shown = 0, self._given
 
 
-def show_parts_done(*, job: Job, done: int, total: int) -> None:
-    """Show how many of the parts that several tasks share are done. Getting on gives the job its attempts back."""
-    _held(job).update(done=done, total=total, attempts=0)
+def show_parts_done(*, job: Job, done: int, total: int, message: str | None = None) -> None:
+    """Show how many of the parts that several tasks share are done, and what they are if that is new. Getting on gives
+    the job its attempts back."""
+    _held(job).update(done=done, total=total, attempts=0, **({} if message is None else {"message": message}))
 
 
 # Ending

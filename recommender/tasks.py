@@ -8,8 +8,9 @@ import os
 import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from billiard import current_process
 from celery import current_app, shared_task
@@ -26,6 +27,9 @@ from recommender.clock import database_now
 from recommender.models import Answer, Campaign, Coupon, Job, Run, RunCorrection, RunShard, Segment, Shopper, Upload
 from recommender.progress import Progress
 from recommender.wording import gettext as _
+
+if TYPE_CHECKING:
+    from recommender.services.budgeting import Budget
 
 #: For how long a worker goes on with one run before others have their turn.
 SLICE = timedelta(minutes=2)
@@ -66,8 +70,9 @@ def run_job(job_id: int) -> None:
     - ``train``: ``as_of`` (ISO 8601) and ``algorithms`` (names), both optional
     - ``search``: ``seconds``; ``as_of`` and ``algorithms`` as for ``train``
     - ``evaluate``: ``start`` (ISO 8601); ``end``, ``validation_start`` and ``algorithms``, all optional
-    - ``recommend``: ``campaign`` (primary key); ``as_of``, ``algorithm`` and ``top``, all optional; or ``run`` (primary
-      key), to score again what could not be scored of it
+    - ``recommend``: ``campaign`` (primary key); ``as_of``, ``algorithm``, ``top``, ``objective``, and as decimals in
+      text ``budget`` and ``required_return``, all optional; or ``run`` (primary key), to score again what could not be
+      scored of it
     - ``correct``: ``run`` (primary key), ``kind`` and ``reason``, and of ``coupon``, ``shopper`` and ``segment``
       (primary keys) some; or ``run`` and ``undo`` (primary key of a correction)
     - ``publish``: ``run`` (primary key); ``live_seen`` (primary key of a publication, or 0), optional
@@ -105,7 +110,7 @@ def score_shards(job_id: int) -> None:
                 _ring(job, 1)  # behind what waits by now
                 return None
         done, total = _count_shards(run)
-        return _finish(run) if done == total else None
+        return _finish(run, job, progress) if done == total else None
 
     jobs.carry_out(job=job, work=score, progress=jobs.JobHeartbeat(job), shared=True)
 
@@ -114,6 +119,7 @@ def score_shards(job_id: int) -> None:
 def sweep() -> None:
     """Take up what dead workers left, begin what is due, and clear away old answers, old webhook messages and the runs
     of cancelled jobs."""
+    from recommender.services.shared_files import delete_folder, folder_of_run
     from recommender.services.webhooks import forget_old_deliveries
 
     jobs.resume_silent_jobs()
@@ -126,6 +132,7 @@ def sweep() -> None:
             # The shards first: a worker that is writing one is waited for, and one that would write later finds none.
             run.shards.all().delete()
             run.delete()
+        delete_folder(folder_of_run(run.key))
 
 
 @shared_task(soft_time_limit=UPKEEP_LIMIT, time_limit=UPKEEP_LIMIT + 60)
@@ -245,10 +252,11 @@ def _recommend(job: Job, progress: Progress) -> Mapping[str, Any] | None:
         campaign = Campaign.objects.filter(pk=job.arguments["campaign"]).first()
         if campaign is None:
             raise ValueError(_("The campaign is gone."))
-        options = {name: value for name, value in job.arguments.items() if name != "campaign"}
+        options = {name: value for name, value in job.arguments.items() if name not in ("campaign", *_OF_BUDGET)}
         run = plan_run(
             **{**options, "as_of": _as_of(job)},
             campaign=campaign,
+            budget=_budget(job),
             created_by=job.started_by,
             job=job,
             progress=progress,
@@ -258,14 +266,15 @@ def _recommend(job: Job, progress: Progress) -> Mapping[str, Any] | None:
         Run.objects.filter(pk=run.pk).update(job=job)
     log_from_now_on_with(run_id=run.pk)
     pending = run.shards.filter(state=RunShard.State.PENDING)
-    # Whoever held a shard for an earlier attempt is dead, or the job would not have been silent.
+    # Whoever held a shard or allocated for an earlier attempt is dead, or the job would not have been silent.
+    Run.objects.filter(pk=run.pk, allocated_at__isnull=True).update(allocation_claim=None, allocation_claimed_at=None)
     let_go = pending.filter(claim__isnull=False).update(claim=None, claimed_at=None)
     _ring(job, pending.count())
     done, total = _count_shards(run)
     if let_go:  # these count how often they were tried, and are given up one by one
         jobs.show_parts_done(job=job, done=done, total=total)
     progress.report(_("Scoring shoppers"), done, total)
-    return _finish(run) if done == total else None
+    return _finish(run, job, progress) if done == total else None
 
 
 def _ring(job: Job, shards: int) -> None:
@@ -287,11 +296,20 @@ def _count_shards(run: Run) -> tuple[int, int]:
     return run.shards.exclude(state=RunShard.State.PENDING).count(), run.shards.count()
 
 
-def _finish(run: Run) -> Mapping[str, Any]:
+def _finish(run: Run, job: Job, progress: Progress) -> Mapping[str, Any] | None:
+    """Finish a run, or the first half of one within a budget: whose lists others are then called to write."""
     from recommender.services.runs import finish_run
     from recommender.services.summaries import RunChecks
 
-    run = finish_run(run=run)
+    if run.is_allocated and run.allocated_at is None:
+        Job.objects.filter(pk=job.pk).update(message=_("Deciding who gets what"))
+    run = finish_run(run=run, progress=progress)
+    if run.state == Run.State.COMPUTING:
+        pending = run.shards.filter(state=RunShard.State.PENDING).count()
+        if pending:
+            jobs.show_parts_done(job=job, done=0, total=pending, message=_("Writing lists"))
+        _ring(job, pending)
+        return None
     RunChecks(run).sum_up_if_large()
     return {"run": run.pk, "recommendations": run.recommendation_count}
 
@@ -362,6 +380,7 @@ def _erase(job: Job, progress: Progress) -> Mapping[str, Any]:
     return {"erasure": erasure.pk}
 
 
+_OF_BUDGET = ("objective", "budget", "required_return")
 _MOMENTS = ("start", "end", "validation_start")
 _WORK: dict[Job.Kind, jobs.Work] = {
     Job.Kind.CHECK: _check,
@@ -392,6 +411,17 @@ def _find(model: type[Model], key: int | None, gone: str) -> Any:
     if row is None and key is not None:
         raise ValueError(gone)
     return row
+
+
+def _budget(job: Job) -> "Budget":
+    from recommender.services.budgeting import Budget
+
+    objective, amount, required_return = (job.arguments.get(name) for name in _OF_BUDGET)
+    return Budget(
+        objective=Run.Objective(objective) if objective else None,
+        amount=Decimal(amount) if amount else None,
+        required_return=Decimal(required_return) if required_return else None,
+    )
 
 
 def _as_of(job: Job) -> datetime | None:

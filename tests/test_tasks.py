@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -30,6 +31,7 @@ from recommender.models import (
 from recommender.models.coupons import Coupon
 from recommender.progress import Cancelled, Progress
 from recommender.services import ingest, publishing, runs, summaries
+from recommender.services.budgeting import Budget
 from tests.admin.rows import add_rows
 from tests.services.small_shop import add_run
 
@@ -223,8 +225,11 @@ class TestRecommend:
 
         tasks.score_shards(job.pk)
         assert RunShard.objects.filter(state=RunShard.State.SCORED).count() == 1
+        candidates = settings.DATA_DIR / "runs" / Run.objects.get().key
+        candidates.mkdir(parents=True)
         tasks.sweep()
         assert (Run.objects.count(), RunShard.objects.count(), Recommendation.objects.count()) == (0, 0, 0)
+        assert not candidates.exists()
         tasks.score_shards(job.pk)  # its run is gone
 
     def test_what_all_shards_need_and_lack_fails_the_job(
@@ -252,6 +257,42 @@ class TestRecommend:
             tasks.score_shards(job.pk)
         job.refresh_from_db()
         assert job.state == Job.State.SUCCEEDED
+
+    def test_what_was_chosen_reaches_the_plan(self, broker: redis.Redis, campaign: Campaign, planned: Mock) -> None:
+        recommend(campaign, objective="margin", budget="250.5", required_return="2")
+        assert planned.call_args.kwargs["budget"] == Budget(
+            objective=Run.Objective.MARGIN, amount=Decimal("250.5"), required_return=Decimal(2)
+        )
+        assert not {"objective", "required_return"} & set(planned.call_args.kwargs)
+
+    def test_a_run_within_a_budget_is_scored_in_two_halves(
+        self, broker: redis.Redis, campaign: Campaign, planned: Mock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Once its candidates are allocated, workers are called to its shards again."""
+        job = recommend(campaign)
+        for _ in range(2):
+            tasks.score_shards(job.pk)
+        Run.objects.update(allocation_terms={"left_out": {}})
+
+        def allocate(*, run: Run, progress: Progress) -> bool:
+            run.shards.update(state="pending")
+            Recommendation.objects.all().delete()
+            Shopper.objects.all().delete()
+            return bool(Run.objects.filter(pk=run.pk).update(allocated_at=timezone.now()))
+
+        monkeypatch.setattr(runs, "allocate_run", allocate)
+        before = calls(broker)
+        tasks.score_shards(job.pk)
+        job.refresh_from_db()
+        assert (job.state, job.result, Run.objects.get().state) == (Job.State.RUNNING, None, Run.State.COMPUTING)
+        assert (job.message, job.done, job.total) == ("Writing lists", 0, 3)
+        assert calls(broker) == before + 3, "a call for each shard"
+
+        for _ in range(3):
+            tasks.score_shards(job.pk)
+        job.refresh_from_db()
+        assert (job.state, Run.objects.get().state) == (Job.State.SUCCEEDED, Run.State.DRAFTED)
+        assert job.result == {"run": Run.objects.get().pk, "recommendations": 3}
 
     def test_shards_that_failed_are_named_and_scored_again_by_another_job(
         self, broker: redis.Redis, campaign: Campaign, planned: Mock

@@ -1,6 +1,7 @@
 """Campaigns, who was sent them, and what they show."""
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -15,12 +16,17 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
-from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import (
+    UnfoldAdminDecimalFieldWidget,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+)
 
 from recommender.admin.base import LabelledInline, TableAdmin, change_url, changelist_url, link_to
 from recommender.admin.campaign_calendar import describe_calendar
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
-from recommender.admin.figures import count_of
+from recommender.admin.figures import amount_of, count_of
 from recommender.admin.long_lists import MOST_COUNTED, IdentifierSearchMixin, is_long
 from recommender.admin.remarks import RemarksMixin
 from recommender.admin.results import ResultsMixin
@@ -28,6 +34,7 @@ from recommender.admin.runs import tabulate_runs
 from recommender.admin.summed_up import Shown, show_figures
 from recommender.models import Campaign, CampaignCoupon, CampaignSegment, CampaignShopper, Job, Publication, Run
 from recommender.models.campaigns import MOST_HELD_OUT
+from recommender.services.budgeting import MOST_RETURN, left_of_campaign
 from recommender.services.reporting import CampaignUses
 from recommender.services.summaries import UsesOfCampaigns
 from recommender.wording import gettext as _
@@ -62,6 +69,65 @@ class RecommendForm(forms.Form):
         initial=10,
         widget=UnfoldAdminIntegerFieldWidget(),
     )
+    objective = forms.ChoiceField(
+        label=gettext_lazy("Bring the most"),
+        choices=Run.Objective.choices,
+        required=False,
+        help_text=gettext_lazy(
+            "What all lists together are to bring the most of. Revenue is what is paid after the discount, margin is "
+            "that without what the goods cost. Without any budget, limit or return, redemptions give each shopper the "
+            "likeliest coupons."
+        ),
+        widget=UnfoldAdminSelectWidget(),
+    )
+    budget = forms.DecimalField(
+        label=gettext_lazy("Budget"),
+        max_digits=14,
+        decimal_places=3,
+        required=False,
+        help_text=gettext_lazy(
+            "No more than this is expected to be given in discounts. Empty: what the campaign has left of its budget, "
+            "or no budget if it has none. What coupons have left of theirs is kept to in any case."
+        ),
+        widget=UnfoldAdminDecimalFieldWidget(),
+    )
+    required_return = forms.DecimalField(
+        label=gettext_lazy("Required return"),
+        max_digits=12,
+        decimal_places=6,
+        max_value=MOST_RETURN,
+        required=False,
+        help_text=gettext_lazy(
+            "So much of what is to be brought for each unit of money that is expected to be given, over all lists "
+            "together. For a margin of at least twice the discounts, 2. Empty: whatever is worth it."
+        ),
+        widget=UnfoldAdminDecimalFieldWidget(),
+    )
+    #: Whose budget it is; set by the class that a page makes of this one.
+    campaign: Campaign
+
+    def clean_objective(self) -> str:
+        return self.cleaned_data["objective"] or Run.Objective.REDEMPTIONS.value
+
+    def clean_budget(self) -> Decimal | None:
+        budget: Decimal | None = self.cleaned_data["budget"]
+        if budget is None:
+            return None
+        if budget <= 0:
+            raise forms.ValidationError(_("A budget is above 0. Leave it empty for none."))
+        left = left_of_campaign(self.campaign)
+        if left is not None and budget > left:
+            raise forms.ValidationError(
+                _("The campaign has %(left)s of its budget left. Raise that first, or choose no more.")
+                % {"left": amount_of(left)}
+            )
+        return budget
+
+    def clean_required_return(self) -> Decimal | None:
+        required: Decimal | None = self.cleaned_data["required_return"]
+        if required is not None and required <= 0:
+            raise forms.ValidationError(_("A return is above 0. Leave it empty for none."))
+        return required
 
 
 class RollbackForm(forms.Form):
@@ -162,7 +228,12 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
             job = start_job(
                 kind=Job.Kind.RECOMMEND,
                 key=f"recommend:{campaign.pk}",
-                arguments={"campaign": campaign.pk, "top": data["top"]},
+                arguments={
+                    "campaign": campaign.pk,
+                    "top": data["top"],
+                    "objective": data["objective"],
+                    **{name: str(data[name]) for name in ("budget", "required_return") if data[name] is not None},
+                },
                 started_by=request.user,  # type: ignore[arg-type]
             )
             return Outcome(_("The recommendations are being computed."), url=change_url(job))
@@ -177,6 +248,7 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
                 (_("Coupons"), count_of(coupons)),
                 *((_("Worth a second look"), remark) for remark in _say_what_is_in_vain(campaign, coupons)),
                 *_foresee(campaign),
+                *_say_what_is_left(campaign),
             ],
         )
         return confirm_and_do(
@@ -185,7 +257,8 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
             obj=campaign,
             confirmation=confirmation,
             act=act,
-            form_class=RecommendForm,
+            form_class=type("RecommendFormOfCampaign", (RecommendForm,), {"campaign": campaign}),
+            initial={name: request.GET[name] for name in RecommendForm.base_fields if request.GET.get(name)},
         )
 
     @action(description=gettext_lazy("Duplicate"), permissions=["recommender.add_campaign"], icon="content_copy")
@@ -359,6 +432,11 @@ def _foresee(campaign: Campaign) -> list[tuple[str, object]]:
         (_("Shoppers, about"), count_of(sent)),
         (_("Held out, about"), count_of(held_out)),
     ]
+
+
+def _say_what_is_left(campaign: Campaign) -> list[tuple[str, object]]:
+    left = left_of_campaign(campaign)
+    return [] if left is None else [(_("Left of the campaign's budget"), amount_of(left))]
 
 
 def _find_live(campaign: Campaign) -> Publication | None:

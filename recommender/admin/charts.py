@@ -1,6 +1,6 @@
 """Charts as numbers that a template draws: no script, no library, and every value can be read as text too."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 #: The size that columns are drawn in; the picture is stretched to its place on the page.
@@ -114,13 +114,21 @@ class LineChart:
 
 
 def line_chart(
-    *, title: str, x_title: str, y_title: str, lines: Sequence[Line], diagonal: bool = False, to_one: bool = True
+    *,
+    title: str,
+    x_title: str,
+    y_title: str,
+    lines: Sequence[Line],
+    diagonal: bool = False,
+    to_one: bool = True,
+    shown: Callable[[float, float], tuple[str, str]] | None = None,
 ) -> LineChart | None:
     """Lines in one square, from 0 up. None without a point.
 
     Args:
         diagonal: whether the line of equal x and y is drawn; both axes then go up to the same.
         to_one: whether the axes go up to 1, or only as far as the points do.
+        shown: what the axes go up to as text, given both; as percent if it is not given.
     """
     points = [point for line in lines for point in line.points]
     if not points:
@@ -133,12 +141,13 @@ def line_chart(
     def drawn(line: Line) -> str:
         return " ".join(f"{SIDE * x / x_top:.2f},{SIDE - SIDE * y / y_top:.2f}" for x, y, *_rest in line.points)
 
+    tops = (f"{100 * x_top:.3g} %", f"{100 * y_top:.3g} %") if shown is None else shown(x_top, y_top)
     return LineChart(
         title=title,
         x_title=x_title,
         y_title=y_title,
-        x_top=f"{100 * x_top:.3g} %",
-        y_top=f"{100 * y_top:.3g} %",
+        x_top=tops[0],
+        y_top=tops[1],
         lines=[(line, drawn(line)) for line in lines if line.points],
         diagonal=diagonal,
     )

@@ -15,6 +15,7 @@ from django.utils.translation import ngettext
 from recommender.admin.base import change_url, changelist_url, link_to
 from recommender.admin.figures import count_of, money_of, percent_of, uses_of
 from recommender.admin.input_drift import describe_run_inputs
+from recommender.admin.run_budget import describe_budget
 from recommender.admin.summed_up import Shown, show_figures
 from recommender.models import Recommendation, Run, RunCorrection, RunCoupon, RunShard, Shop
 from recommender.services.summaries import Checks as RunChecked
@@ -22,7 +23,7 @@ from recommender.services.summaries import RunChecks
 
 if TYPE_CHECKING:
     from recommender.services.differences import CouponChange, Difference
-    from recommender.services.estimates import Amount
+    from recommender.services.estimates import Amount, RunAmounts
     from recommender.services.guardrails import Finding
 
 COUPONS_SHOWN = 20
@@ -43,7 +44,9 @@ class Checks:
 
 def describe_review(request: HttpRequest, run: Run) -> dict[str, Any]:
     """What the template of a run's review needs."""
-    currency = Shop.current().currency
+    from recommender.services.estimates import sum_amounts
+
+    currency, amounts = Shop.current().currency, sum_amounts(run=run)
     under_review = run.state in UNDER_REVIEW
     job = run.find_correction_job() if under_review else None
     shown = show_figures(RunChecks(run), anew="check" in request.GET) if under_review else None
@@ -56,7 +59,9 @@ def describe_review(request: HttpRequest, run: Run) -> dict[str, Any]:
         "correction_job_url": change_url(job) if job is not None else None,
         "failed_shards": _describe_failed_shards(run) if run.state == Run.State.COMPUTING else None,
         "shards_url": changelist_url(RunShard, {"run__id__exact": run.pk, "state__exact": RunShard.State.FAILED}),
-        "tiles": _describe_amounts(run, currency),
+        "tiles": _describe_amounts(run, amounts, currency),
+        "within": describe_budget(run, amounts.discount.expected, currency),
+        "budget_url": reverse("admin:recommender_run_budget", args=[run.pk]),
         "coupons": _describe_coupons(run, currency),
         "coupons_shown": COUPONS_SHOWN,
         "coupons_url": changelist_url(RunCoupon, {"run__id__exact": run.pk}),
@@ -130,10 +135,7 @@ def _describe_checks(checks: Checks) -> dict[str, Any]:
     }
 
 
-def _describe_amounts(run: Run, currency: str) -> list[dict[str, object]]:
-    from recommender.services.estimates import sum_amounts
-
-    amounts = sum_amounts(run=run)
+def _describe_amounts(run: Run, amounts: "RunAmounts", currency: str) -> list[dict[str, object]]:
     return [
         {
             "name": _("Shoppers covered"),

@@ -225,6 +225,15 @@ _WORDS: dict[str, Callable[["NotOffered"], str]] = {
     "budget_spent": lambda other: _("Its budget is spent."),
     "taken_out": _taken_out,
     "not_chosen_from": lambda other: _("The run did not choose from it: it was added later, or did not hold then."),
+    "cost_unknown": lambda other: _(
+        "Left out of the budget: it is not known what a use costs, neither by its terms nor by past redemptions."
+    ),
+    "value_unknown": lambda other: _("Left out of the budget: it is not known what a use brings of the objective."),
+    "brings_nothing": lambda other: _("A use of it brings nothing of the objective."),
+    "budget": lambda other: _(
+        "The budget: within it and the limits of coupons, other offers bring more for what they cost."
+    ),
+    "worth_less": lambda other: _("What is on the list brings more of the objective for what it costs."),
     "same_offer": lambda other: _("The same offer is on the list already: %(coupon)s.") % {"coupon": other.same_as},
     "ranked_lower": _ranked_lower,
 }

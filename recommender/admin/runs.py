@@ -21,6 +21,7 @@ from recommender.admin.base import ReadOnlyMixin, TableAdmin, change_url, link_t
 from recommender.admin.bulk_review import BulkReviewMixin
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.figures import count_of, percent_of, uses_of
+from recommender.admin.run_budget import RunBudgetMixin
 from recommender.admin.run_corrections import RunCorrectionsMixin, refuse_meanwhile
 from recommender.admin.run_review import describe_difference, describe_review, read_checks
 from recommender.admin.run_shoppers import RunShoppersMixin
@@ -80,7 +81,7 @@ class PublishLaterForm(PublishForm):
 
 
 @admin.register(Run)
-class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersMixin, TableAdmin):
+class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersMixin, RunBudgetMixin, TableAdmin):
     list_display = (
         "__str__",
         "state_label",
@@ -130,10 +131,19 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
         if not run.retrieval:
             return _("every shopper with every coupon")
         stage = run.retrieval["first_stage"]
-        return _(
-            "of each shopper the %(kept)s likeliest of %(coupons)s coupons, with %(share)s of what stands on the lists "
-            "when every coupon is scored (95 of 100 times %(low)s to %(high)s, measured on %(shoppers)s shoppers)"
-        ) % {
+        if run.is_allocated:
+            told = _(
+                "of each shopper the %(kept)s likeliest of %(coupons)s coupons, with %(share)s of what may be given "
+                "out when every coupon is scored (95 of 100 times %(low)s to %(high)s, measured on %(shoppers)s "
+                "shoppers)"
+            )
+        else:
+            told = _(
+                "of each shopper the %(kept)s likeliest of %(coupons)s coupons, with %(share)s of what stands on the "
+                "lists when every coupon is scored (95 of 100 times %(low)s to %(high)s, measured on %(shoppers)s "
+                "shoppers)"
+            )
+        return told % {
             "kept": count_of(stage["kept_coupons"]),
             "coupons": count_of(len(run.coupon_ids)),
             "share": percent_of(stage["kept_share"]),
@@ -442,6 +452,8 @@ def _refuse(run: Run, name: str) -> str | None:
 def _refuse_to_score_again(run: Run) -> str | None:
     if run.job is not None and not run.job.is_finished:
         return _("Run %(run)s is being computed.") % {"run": run.pk}
+    if run.is_allocated and run.allocated_at is None:  # its shards may all be done, and what failed is to share out
+        return None
     if not run.shards.filter(state=RunShard.State.FAILED).exists():
         return _("Nothing of run %(run)s failed.") % {"run": run.pk}
     return None

@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, ArgumentTypeError
 from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 
 from recommender.models import Shop
 
@@ -19,6 +20,17 @@ def parse_moment(text: str) -> datetime:
             f"{text!r} is not a date. Expected YYYY-MM-DD or YYYY-MM-DDTHH:MM, with an offset if not the shop's time."
         ) from error
     return (moment if moment.tzinfo else moment.replace(tzinfo=Shop.current().zone)).astimezone(UTC)
+
+
+def parse_amount(text: str) -> Decimal:
+    """A number above 0, with a point before its decimals."""
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not (amount.is_finite() and amount > 0):
+        raise ArgumentTypeError(f"{text!r} is not an amount. Expected a number above 0, such as 2500 or 0.5.")
+    return amount
 
 
 def add_algorithms_argument(parser: ArgumentParser) -> None:

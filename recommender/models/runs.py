@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from recommender.models.campaigns import Campaign
 from recommender.models.coupons import Coupon
+from recommender.models.fields import MoneyField
 from recommender.models.jobs import Job
 from recommender.models.learning import LearnedInputs, ModelVersion, Snapshot
 from recommender.models.shop import Shop, User
@@ -31,6 +32,16 @@ class Run(models.Model):
         PUBLISHED = "published", _("live")
         SUPERSEDED = "superseded", _("superseded")
         ROLLED_BACK = "rolled_back", _("rolled back")
+
+    class Objective(models.TextChoices):
+        """What lists within a budget are to bring the most of."""
+
+        REDEMPTIONS = "redemptions", _("redemptions")
+        REVENUE = "revenue", _("revenue")
+        MARGIN = "margin", _("margin")
+
+    #: A worker that allocates gives a sign of life at each reading of the candidates, which takes seconds.
+    ALLOCATION_EXPIRES = timedelta(minutes=5)
 
     campaign = models.ForeignKey(Campaign, verbose_name=_("campaign"), on_delete=models.PROTECT, related_name="runs")
     model_version = models.ForeignKey(
@@ -89,6 +100,63 @@ class Run(models.Model):
             "Empty: not decided yet, or older than this."
         ),
     )
+    objective = models.CharField(
+        _("objective"),
+        max_length=24,
+        choices=Objective.choices,
+        blank=True,
+        default="",
+        db_default="",  # the version before, which may still serve, writes runs without it
+        help_text=_("What the lists bring the most of, within budgets and limits. Empty: the likeliest coupons."),
+    )
+    budget = MoneyField(
+        _("budget"), null=True, blank=True, help_text=_("No more than this is expected to be given in discounts.")
+    )
+    required_return = models.DecimalField(
+        _("required return"),
+        max_digits=12,
+        decimal_places=6,
+        null=True,
+        blank=True,
+        help_text=_("So much of the objective for each unit of expected discount, over all lists together."),
+    )
+    allocation_terms = models.JSONField(
+        _("terms of the allocation"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_(
+            "As of the plan: what a use of each coupon brings and costs, what is left of its limits, and which coupons "
+            "are left out. Empty: not within a budget."
+        ),
+    )
+    allocation_claim = models.UUIDField(_("claim of the allocation"), null=True, blank=True, editable=False)
+    allocation_claimed_at = models.DateTimeField(_("allocation claimed"), null=True, blank=True, editable=False)
+    allocated_at = models.DateTimeField(_("allocated"), null=True, blank=True, editable=False)
+    allocation_value = models.FloatField(
+        _("value of the lists"), null=True, blank=True, editable=False, help_text=_("Of the objective, as allocated.")
+    )
+    allocation_bound = models.FloatField(
+        _("best possible value"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("No lists within the budget and the limits bring more of the objective."),
+    )
+    marginal_return = models.FloatField(
+        _("marginal return"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("How much more of the objective one more unit of budget brings."),
+    )
+    spend_curve = models.JSONField(
+        _("curve of spend"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("What each budget would bring. Empty: what the coupons cost is not known."),
+    )
     estimated_at = models.DateTimeField(_("estimated"), null=True, blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     created_by = models.ForeignKey(
@@ -120,9 +188,20 @@ class Run(models.Model):
             ("review_run", "Can approve and reject runs"),
             ("publish_run", "Can publish runs and roll back"),
         ]
+        constraints = [
+            models.CheckConstraint(condition=Q(budget__isnull=True) | Q(budget__gte=0), name="run_budget_not_negative"),
+            models.CheckConstraint(
+                condition=Q(required_return__isnull=True) | Q(required_return__gt=0), name="run_return_above_0"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.campaign} · {self.pk}"
+
+    @property
+    def is_allocated(self) -> bool:
+        """Whether its lists are made within budgets and limits, all of them together."""
+        return self.allocation_terms is not None
 
     @property
     def correction_job_key(self) -> str:
@@ -148,7 +227,8 @@ class RunShardQuerySet(models.QuerySet["RunShard"]):
 class RunShard(models.Model):
     """A part of a run's audience, scored by one worker. Written with its recommendations in one transaction.
 
-    ``pending`` → ``scored``, or ``failed`` once it was tried :data:`MOST_ATTEMPTS` times in vain.
+    ``pending`` → ``scored``, or ``failed`` once it was tried :data:`MOST_ATTEMPTS` times in vain. In a run within a
+    budget it is scored twice: candidates first, and once these are allocated, its lists.
     """
 
     class State(models.TextChoices):

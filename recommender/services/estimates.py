@@ -6,8 +6,9 @@ interval is that of the run's uses, scaled: where half as many uses come, half a
 comes to is taken as known, so the interval of an amount is no wider than the uncertainty of how many come.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from django.db.models import Count, DecimalField, F, FloatField, Q, Sum
 from django.db.models.functions import Cast
 from django.utils import timezone
 
-from recommender.models import Coupon, Run, RunCoupon
+from recommender.models import Coupon, ModelVersion, Run, RunCoupon
 from recommender.services.clashes import count_clashes
 from recommender.services.past_spend import PastUses
 
@@ -58,7 +59,7 @@ def estimate_run(*, run: Run, coupon_keys: Collection[int] | None = None) -> Run
         coupon_keys: only these coupons' offers have changed since it was last done; whoever changed them counts the
             shoppers. All coupons if it is not given.
     """
-    forecaster = _forecaster(run)
+    forecaster = forecaster_of(version=run.model_version, kind=run.campaign.kind)
     with transaction.atomic():
         if coupon_keys is None:
             _write_coupons(run)
@@ -99,24 +100,32 @@ def _scale(run: Run, expected: float | None, without: int) -> Amount:
     return Amount(expected, ends[0], ends[1], without)
 
 
-def _forecaster(run: Run) -> "Forecaster":
-    """By what came of past campaigns that the same algorithm scored."""
+def forecaster_of(*, version: ModelVersion, kind: str) -> "Forecaster":
+    """By what came of past campaigns that the same algorithm scored, for a campaign of a kind."""
     from recommender.ml.forecast import Forecaster, Outcome  # costs a second, which pages do without
 
-    version = run.model_version
     return Forecaster(
-        [Outcome(*outcome) for outcome in version.past_outcomes],
-        taught_by=version.training_positives,
-        kind=run.campaign.kind,
+        [Outcome(*outcome) for outcome in version.past_outcomes], taught_by=version.training_positives, kind=kind
     )
+
+
+def estimate_uses(*, coupons: Sequence[Coupon], before: datetime) -> list[RunCoupon]:
+    """What one use of each coupon comes to, in their order: rows of no run, which are not saved.
+
+    Args:
+        before: nothing dated at or after this moment is used.
+    """
+    past = PastUses(coupons=coupons, before=before)
+    return [_estimate_use(RunCoupon(coupon=coupon), coupon, past) for coupon in coupons]
 
 
 def _write_coupons(run: Run) -> None:
     """A row for each coupon that the run chose from, with what one use of it comes to."""
     listed = run.recommendations.order_by().values("coupon").distinct()
     coupons = list(Coupon.objects.filter(Q(coupon_id__in=run.coupon_ids) | Q(pk__in=listed)).order_by("pk"))
-    past = PastUses(coupons=coupons, before=run.as_of)
-    rows = [_estimate_use(RunCoupon(run=run, coupon=coupon), coupon, past) for coupon in coupons]
+    rows = estimate_uses(coupons=coupons, before=run.as_of)
+    for row in rows:
+        row.run = run
     run.run_coupons.all().delete()
     RunCoupon.objects.bulk_create(rows)
 

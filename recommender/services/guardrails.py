@@ -176,15 +176,24 @@ def check_campaign_budget(run: Run, moment: datetime) -> Finding:
     budget = run.campaign.budget
     if budget is None:
         return Finding(rule, "")
-    sums = run.run_coupons.aggregate(
-        expected=Sum(F("expected_uses") * Cast("discount_per_use", FloatField()), default=0.0)
-    )
     spent = Redemption.objects.filter(campaign=run.campaign_id).aggregate(spent=Sum("discount_amount", default=0))
-    total = float(spent["spent"]) + sums["expected"]
+    total = float(spent["spent"]) + _expected_discount(run)
     if total <= budget:
         return Finding(rule, "")
     facts = {"total": number_format(round(total, 2), 2), "budget": number_format(budget, 2)}
     return Finding(rule, _("Discounts given and expected come to %(total)s, the budget is %(budget)s.") % facts)
+
+
+def check_run_budget(run: Run, moment: datetime) -> Finding:
+    """What is expected to be given, as the lists are now, keeps the budget that they were made within."""
+    rule = _("The run within its budget")
+    if run.budget is None:
+        return Finding(rule, "")
+    expected = _expected_discount(run)
+    if expected <= run.budget:
+        return Finding(rule, "")
+    facts = {"expected": number_format(round(expected, 2), 2), "budget": number_format(run.budget, 2)}
+    return Finding(rule, _("Discounts of %(expected)s are expected, the run is to keep within %(budget)s.") % facts)
 
 
 def check_same_offer(run: Run, moment: datetime) -> Finding:
@@ -267,6 +276,7 @@ ASKING: tuple[Rule, ...] = (
     check_total_limits,
     check_coupon_budgets,
     check_campaign_budget,
+    check_run_budget,
     check_same_offer,
     check_exclusive,
     check_other_campaigns,
@@ -295,6 +305,13 @@ def _with_expectations(run: Run) -> QuerySet[Coupon]:
         expected=F("run_coupons__expected_uses"),
         expected_discount=F("run_coupons__expected_uses") * Cast("run_coupons__discount_per_use", FloatField()),
     )
+
+
+def _expected_discount(run: Run) -> float:
+    """Of all coupons of which it is known what a use takes off."""
+    per_use = F("expected_uses") * Cast("discount_per_use", FloatField())
+    expected: float = run.run_coupons.aggregate(expected=Sum(per_use, default=0.0))["expected"]
+    return expected
 
 
 def _sum_redemptions(expression: Aggregate) -> Coalesce:

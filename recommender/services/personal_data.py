@@ -44,7 +44,7 @@ from recommender.models import (
     WebhookDelivery,
 )
 from recommender.progress import Progress
-from recommender.services.retention import delete_retired_models
+from recommender.services.retention import delete_forgotten_candidates, delete_retired_models
 from recommender.services.shared_files import delete_file, list_files
 from recommender.services.snapshot import write_without
 from recommender.services.uploads.retention import delete_files
@@ -125,6 +125,7 @@ def erase_shopper(
             learned_from.add(now.pk)
     # Their files may hold the shopper, and only unpacking all of them would tell which do.
     uploads = Upload.objects.filter(files_deleted_at__isnull=True, source=Upload.Source.FILE)
+    delete_forgotten_candidates()
     files = {"upload_files": sum(_delete_upload(upload) for upload in uploads), "put_aside_files": _delete_put_aside()}
     progress.report(_("Deleting rows"))
     with transaction.atomic():

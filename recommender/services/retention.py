@@ -22,7 +22,7 @@ from recommender.models import (
     Snapshot,
 )
 from recommender.progress import Progress
-from recommender.services.shared_files import delete_file, delete_folder, folder_of
+from recommender.services.shared_files import RUNS, delete_file, delete_folder, folder_of, folder_of_run, list_folders
 
 BATCH = 5_000
 _UNPUBLISHED = (Run.State.DRAFTED, Run.State.APPROVED, Run.State.REJECTED)
@@ -32,14 +32,16 @@ def delete_old(*, now: datetime, progress: Progress = Progress()) -> dict[str, i
     """Delete what is older than the settings say; a setting of 0 keeps everything.
 
     Returns:
-        How many rows were deleted, by what they are: ``events``, ``runs``, ``snapshots`` (their files) and ``models``
-        (files of versions that were retired and are champion no longer).
+        How many rows were deleted, by what they are: ``events``, ``runs``, ``snapshots`` (their files), ``models``
+        (files of versions that were retired and are champion no longer) and ``candidates`` (files of runs that are no
+        longer computed, which whoever computed them was killed before deleting).
     """
     return {
         "events": _delete_events(now, progress),
         "runs": _delete_runs(now, progress),
         "snapshots": _delete_snapshots(now, progress),
         "models": delete_retired_models(),
+        "candidates": delete_forgotten_candidates(),
     }
 
 
@@ -50,6 +52,18 @@ def delete_retired_models() -> int:
         delete_file(version.artifact)
         ModelVersion.objects.filter(pk=version.pk).update(artifact="")
     return len(retired)
+
+
+def delete_forgotten_candidates() -> int:
+    """Delete the files of runs within a budget that are no longer computed, or are gone."""
+    folders = list_folders(RUNS)  # before the runs: what begins meanwhile is not among them
+    computed = {
+        folder_of_run(key) for key in Run.objects.filter(state=Run.State.COMPUTING).values_list("key", flat=True)
+    }
+    forgotten = [folder for folder in folders if folder not in computed]
+    for folder in forgotten:
+        delete_folder(folder)
+    return len(forgotten)
 
 
 def _champion() -> QuerySet:

@@ -22,7 +22,9 @@ from recommender.ml import columns as c
 from recommender.models import Recommendation, Run, RunShard
 from recommender.progress import Cancelled, Progress
 from recommender.services import scoring
+from recommender.services.allocation import allocate_run, count_candidates, delete_candidates, write_candidates
 from recommender.services.assignment import is_for_everyone, record_assignment
+from recommender.services.budgeting import AS_IT_IS, Budget, BudgetTerms, amount_of, decide_terms
 from recommender.services.correction_jobs import refuse_while_corrected
 from recommender.services.estimates import estimate_run
 from recommender.services.input_drift import choose_reference, record_inputs
@@ -72,6 +74,7 @@ def plan_run(
     as_of: datetime | None = None,
     algorithm: str | None = None,
     top: int = 10,
+    budget: Budget = AS_IT_IS,
     created_by: models.User | None = None,
     job: models.Job | None = None,
     progress: Progress = Progress(),
@@ -87,8 +90,12 @@ def plan_run(
     Args:
         as_of: nothing dated at or after this moment is used; now if it is not given.
         top: how many coupons a shopper gets at most, from 1 to ``MOST_COUPONS``.
+        budget: what the lists are to bring the most of, and within what. What the campaign and its coupons have left of
+            their budgets and limits is kept to in any case. Where there is nothing of the kind, every list has the
+            likeliest coupons.
 
     Raises:
+        BudgetRefused: the campaign has less left, or it is not known what its coupons cost or bring.
         NothingToRecommend: the campaign is over, or has no open coupon or no shopper, its audience was decided anew
             meanwhile, or ``top`` is out of range.
         UnknownAlgorithm: there is no such algorithm.
@@ -105,8 +112,13 @@ def plan_run(
     assignment = record_assignment(campaign=campaign, at=as_of)
     shopper_ids = _find_audience(campaign)
     version = _find_version(algorithm, as_of, job, progress)
+    terms = decide_terms(campaign=campaign, coupon_ids=coupon_ids, version=version, as_of=as_of, budget=budget)
+    objective = budget.objective or Run.Objective.REDEMPTIONS
+    if terms is not None:
+        coupon_ids = terms.coupon_ids
     scoring.load_algorithm(version)  # while a person waits for the plan, not when a worker comes to the first shard
     snapshot = take_snapshot(progress=progress)
+    listed = top if terms is None else 2 * count_candidates(top)
     with transaction.atomic():
         locked = models.Campaign.objects.select_for_update().get(pk=campaign.pk)
         if locked.assigned_at != assignment.assigned_at:
@@ -124,6 +136,7 @@ def plan_run(
                 shopper_ids=shopper_ids,
                 coupon_ids=coupon_ids,
                 assigned_at=assignment.assigned_at,
+                within=None if terms is None else [objective, str(budget.required_return), terms.as_json()],
             ),
             defaults={
                 "campaign": campaign,
@@ -134,7 +147,8 @@ def plan_run(
                 "coupon_ids": coupon_ids,
                 "shopper_count": len(shopper_ids),
                 "learned_inputs": choose_reference(version=version, campaign=campaign),
-                "retrieval": None if scoring.is_worth_two_stages(len(shopper_ids), len(coupon_ids), top) else {},
+                "retrieval": None if scoring.is_worth_two_stages(len(shopper_ids), len(coupon_ids), listed) else {},
+                **(_describe_budget(objective, budget, terms) if terms is not None else {}),
                 "created_by": created_by,
                 "job": job,
             },
@@ -145,6 +159,16 @@ def plan_run(
                 for number, start in enumerate(range(0, len(shopper_ids), SHARD_SHOPPERS))
             )
     return _decide_stages(run, progress)
+
+
+def _describe_budget(objective: Run.Objective, budget: Budget, terms: BudgetTerms) -> dict[str, object]:
+    """What a run within a budget says of it."""
+    return {
+        "objective": objective,
+        "budget": amount_of(terms),
+        "required_return": budget.required_return,
+        "allocation_terms": terms.as_json(),
+    }
 
 
 def _decide_stages(run: Run, progress: Progress) -> Run:
@@ -253,12 +277,15 @@ def _run_key(
     shopper_ids: Sequence[str],
     coupon_ids: Sequence[str],
     assigned_at: datetime | None,
+    within: Sequence[object] | None = None,
 ) -> str:
     """A digest of everything that decides what a run comes to."""
     moment = as_of.timestamp()
     decides = [snapshot.fingerprint, version.key, campaign.campaign_id, moment, top, shopper_ids, coupon_ids]
     if assigned_at is not None:  # what was planned before the audience was decided anew cannot be published any more
         decides.append(assigned_at.timestamp())
+    if within is not None:
+        decides.append(within)
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
 
@@ -271,11 +298,17 @@ def compute_run(*, run: Run, progress: Progress = Progress()) -> Run:
     Raises:
         ShardsFailed: some shards could not be scored; the others are.
     """
-    while _pending_shards(run).exists():
-        if not score_next_shard(run=run, progress=progress):
-            progress.report(_("Waiting for shards that another process scores"))
+    while True:
+        while _pending_shards(run).exists():
+            if not score_next_shard(run=run, progress=progress):
+                progress.report(_("Waiting for shards that another process scores"))
+                time.sleep(1)
+        run = finish_run(run=run, progress=progress)
+        if run.state != Run.State.COMPUTING:
+            return run
+        if not _pending_shards(run).exists():
+            progress.report(_("Waiting for another process that decides who gets what"))
             time.sleep(1)
-    return finish_run(run=run)
 
 
 def score_next_shard(*, run: Run, progress: Progress = Progress()) -> bool:
@@ -341,27 +374,60 @@ def _claim_shard(free: QuerySet[RunShard]) -> RunShard | None:
 def _score_claimed(shard: RunShard, progress: Progress) -> None:
     ours = RunShard.objects.filter(pk=shard.pk, claim=shard.claim)
     try:
-        recommendations: list[pl.DataFrame] = []
-        score_sums: list[pl.DataFrame] = []
-        input_counts: list[list[int]] = []
-        for block in scoring.score_blocks(shard, done=shard.number * SHARD_SHOPPERS, progress=progress):
-            recommendations.append(block.rows)
-            if block.told is not None:
-                score_sums.append(block.told.score_sums)
-                input_counts = scoring.add_block_counts(input_counts, block.told.input_counts)
-            if not ours.update(claimed_at=database_now()):
-                return
-        scored = {"score_sums": _add_up(score_sums), "input_counts": input_counts, "error": ""}
-        with transaction.atomic():
-            if ours.update(state=RunShard.State.SCORED, claim=None, claimed_at=None, **scored):
-                for rows in recommendations:
-                    insert_frame(Recommendation, rows)
+        shard.run = Run.objects.get(pk=shard.run_id)  # as it is now: with or without what was allocated
+        if shard.run.allocated_at is None:
+            _score_pairs(shard, ours, progress)
+        else:
+            _list_allocated(shard, ours, progress)
     except BaseException as error:
         with suppress(DatabaseError):  # if it is away, the claim expires
             if not connection.in_atomic_block:
                 connection.close_if_unusable_or_obsolete()
             _release_shard(shard, error)
         raise
+
+
+def _score_pairs(shard: RunShard, ours: QuerySet[RunShard], progress: Progress) -> None:
+    """Write the lists of a shard's shoppers; in a run within a budget the candidates for them."""
+    blocks: list[pl.DataFrame] = []
+    score_sums: list[pl.DataFrame] = []
+    input_counts: list[list[int]] = []
+    for block in scoring.score_blocks(shard, done=shard.number * SHARD_SHOPPERS, progress=progress):
+        blocks.append(block.rows)
+        if block.told is not None:
+            score_sums.append(block.told.score_sums)
+            input_counts = scoring.add_block_counts(input_counts, block.told.input_counts)
+        if not ours.update(claimed_at=database_now()):
+            return
+    scored = {"score_sums": _add_up(score_sums), "input_counts": input_counts}
+    with transaction.atomic():
+        if not _mark_scored(ours, **scored):
+            return
+        if shard.run.is_allocated:
+            write_candidates(shard=shard, blocks=blocks)
+        else:
+            _insert(blocks)
+
+
+def _list_allocated(shard: RunShard, ours: QuerySet[RunShard], progress: Progress) -> None:
+    """Write the lists that a shard's shoppers were allocated."""
+    blocks: list[pl.DataFrame] = []
+    for rows in scoring.list_blocks(shard, done=shard.number * SHARD_SHOPPERS, progress=progress):
+        blocks.append(rows)
+        if not ours.update(claimed_at=database_now()):
+            return
+    with transaction.atomic():
+        if _mark_scored(ours):
+            _insert(blocks)
+
+
+def _mark_scored(ours: QuerySet[RunShard], **told: object) -> int:
+    return ours.update(state=RunShard.State.SCORED, claim=None, claimed_at=None, error="", **told)
+
+
+def _insert(blocks: Sequence[pl.DataFrame]) -> None:
+    for rows in blocks:
+        insert_frame(Recommendation, rows)
 
 
 def _release_shard(shard: RunShard, error: BaseException) -> None:
@@ -412,25 +478,39 @@ def refuse_failed_shards(*, run: Run) -> None:
     )
 
 
-def finish_run(*, run: Run) -> Run:
+def finish_run(*, run: Run, progress: Progress = Progress()) -> Run:
     """Estimate what a run would bring and hand it to review, once all its shards are scored.
 
-    Does nothing before that, or when it is done.
+    In a run within a budget the candidates of all shards are allocated first; its shards are then to be scored once
+    more, which writes the lists, and the run goes on being computed.
+
+    Does nothing before that, or when it is done, or while another process allocates.
 
     Raises:
         ShardsFailed: nothing is left to score but what could not be.
     """
     if not _pending_shards(run).exists():
         refuse_failed_shards(run=run)
-        with transaction.atomic():
-            # Whoever scores the last shard at the same time waits, and finds it done.
-            computing = Run.objects.select_for_update().filter(pk=run.pk, state=Run.State.COMPUTING).first()
-            if computing is not None:
-                record_inputs(run=estimate_run(run=computing))
-                _write_mean_scores(computing)
-                Run.objects.filter(pk=run.pk).update(state=Run.State.DRAFTED)
+        run.refresh_from_db()
+        if run.is_allocated and run.allocated_at is None and run.state == Run.State.COMPUTING:
+            allocate_run(run=run, progress=progress)
+        elif _hand_to_review(run) and run.is_allocated:
+            delete_candidates(key=run.key)
     run.refresh_from_db()
     return run
+
+
+def _hand_to_review(run: Run) -> bool:
+    """Whether it was this call that did."""
+    with transaction.atomic():
+        # Whoever scores the last shard at the same time waits, and finds it done.
+        computing = Run.objects.select_for_update().filter(pk=run.pk, state=Run.State.COMPUTING).first()
+        if computing is None or _pending_shards(run).exists():  # it was allocated a moment ago
+            return False
+        record_inputs(run=estimate_run(run=computing))
+        _write_mean_scores(computing)
+        Run.objects.filter(pk=run.pk).update(state=Run.State.DRAFTED)
+    return True
 
 
 def _write_mean_scores(run: Run) -> None:

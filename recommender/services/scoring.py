@@ -21,6 +21,8 @@ from recommender.ml.narration import Narrator
 from recommender.ml.retrieval import MOST_KEPT, Retrieval, learn_retrieval
 from recommender.models import Run, RunShard
 from recommender.progress import Progress
+from recommender.services.allocation import NUMBER, find_candidates, read_lists
+from recommender.services.budgeting import BudgetTerms
 from recommender.services.input_drift import learned_inputs_of
 from recommender.services.shared_files import find_file
 from recommender.services.snapshot import open_snapshot
@@ -30,6 +32,7 @@ BLOCK_PAIRS = 250_000  # described at once; what bounds the memory
 #: Shoppers that a run's first stage is learned from and measured on. Half of them tell a kept share of 99.5 % to some
 #: 0.2 %, and what each coupon scores on the mean to a few hundredths of itself.
 SAMPLE_SHOPPERS = 2_000
+FEWEST_WITH_CANDIDATES = 50  # of them, or every pair is scored
 FEWEST_SHOPPERS = 4 * SAMPLE_SHOPPERS  # of a run in two stages
 
 
@@ -57,7 +60,7 @@ class Block:
     """Some shoppers scored.
 
     Attributes:
-        rows: their lists: shopper, coupon, rank, score and reasons (JSON).
+        rows: their lists: shopper, coupon, rank, score and reasons (JSON); or the candidates for these.
         told: None where not all pairs are scored.
     """
 
@@ -75,6 +78,7 @@ class Scorer:
     shoppers: pl.DataFrame  # shopper, shopper_id
     coupons: pl.DataFrame  # coupon, coupon_id, offer
     learned: list[LearnedInput]  # what the inputs are compared with
+    terms: BudgetTerms | None = None  # of a run within a budget
     retrieval: Retrieval | None = None  # without it every pair is scored
 
     @property
@@ -83,7 +87,8 @@ class Scorer:
         return max(1, BLOCK_PAIRS // (self.coupons.height if self.retrieval is None else self.retrieval.kept_coupons))
 
     def recommend(self, shoppers: pl.DataFrame, top: int) -> Block:
-        """The lists of some shoppers, and what is told of all their pairs."""
+        """The lists of some shoppers, and what is told of all their pairs. In a run within a budget, the candidates
+        for the lists."""
         if self.retrieval is None:
             scored, inputs = self._score_all(shoppers)
         else:
@@ -91,14 +96,30 @@ class Scorer:
             pairs = chosen.pairs.join(shoppers, on=c.SHOPPER, maintain_order="left")
             scored = self._score(pairs.join(self.coupons, on=c.COUPON, maintain_order="left"), chosen.inputs)
             inputs = chosen.inputs
-        lists = _list_best(scored, top)
-        explained = self.narrator.tell(lists, self.algorithm.explain(inputs[lists["pair"]]))
-        reasons = [orjson.dumps(of_pair).decode() for of_pair in explained]
-        told = pl.Series("reasons", reasons, dtype=pl.String)
+        best = self._choose_best(scored, top)
         return Block(
-            rows=lists.select(c.SHOPPER_ID, c.COUPON_ID, c.RANK, c.SCORE, told),
+            rows=self._explain(best, inputs[best["pair"]]) if self.terms is None else best,
             told=self._tell(scored, inputs) if self.retrieval is None else None,
         )
+
+    def write_lists(self, allocated: pl.DataFrame) -> pl.DataFrame:
+        """The rows of lists that were allocated: ranked, and explained.
+
+        Args:
+            allocated: columns ``shopper``, ``shopper_id``, ``coupon``, ``coupon_id`` and ``score``.
+        """
+        lists = _rank(allocated.with_columns(_chance().alias("chance")))
+        return self._explain(lists, self.history.describe(lists.select(c.SHOPPER, c.COUPON)))
+
+    def _choose_best(self, scored: pl.DataFrame, top: int) -> pl.DataFrame:
+        """Of each shopper what stands on the list, ranked, or what may stand on it once candidates are allocated."""
+        return _list_best(scored, top) if self.terms is None else find_candidates(scored, self.terms, top)
+
+    def _explain(self, lists: pl.DataFrame, inputs: pl.DataFrame) -> pl.DataFrame:
+        explained = self.narrator.tell(lists, self.algorithm.explain(inputs))
+        reasons = [orjson.dumps(of_pair).decode() for of_pair in explained]
+        told = pl.Series("reasons", reasons, dtype=pl.String)
+        return lists.select(c.SHOPPER_ID, c.COUPON_ID, c.RANK, c.SCORE, told)
 
     def choose_pairs(self, shoppers: pl.DataFrame, top: int) -> dict[str, Any]:
         """What :attr:`Run.retrieval` keeps: learned from some shoppers, all of whose pairs are scored for it."""
@@ -111,14 +132,19 @@ class Scorer:
                 return {}
             scored, inputs = self._score_all(part)
             on_list = np.zeros(scored.height, dtype=bool)
-            on_list[_list_best(scored, top)["pair"]] = True
+            on_list[self._choose_best(scored, top)["pair"]] = True
             sketches.append(sketch)
             scores.append(scored[c.SCORE].to_numpy().reshape(part.height, -1))
             listed.append(on_list.reshape(part.height, -1))
             counts = add_block_counts(counts, count_inputs(inputs, self.learned))
         together = {name: np.concatenate([sketch[name] for sketch in sketches]) for name in sketches[0]}
-        all_scores = np.concatenate(scores)
-        retrieval = learn_retrieval(together, all_scores, np.concatenate(listed))
+        all_scores, all_listed = np.concatenate(scores), np.concatenate(listed)
+        # Within a budget some shoppers have no candidate: whoever brings nothing.
+        some = all_listed.any(axis=1)
+        if some.sum() < FEWEST_WITH_CANDIDATES:
+            return {}
+        tables = {name: table[some] for name, table in together.items()}
+        retrieval = learn_retrieval(tables, all_scores[some], all_listed[some])
         if retrieval is None:
             return {}
         sums = zip(self.coupons[c.COUPON_ID], all_scores.sum(axis=0).tolist(), strict=True)
@@ -132,7 +158,7 @@ class Scorer:
         """Of what stands on some shoppers' lists when every pair is scored, how much the first stage keeps, and all."""
         scored, _inputs = self._score_all(shoppers)
         on_list = np.zeros(scored.height, dtype=bool)
-        on_list[_list_best(scored, top)["pair"]] = True
+        on_list[self._choose_best(scored, top)["pair"]] = True
         listed = on_list.reshape(shoppers.height, -1)
         sketch = None if self.retrieval is None else self.history.sketch(shoppers[c.SHOPPER])
         if self.retrieval is None or sketch is None:
@@ -147,11 +173,8 @@ class Scorer:
         return self._score(pairs, inputs), inputs
 
     def _score(self, pairs: pl.DataFrame, inputs: pl.DataFrame) -> pl.DataFrame:
-        # Equal scores are ordered by chance, a new one for each pair: by their identifiers the same coupon would
-        # always win.
-        chance = pl.concat_str(c.SHOPPER_ID, c.COUPON_ID, separator="\0").hash(seed=0)
         scores = pl.Series(c.SCORE, self.algorithm.score(inputs))
-        return pairs.with_row_index("pair").with_columns(scores, chance.alias("chance"))
+        return pairs.with_row_index("pair").with_columns(scores, _chance().alias("chance"))
 
     def _tell(self, scored: pl.DataFrame, inputs: pl.DataFrame) -> Told:
         # One pair after the other: sums of a group in polars differ in their last digits with the number of threads.
@@ -164,15 +187,23 @@ class Scorer:
         return Told(sums, count_inputs(inputs, self.learned))
 
 
+def _chance() -> pl.Expr:
+    """Equal scores are ordered by chance, a new one for each pair: by their identifiers the same coupon would always
+    win."""
+    return pl.concat_str(c.SHOPPER_ID, c.COUPON_ID, separator="\0").hash(seed=0)
+
+
 def _list_best(scored: pl.DataFrame, top: int) -> pl.DataFrame:
     """The best pairs of each shopper, the same offer once, ranked."""
-    return (
-        scored.sort(c.SCORE, "chance", descending=[True, False])
-        .unique([c.SHOPPER, "offer"], keep="first", maintain_order=True)
-        .with_columns(pl.int_range(1, pl.len() + 1).over(c.SHOPPER).alias(c.RANK))
-        .filter(pl.col(c.RANK) <= top)
-        .sort(c.SHOPPER, c.RANK)
-    )
+    return _rank(scored, once="offer").filter(pl.col(c.RANK) <= top)
+
+
+def _rank(scored: pl.DataFrame, *, once: str | None = None) -> pl.DataFrame:
+    """The pairs of each shopper by their scores, of those with the same ``once`` the best alone."""
+    ordered = scored.sort(c.SCORE, "chance", descending=[True, False])
+    if once is not None:
+        ordered = ordered.unique([c.SHOPPER, once], keep="first", maintain_order=True)
+    return ordered.with_columns(pl.int_range(1, pl.len() + 1).over(c.SHOPPER).alias(c.RANK)).sort(c.SHOPPER, c.RANK)
 
 
 @lru_cache(maxsize=1)
@@ -202,6 +233,7 @@ def prepare_scorer(key: str) -> Scorer:
         shoppers=snapshot.scan("shoppers").select(c.SHOPPER, c.SHOPPER_ID).collect(),
         coupons=coupons,
         learned=learned_inputs_of(run),
+        terms=BudgetTerms.of(run),
     )
     return replace(scorer, retrieval=_find_retrieval(run, scorer))
 
@@ -283,33 +315,74 @@ def load_algorithm(version: models.ModelVersion) -> Algorithm:
 
 
 def score_blocks(shard: RunShard, *, done: int, progress: Progress) -> Iterator[Block]:
-    """A shard scored, some shoppers at a time: the rows of recommendations, and what is told of all pairs.
+    """A shard scored, some shoppers at a time: the rows of recommendations, or in a run within a budget candidates for
+    them as its files hold them; and what is told of all pairs.
 
     Args:
         done: how many shoppers come before the shard's.
     """
     scorer = prepare_scorer(shard.run.key)
-    coupon_keys = models.Coupon.objects.filter(coupon_id__in=scorer.coupons[c.COUPON_ID].to_list())
     shoppers = _find_shoppers(shard.run, scorer, shard.shopper_ids)
-    coupons = _frame_of_keys(coupon_keys, c.COUPON_ID)
+    coupons = _coupon_keys(scorer)
     for part in shoppers.iter_slices(scorer.block_shoppers):
         progress.report(_("Scoring shoppers"), done, shard.run.shopper_count)
         block = scorer.recommend(part.select(c.SHOPPER, c.SHOPPER_ID), shard.run.top)
-        rows = (
-            block.rows.join(shoppers.select(c.SHOPPER_ID, shopper_key="key"), on=c.SHOPPER_ID, maintain_order="left")
-            .join(coupons.select(c.COUPON_ID, coupon_key="key"), on=c.COUPON_ID, maintain_order="left")
-            .select(
-                pl.lit(shard.run_id).alias("run_id"),
-                pl.col("shopper_key").alias("shopper_id"),
-                pl.col("coupon_key").alias("coupon_id"),
-                c.RANK,
-                c.SCORE,
-                "reasons",
-                pl.lit(False).alias("excluded"),
-            )
-        )
+        if scorer.terms is None:
+            rows = _as_recommendations(shard, block.rows, shoppers, coupons)
+        else:
+            rows = block.rows.join(shoppers.select(c.SHOPPER, shopper_key="key"), on=c.SHOPPER, maintain_order="left")
         yield replace(block, rows=rows)
         done += part.height
+
+
+def list_blocks(shard: RunShard, *, done: int, progress: Progress) -> Iterator[pl.DataFrame]:
+    """The rows of recommendations of a shard whose run was allocated, some shoppers at a time.
+
+    Whoever opted out or was held out meanwhile gets nothing.
+    """
+    scorer = prepare_scorer(shard.run.key)
+    terms = scorer.terms
+    if terms is None:
+        raise ValueError(f"Run {shard.run_id} is not within a budget.")
+    shoppers = _find_shoppers(shard.run, scorer, shard.shopper_ids)
+    coupons = _coupon_keys(scorer)
+    numbers = (
+        pl.DataFrame({c.COUPON_ID: terms.coupon_ids}).with_row_index(NUMBER).with_columns(pl.col(NUMBER).cast(pl.Int64))
+    )
+    lists = (
+        read_lists(shard=shard)
+        .join(numbers, on=NUMBER)
+        .join(scorer.coupons.select(c.COUPON, c.COUPON_ID), on=c.COUPON_ID)
+    )
+    for part in shoppers.iter_slices(scorer.block_shoppers):
+        progress.report(_("Writing lists"), done, shard.run.shopper_count)
+        allocated = lists.join(part.rename({"key": "shopper_key"}), on="shopper_key")
+        if allocated.height:
+            yield _as_recommendations(shard, scorer.write_lists(allocated), shoppers, coupons)
+        done += part.height
+
+
+def _as_recommendations(
+    shard: RunShard, rows: pl.DataFrame, shoppers: pl.DataFrame, coupons: pl.DataFrame
+) -> pl.DataFrame:
+    return (
+        rows.join(shoppers.select(c.SHOPPER_ID, shopper_key="key"), on=c.SHOPPER_ID, maintain_order="left")
+        .join(coupons.select(c.COUPON_ID, coupon_key="key"), on=c.COUPON_ID, maintain_order="left")
+        .select(
+            pl.lit(shard.run_id).alias("run_id"),
+            pl.col("shopper_key").alias("shopper_id"),
+            pl.col("coupon_key").alias("coupon_id"),
+            c.RANK,
+            c.SCORE,
+            "reasons",
+            pl.lit(False).alias("excluded"),
+        )
+    )
+
+
+def _coupon_keys(scorer: Scorer) -> pl.DataFrame:
+    coupons = models.Coupon.objects.filter(coupon_id__in=scorer.coupons[c.COUPON_ID].to_list())
+    return _frame_of_keys(coupons, c.COUPON_ID)
 
 
 def add_block_counts(one: list[list[int]], other: list[list[int]]) -> list[list[int]]:

@@ -16,6 +16,8 @@ from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import Storage, storages
 
+RUNS = "runs"
+
 
 def name_of(path: Path) -> str:
     """The name of a file or folder under ``DATA_DIR``."""
@@ -25,6 +27,11 @@ def name_of(path: Path) -> str:
 def folder_of(fingerprint: str) -> str:
     """The name of a snapshot's folder."""
     return f"snapshots/{fingerprint}"
+
+
+def folder_of_run(key: str) -> str:
+    """The name of the folder that holds the candidates of a run within a budget while it is computed."""
+    return f"{RUNS}/{key}"
 
 
 def share_file(name: str) -> None:
@@ -78,6 +85,16 @@ def list_files(folder: str) -> list[str]:
     """The names of the files of a folder on this host."""
     path = settings.DATA_DIR / folder
     return sorted(name_of(file) for file in path.iterdir() if file.is_file()) if path.is_dir() else []
+
+
+def list_folders(folder: str) -> list[str]:
+    """The names of the folders in a folder, here and in the bucket."""
+    path: Path = settings.DATA_DIR / folder
+    names = {name_of(each) for each in path.iterdir() if each.is_dir()} if path.is_dir() else set()
+    storage = _storage()
+    if storage is not None:
+        names |= {f"{folder}/{name}" for name in storage.listdir(folder)[0]}
+    return sorted(names)
 
 
 def delete_file(name: str) -> None:

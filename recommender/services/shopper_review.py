@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
 from django.db.models import Count, Max, Min, Q, QuerySet, Subquery, Sum
 
@@ -37,8 +38,13 @@ class WhyNot(StrEnum):
     USED_BY_SHOPPER = "used_by_shopper"
     BUDGET_SPENT = "budget_spent"
     TAKEN_OUT = "taken_out"
+    COST_UNKNOWN = "cost_unknown"
+    VALUE_UNKNOWN = "value_unknown"
     NOT_CHOSEN_FROM = "not_chosen_from"
     SAME_OFFER = "same_offer"
+    BRINGS_NOTHING = "brings_nothing"
+    BUDGET = "budget"
+    WORTH_LESS = "worth_less"
     RANKED_LOWER = "ranked_lower"
 
 
@@ -190,6 +196,7 @@ class _Absence:
         self._listed = listed
         self._run, self._shopper, self._moment = run, shopper, moment
         self._chosen_from = set(run.coupon_ids)
+        self._terms: Mapping[str, Any] = run.allocation_terms or {}
         self._by_offer = {row.coupon.offer_id: row.coupon for row in reversed(listed) if row.coupon.offer_id}
         self._taken_out = {row.coupon_id for row in listed if row.excluded}
 
@@ -204,11 +211,32 @@ class _Absence:
             return NotOffered(coupon, WhyNot.TAKEN_OUT, correction=next(reaching, None))
         if (closed := self._closed(coupon, own_uses)) is not None:
             return NotOffered(coupon, closed)
-        if self._chosen_from and coupon.coupon_id not in self._chosen_from:
-            return NotOffered(coupon, WhyNot.NOT_CHOSEN_FROM)
+        if (not_chosen := self._not_chosen_from(coupon)) is not None:
+            return NotOffered(coupon, not_chosen)
         if (same := self._by_offer.get(coupon.offer_id)) is not None:
             return NotOffered(coupon, WhyNot.SAME_OFFER, same_as=same)
+        if self._run.is_allocated:
+            return NotOffered(coupon, self._not_allocated(coupon))
         return NotOffered(coupon, WhyNot.RANKED_LOWER, last_score=min(row.score for row in self._listed))
+
+    def _not_chosen_from(self, coupon: Coupon) -> WhyNot | None:
+        """Why the run does not choose from a coupon, if it does not."""
+        if (unknown := self._terms.get("left_out", {}).get(coupon.coupon_id)) is not None:
+            return _LEFT_OUT[unknown]
+        return WhyNot.NOT_CHOSEN_FROM if self._chosen_from and coupon.coupon_id not in self._chosen_from else None
+
+    def _not_allocated(self, coupon: Coupon) -> WhyNot:
+        """Why lists within a budget leave a coupon out that they chose from."""
+        value = dict(zip(self._terms["coupon_ids"], self._terms["value_per_use"], strict=True))
+        if value.get(coupon.coupon_id, 0) <= 0:
+            return WhyNot.BRINGS_NOTHING
+        return WhyNot.BUDGET if len(self._listed) < self._run.top else WhyNot.WORTH_LESS
+
+    def _is_without_list(self) -> bool:
+        """Whether the run was not computed for the shopper. One within a budget has no list for some it is for."""
+        if self._listed:
+            return False
+        return not (self._run.is_allocated and _is_of_audience(self._run, self._shopper))
 
     def _closed(self, coupon: Coupon, own_uses: int) -> WhyNot | None:
         """The rule that keeps the coupon from the shopper, if one does."""
@@ -217,7 +245,7 @@ class _Absence:
         rules = (
             (WhyNot.OPTED_OUT, self._opted_out),
             (WhyNot.HELD_OUT, self._held_out),
-            (WhyNot.NO_LIST, not self._listed),
+            (WhyNot.NO_LIST, self._is_without_list()),
             (WhyNot.INACTIVE, not coupon.active),
             (
                 WhyNot.NOT_OPEN,
@@ -245,6 +273,25 @@ class _Absence:
             .select_related("made_by")
             .order_by("-pk")
         )
+
+
+_LEFT_OUT = {"cost": WhyNot.COST_UNKNOWN, "value": WhyNot.VALUE_UNKNOWN}
+
+
+def _is_of_audience(run: Run, shopper: Shopper) -> bool:
+    """Whether a run was computed for a shopper: shards hold the identifiers in their order, so a few tell."""
+    shards = run.shards.order_by("number")
+    low, high = 0, shards.count()
+    while low < high:
+        middle = (low + high) // 2
+        identifiers = shards.values_list("shopper_ids", flat=True)[middle]
+        if not identifiers or shopper.shopper_id > identifiers[-1]:
+            low = middle + 1
+        elif shopper.shopper_id < identifiers[0]:
+            high = middle
+        else:
+            return shopper.shopper_id in identifiers
+    return False
 
 
 def _reached(used: int | Decimal | None, limit: int | Decimal | None) -> bool:

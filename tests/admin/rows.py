@@ -1,6 +1,8 @@
 """Rows of every kind that the admin shows."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
 
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import Group
@@ -9,6 +11,37 @@ from django_celery_beat.models import ClockedSchedule, CrontabSchedule, Interval
 from recommender import models
 
 START = datetime(2024, 3, 1, 12, tzinfo=UTC)
+
+#: What a run says that was allocated: of c1 a use costs 2, and half a use is expected for each unit of money.
+WITHIN_A_BUDGET: dict[str, Any] = {
+    "objective": models.Run.Objective.REDEMPTIONS,
+    "budget": Decimal(10),
+    "allocation_terms": {
+        "coupon_ids": ["coupon"],
+        "groups": [0],
+        "level": 1.0,
+        "value_per_use": [1.0],
+        "cost_per_use": [2.0],
+        "value_unit": 1_000_000,
+        "cost_unit": 1_000_000,
+        "cost_limit": 10_000_000,
+        "cost_limits": {},
+        "use_limits": {},
+        "of_campaign": False,
+        "left_out": {"unknown": "cost"},
+    },
+    "allocation_value": 4.5,
+    "allocation_bound": 5.0,
+    "marginal_return": 0.5,
+    "spend_curve": {
+        "marginal_return": [0.5, 0.0],
+        "cost": [20.0, 20.0],
+        "value": [10.0, 10.0],
+        "intercept": [0.0, 10.0],
+        "uses": [10.0, 10.0],
+        "offers": [40.0, 40.0],
+    },
+}
 
 
 def add_rows(number: int) -> None:
@@ -114,6 +147,7 @@ def add_rows(number: int) -> None:
         state=models.Run.State.PUBLISHED,
         created_by=user,
         job=job,
+        **WITHIN_A_BUDGET,
     )
     models.RunShard.objects.create(run=run, number=0, shopper_ids=[shopper.shopper_id])
     models.Recommendation.objects.create(

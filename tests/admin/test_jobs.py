@@ -49,7 +49,10 @@ def test_recommending_is_started_for_the_campaign(admin_client: Client, campaign
     for _ in range(2):
         admin_client.post(address, {"top": "5"})
     job = Job.objects.get()
-    assert (job.kind, job.arguments) == (Job.Kind.RECOMMEND, {"campaign": campaign.pk, "top": 5})
+    assert (job.kind, job.arguments) == (
+        Job.Kind.RECOMMEND,
+        {"campaign": campaign.pk, "top": 5, "objective": "redemptions"},
+    )
 
 
 def test_who_may_not_start_work_starts_none(client_with: Callable[..., Client], campaign: Campaign) -> None:

@@ -155,6 +155,7 @@ ADDRESSES = {
     "recommender_product_import": EDITORS,
     "recommender_product_process_import": EDITORS,
     "recommender_recommendation_correct": APPROVERS,
+    "recommender_run_budget": ALL,
     "recommender_run_comment": ALL,
     "recommender_run_find_shopper": ALL,
     "recommender_run_review": APPROVERS,

@@ -46,7 +46,13 @@ MAIN = {
     *("recommender_campaign_calendar", "recommender_campaign_change", "recommender_campaign_results"),
     *("recommender_coupon_change", "recommender_job_change", "recommender_modelversion_change"),
     *("recommender_modelversion_compare", "recommender_run_change", "recommender_run_changelist"),
-    *("recommender_run_publish", "recommender_run_sample", "recommender_run_shopper", "recommender_segment_add"),
+    *(
+        "recommender_run_budget",
+        "recommender_run_publish",
+        "recommender_run_sample",
+        "recommender_run_shopper",
+        "recommender_segment_add",
+    ),
     *("recommender_upload_change", "recommender_upload_changelist"),
 }
 #: Lead to the page of the one row in question.

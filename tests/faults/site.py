@@ -31,6 +31,7 @@ from recommender.jobs import start_job
 from recommender.ml import artifact
 from recommender.models import Job, Run
 from recommender.services import runs
+from recommender.services.budgeting import AS_IT_IS, Budget
 from recommender.services.training import promote, train
 from tests.faults.algorithm import FadingTaste
 from tests.faults.servers import Broker, Postgres
@@ -121,11 +122,11 @@ def _add_champion() -> models.ModelVersion:
     )
 
 
-def plan(*, as_of: datetime, top: int = TOP, shard_shoppers: int = SHARD_SHOPPERS) -> Run:
+def plan(*, as_of: datetime, top: int = TOP, shard_shoppers: int = SHARD_SHOPPERS, budget: Budget = AS_IT_IS) -> Run:
     """A run of the campaign, cut into small shards."""
     usual, runs.SHARD_SHOPPERS = runs.SHARD_SHOPPERS, shard_shoppers
     try:
-        return runs.plan_run(campaign=models.Campaign.objects.get(), as_of=as_of, top=top)
+        return runs.plan_run(campaign=models.Campaign.objects.get(), as_of=as_of, top=top, budget=budget)
     finally:
         runs.SHARD_SHOPPERS = usual
 

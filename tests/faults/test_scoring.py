@@ -2,15 +2,18 @@
 
 import random
 import time
+from decimal import Decimal
 
 import pytest
+from django.db.models import F
 
 from couponsite.celery import app
-from recommender import tasks
+from recommender import models, tasks
 from recommender.models import Job, Run, RunShard
-from recommender.services import runs
+from recommender.services import runs, scoring
+from recommender.services.budgeting import Budget
 from tests.faults.conftest import WHOLE
-from tests.faults.site import Site, digest
+from tests.faults.site import Site, digest, plan
 
 pytestmark = pytest.mark.real
 
@@ -110,6 +113,45 @@ def test_a_shard_that_kills_its_workers_is_isolated_and_scored_again(site: Site,
     worker.kill()
     site.start_worker("cured", processes=2)
     assert_whole(site, site.finish(site.start_run()), reference)
+
+
+@pytest.fixture
+def within_a_budget(site: Site) -> str:
+    """The run in question keeps within a budget of about half of what its lists would cost. What one process makes of
+    it is the reference."""
+    models.Coupon.objects.update(discount_type="amount", discount_value=F("pk") % 4 + 1)
+    campaign_run = {"as_of": site.run.as_of, "budget": Budget(amount=Decimal(40))}
+    made = runs.compute_run(run=plan(**campaign_run))
+    assert made.spend_curve is not None
+    assert made.spend_curve["cost"][-1] > 40, "the budget is in the way"
+    reference = digest(made)
+    made.recommendations.all().delete()
+    made.delete()
+    scoring.prepare_scorer.cache_clear()
+    plan(**campaign_run)
+    return reference
+
+
+def test_a_run_within_a_budget_is_the_same_on_any_workers(site: Site, within_a_budget: str) -> None:
+    for number in range(3):
+        site.start_worker(f"worker{number}")
+    assert_whole(site, site.finish(site.start_run()), within_a_budget)
+    site.wait_for(lambda: not list((site.data / "runs").iterdir()))  # by whoever handed it to review
+
+
+def test_workers_of_a_run_within_a_budget_killed_at_random_moments(site: Site, within_a_budget: str) -> None:
+    """While candidates are found, while they are allocated, while the lists are written."""
+    kills, chance = (20 if WHOLE else 6), random.Random(11)
+    workers = [site.start_worker(f"worker{number}", FAULT_BLOCK_SECONDS="0.1") for number in range(2)]
+    job = site.start_run()
+    site.wait_for(lambda: site.scored() > 0, sweeping=True)
+    killed = 0
+    while killed < kills and not Job.objects.get(pk=job.pk).is_finished:
+        until = time.monotonic() + chance.uniform(1, 3)
+        site.wait_for(lambda until=until: time.monotonic() > until, sweeping=True)
+        workers[killed % 2].restart()
+        killed += 1
+    assert_whole(site, site.finish(job), within_a_budget)
 
 
 def test_clocks_that_are_wrong(site: Site, reference: str) -> None:

@@ -1,9 +1,10 @@
 from argparse import ArgumentTypeError
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 
 import pytest
 
-from recommender.management.arguments import parse_moment
+from recommender.management.arguments import parse_amount, parse_moment
 from recommender.models import Shop
 
 pytestmark = pytest.mark.django_db
@@ -29,3 +30,14 @@ def test_times_without_an_offset_are_the_shops(text: str, moment: datetime) -> N
 def test_what_is_not_a_date_is_refused(text: str) -> None:
     with pytest.raises(ArgumentTypeError, match=r"is not a date\. Expected YYYY-MM-DD"):
         parse_moment(text)
+
+
+@pytest.mark.parametrize(("text", "amount"), [("2500", Decimal(2500)), ("0.5", Decimal("0.5")), ("1e3", Decimal(1000))])
+def test_an_amount_is_a_number_above_0(text: str, amount: Decimal) -> None:
+    assert parse_amount(text) == amount
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "nan", "inf", "1,5", "much"])
+def test_what_is_not_an_amount_is_refused(text: str) -> None:
+    with pytest.raises(ArgumentTypeError, match=r"is not an amount\. Expected a number above 0"):
+        parse_amount(text)

@@ -2,6 +2,7 @@
 
 import csv
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,37 @@ def test_recommend_by_a_named_algorithm(capsys: pytest.CaptureFixture[str]) -> N
     named = add_model_version(learned_until=NOW - timedelta(hours=1), algorithm="named")
 
     assert recommend(capsys, "--algorithm", "named").model_version == named
+
+
+def test_recommend_within_a_budget(capsys: pytest.CaptureFixture[str]) -> None:
+    models.Coupon.objects.update(discount_type="amount", discount_value=2)
+    models.Coupon.objects.filter(coupon_id="c2").update(discount_type="", discount_value=None)
+    options = ("--objective", "redemptions", "--budget", "1.05", "--required-return", "0.25", "--top", "2")
+    call_command("recommend", "--campaign", "spring", "--as-of", AS_OF, *options)
+
+    *_told, within, number = capsys.readouterr().out.splitlines()
+    run = Run.objects.get(pk=int(number))
+    assert (run.objective, run.budget, run.required_return) == ("redemptions", Decimal("1.05"), Decimal("0.25"))
+    assert within == (
+        "Brings 0.5 of redemptions, at most 0.5 can be; within a budget of 1.05; one unit more would bring 0.5; left "
+        "out, as what they cost or bring is not known: c2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--budget", "5"), "Of no coupon it is known what a use costs"),
+        (("--objective", "margin"), "Of no coupon it is known what a use brings in margin"),
+        (("--required-return", "200000"), "A required return is above 0 and at most 100000, not 200000"),
+        (("--budget", "-1"), "is not an amount"),
+        (("--objective", "glory"), "invalid choice: 'glory'"),
+    ],
+)
+def test_a_budget_that_makes_no_sense_is_refused(options: tuple[str, str], told: str) -> None:
+    with pytest.raises(CommandError, match=told):
+        call_command("recommend", "--campaign", "spring", "--as-of", AS_OF, *options)
+    assert not Run.objects.exists()
 
 
 def test_publish_and_rollback(capsys: pytest.CaptureFixture[str]) -> None:

@@ -176,6 +176,12 @@ def test_it_is_a_job_that_starts_once(django_capture_on_commit_callbacks: object
     job = Job.objects.get(kind=Job.Kind.RETAIN)
     again = start_job(kind=Job.Kind.RETAIN, key="retain", arguments={})
     assert again.pk == job.pk
-    assert tasks._WORK[Job.Kind.RETAIN](job, Progress()) == {"events": 2, "runs": 0, "snapshots": 0, "models": 0}
+    assert tasks._WORK[Job.Kind.RETAIN](job, Progress()) == {
+        "events": 2,
+        "runs": 0,
+        "snapshots": 0,
+        "models": 0,
+        "candidates": 0,
+    }
     assert not Event.objects.exists()
     assert not ModelVersion.objects.exists()

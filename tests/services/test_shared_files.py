@@ -1,6 +1,7 @@
 """Files that all hosts need, with a bucket between two hosts: a local stand-in for S3, and a data directory each."""
 
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import boto3
@@ -12,13 +13,15 @@ from moto.server import ThreadedMotoServer
 
 from couponsite import environment
 from recommender.ml.history import SnapshotUnreadable
-from recommender.models import Upload
-from recommender.services import scoring
+from recommender.models import Coupon, Run, Shop, Upload
+from recommender.services import runs, scoring
+from recommender.services.budgeting import Budget
 from recommender.services.shared_files import (
     delete_file,
     delete_folder,
     find_file,
     has_file,
+    list_folders,
     open_file,
     share_file,
 )
@@ -26,7 +29,7 @@ from recommender.services.snapshot import open_snapshot, take_snapshot
 from recommender.services.uploads.loading import check_upload
 from recommender.services.uploads.receiving import receive_file
 from recommender.services.uploads.retention import delete_files
-from tests.services.small_shop import START, add_model_version, make_shop
+from tests.services.small_shop import NOW, START, add_model_version, make_shop
 
 BUCKET = "coupons"
 
@@ -143,6 +146,29 @@ class TestHosts:
         host("b")
         with pytest.raises(SnapshotUnreadable, match="is gone"):
             open_snapshot(snapshot=snapshot)
+
+    def test_a_run_within_a_budget_is_made_by_several(self, host: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One finds candidates, another too and allocates, a third writes the lists; then the bucket has no file."""
+        monkeypatch.setattr(runs, "SHARD_SHOPPERS", 2)
+        campaign, version = make_shop(), add_model_version(learned_until=START)
+        share_file(version.artifact)
+        Coupon.objects.update(discount_type="amount", discount_value=1)
+        Shop.current()
+        Shop.objects.update(champion=version)
+        run = runs.plan_run(campaign=campaign, as_of=NOW, top=2, budget=Budget(amount=Decimal(1)))
+        first, *others = run.shards.order_by("number").values_list("pk", flat=True)
+        runs.score_shard(shard_id=first)
+        host("b")
+        for shard in others:
+            runs.score_shard(shard_id=shard)
+        run = runs.finish_run(run=run)
+        assert run.allocated_at is not None
+        there = host("c")
+        run = runs.compute_run(run=run)
+        assert (run.state, round(run.allocation_value or 0, 3)) == (Run.State.DRAFTED, 1.0)
+        assert not (there / "runs" / run.key).exists()
+        assert list_folders("runs") == []
+        assert not has_file(f"runs/{run.key}/0.parquet")
 
     def test_an_upload_is_checked_by_another(self, host: Move) -> None:
         content = b"shopper_id\nanna\nben\n\n"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from recommender.ml.algorithms.gradient_boosting import GradientBoosting
 from recommender.ml.features import PairFeatures
 from recommender.models import Run
 from recommender.presets.synthetic import LIVE_CAMPAIGN, SyntheticShop
-from recommender.services import runs, scoring
+from recommender.services import allocation, runs, scoring
+from recommender.services.budgeting import Budget
 from recommender.services.ingest import load_export
 from recommender.services.runs import compute_run, plan_run, score_next_shard
 from recommender.services.snapshot import take_snapshot
@@ -200,3 +202,40 @@ def test_the_page_of_the_run_tells_what_was_scored(campaign: models.Campaign) ->
     assert tell(run).startswith(f"of each shopper the {stage['kept_coupons']} likeliest of 60 coupons, with ")
     assert "measured on 60 shoppers" in tell(run)
     assert tell(Run(retrieval={})) == tell(Run()) == "every shopper with every coupon"
+
+
+def test_a_run_within_a_budget_learns_what_may_be_allocated(
+    campaign: models.Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(allocation, "FEWEST_CANDIDATES", 4)
+    monkeypatch.setattr(allocation, "CANDIDATES_A_PLACE", 1)
+    monkeypatch.setattr(retrieval, "KEPT_SHARE", 0.9)
+    monkeypatch.setattr(retrieval, "LEAST_KEPT_SHARE", 0.85)
+    models.Coupon.objects.update(discount_type="amount", discount_value=1)
+    within = {"campaign": campaign, "as_of": UNTIL, "algorithm": "gradient_boosting", "top": TOP}
+    budget = Budget(amount=Decimal(1))
+
+    run = compute_run(run=plan_run(**within, budget=budget))
+
+    assert run.retrieval
+    assert run.retrieval["first_stage"]["kept_coupons"] <= retrieval.MOST_KEPT * SHOP.coupons
+    assert run.allocation_value is not None
+    assert 0.99 < run.allocation_value <= 1.0, "a use costs 1, so all of it is spent"
+    assert run.expected_redemptions == pytest.approx(run.allocation_value, abs=1e-3)
+    expected = rows_of(run)
+    Run.objects.all().delete()
+    scoring.prepare_scorer.cache_clear()
+    monkeypatch.setattr(runs, "SHARD_SHOPPERS", 37)
+    assert rows_of(compute_run(run=plan_run(**within, budget=budget))) == expected
+
+
+def test_where_hardly_anybody_can_be_offered_anything_every_pair_is_scored(
+    campaign: models.Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(allocation, "FEWEST_CANDIDATES", 4)
+    monkeypatch.setattr(allocation, "CANDIDATES_A_PLACE", 1)
+    monkeypatch.setattr(scoring, "FEWEST_WITH_CANDIDATES", 121)
+    models.Coupon.objects.update(discount_type="amount", discount_value=1)
+    budget = Budget(amount=Decimal(1))
+    run = plan_run(campaign=campaign, as_of=UNTIL, algorithm="gradient_boosting", top=TOP, budget=budget)
+    assert run.retrieval == {}

@@ -2,8 +2,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from recommender.management.arguments import parse_moment
-from recommender.models import Campaign
+from recommender.management.arguments import parse_amount, parse_moment
+from recommender.models import Campaign, Run
 from recommender.progress import ConsoleProgress
 
 
@@ -25,17 +25,36 @@ class Command(BaseCommand):
             "--algorithm", metavar="NAME", help="score with the newest version of this algorithm, not the champion"
         )
         parser.add_argument("--top", type=int, default=10, metavar="N", help="coupons a shopper (default: 10)")
+        parser.add_argument(
+            "--objective",
+            choices=Run.Objective.values,
+            help="what the lists together are to bring the most of (default: redemptions)",
+        )
+        parser.add_argument(
+            "--budget",
+            type=parse_amount,
+            metavar="AMOUNT",
+            help="no more than this is expected to be given in discounts (default: what the campaign has left of its "
+            "budget, if it has one)",
+        )
+        parser.add_argument(
+            "--required-return",
+            type=parse_amount,
+            metavar="RETURN",
+            help="so much of the objective for each unit of discount, over all lists together",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         from recommender.ml.algorithms import UnknownAlgorithm
         from recommender.ml.artifact import ArtifactUnreadable
         from recommender.ml.history import SnapshotUnreadable
+        from recommender.services.budgeting import Budget, BudgetRefused
         from recommender.services.runs import NothingToRecommend, compute_run, plan_run
         from recommender.services.summaries import RunChecks
         from recommender.services.training import NothingToLearnFrom
 
         refusals = (
-            *(NothingToRecommend, NothingToLearnFrom),
+            *(NothingToRecommend, NothingToLearnFrom, BudgetRefused),
             *(UnknownAlgorithm, ArtifactUnreadable, SnapshotUnreadable),
         )
 
@@ -49,6 +68,11 @@ class Command(BaseCommand):
                 as_of=options["as_of"],
                 algorithm=options["algorithm"],
                 top=options["top"],
+                budget=Budget(
+                    objective=options["objective"] and Run.Objective(options["objective"]),
+                    amount=options["budget"],
+                    required_return=options["required_return"],
+                ),
                 progress=progress,
             )
             run = compute_run(run=run, progress=progress)
@@ -65,4 +89,20 @@ class Command(BaseCommand):
             f"{run.recommendation_count:,} recommendations for {run.shopper_count:,} shoppers; "
             f"{run.expected_redemptions:.1f} redemptions expected{interval}; {run.get_state_display()}"
         )
+        if run.is_allocated:
+            self.stdout.write(_describe_allocation(run))
         self.stdout.write(str(run.pk))
+
+
+def _describe_allocation(run: Run) -> str:
+    """What a run within a budget came to, in a line."""
+    parts = [
+        f"Brings {run.allocation_value or 0:,.1f} of {run.objective}, at most {run.allocation_bound or 0:,.1f} can be"
+    ]
+    if run.budget is not None:
+        parts.append(f"within a budget of {run.budget.normalize():f}")
+    if run.marginal_return is not None:
+        parts.append(f"one unit more would bring {run.marginal_return:.3g}")
+    if left_out := (run.allocation_terms or {}).get("left_out"):
+        parts.append(f"left out, as what they cost or bring is not known: {', '.join(sorted(left_out))}")
+    return "; ".join(parts)

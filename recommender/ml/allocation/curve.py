@@ -18,6 +18,8 @@ from recommender.sentences import say
 
 POINTS = 24
 STEPS = 25
+#: Of the least return of a pair that is worth it: a price at which all of them are bought, the cheaper of equals first.
+ALMOST_NOTHING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Curve:
     def worth_spending(self, marginal_return: float = 0.0) -> float:
         """How many millionths may be spent until a unit more brings less than this: by default, until it brings
         nothing."""
-        enough = self.cost[self.marginal_return >= marginal_return]
+        brings = self.marginal_return >= marginal_return if marginal_return > 0 else self.marginal_return > 0
+        enough = self.cost[brings]
         return float(enough.max()) if len(enough) else 0.0
 
     def most_at_return(self, required: float) -> float:
@@ -127,7 +130,7 @@ def _returns(candidates: Candidates, points: int) -> np.ndarray:
         return np.zeros(1)
     wanted = np.arange(points - 1) / (points - 1) * spent[-1]
     at = np.minimum(np.searchsorted(spent, wanted), len(spent) - 1)
-    return np.append(np.unique(rate[order][at])[::-1], 0.0)
+    return np.append(np.unique(rate[order][at])[::-1], [rate[order][-1] * ALMOST_NOTHING, 0.0])
 
 
 def _total_each(source: Source, terms: Terms, prices: list[Prices], progress: Progress) -> list[Totals]:

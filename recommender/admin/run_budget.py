@@ -1,0 +1,189 @@
+"""What a run within a budget shows of it: on its page, and on a page with the whole curve of spend."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext as _
+
+from recommender.admin.base import TableAdmin, change_url
+from recommender.admin.charts import Line, LineChart, line_chart
+from recommender.admin.figures import amount_of, count_of, money_of, percent_of, significant_of, uses_of
+from recommender.models import Run, Shop
+from recommender.services.spend_curve import AtBudget, SpendCurve
+
+NAMED = 5
+
+
+class RunBudgetMixin(TableAdmin):
+    """What :class:`RunAdmin` shows of a run's budget."""
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.budget)
+        return [path("<int:run_key>/budget/", view, name="recommender_run_budget"), *super().get_urls()]
+
+    def budget(self, request: HttpRequest, run_key: int) -> HttpResponse:
+        """What each budget would bring, and the way to a run within another."""
+        run: Run = self.get_viewable(request, str(run_key))
+        from recommender.services.estimates import sum_amounts
+
+        currency, expected = Shop.current().currency, sum_amounts(run=run).discount.expected
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Budget"),
+            "opts": self.opts,
+            "original": run,
+            "run": run,
+            "run_url": change_url(run),
+            "currency": currency,
+            "within": describe_budget(run, expected, currency),
+            **_describe_curve(run, currency),
+            "may_recommend": request.user.has_perm("recommender.start_job"),
+            "recommend_url": reverse("admin:recommender_campaign_recommend", args=[run.campaign_id]),
+        }
+        return TemplateResponse(request, "admin/recommender/run/budget.html", context)
+
+
+def describe_budget(run: Run, expected: float | None, currency: str) -> list[tuple[str, str]]:
+    """Names and values of what a run keeps to and how well it does; nothing of one that is not within a budget.
+
+    Args:
+        expected: what is expected to be given in discounts, as the lists are now; None if that is not known.
+    """
+    if not run.is_allocated or run.allocation_terms is None:
+        return []
+    told = [(_("Brings the most"), str(run.get_objective_display()))]
+    if run.budget is None:
+        told.append((_("Budget"), _("none; coupons keep to what is left of theirs")))
+    else:
+        budget = f"{amount_of(run.budget)} {currency}"
+        told.append(
+            (_("Left of the campaign's budget") if run.allocation_terms["of_campaign"] else _("Budget"), budget)
+        )
+    if run.required_return is not None:
+        told.append((_("Required return"), _per_unit(float(run.required_return), run, currency)))
+    if run.state != Run.State.COMPUTING:
+        told += _describe_outcome(run, expected, currency)
+    left_out = sorted(run.allocation_terms["left_out"])
+    if left_out:
+        told.append((_("Left out, as what they cost or bring is not known"), _name_few(left_out)))
+    return told
+
+
+def _describe_outcome(run: Run, expected: float | None, currency: str) -> list[tuple[str, str]]:
+    told = []
+    if expected is not None:
+        spend = money_of(expected, currency)
+        if run.budget:
+            spend = _("%(amount)s, %(share)s of the budget") % {
+                "amount": spend,
+                "share": percent_of(expected / float(run.budget), 1),
+            }
+        told.append((_("Expected discounts"), spend))
+    if run.allocation_value is not None and run.allocation_bound is not None:
+        value, bound = _value_of(run.allocation_value, run, currency), _value_of(run.allocation_bound, run, currency)
+        share = run.allocation_value / run.allocation_bound if run.allocation_bound > 0 else 1.0
+        facts = {"value": value, "bound": bound, "share": percent_of(min(share, 1.0), 2)}
+        told.append(
+            (
+                _("Of the best possible"),
+                _("at least %(share)s: the lists bring %(value)s, no lists within the limits bring more than %(bound)s")
+                % facts,
+            )
+        )
+    if run.marginal_return is not None:
+        told.append((_("One unit of budget more brings"), _per_unit(run.marginal_return, run, currency)))
+    return told
+
+
+def _describe_curve(run: Run, currency: str) -> dict[str, Any]:
+    """The curve as rows, the row of the run's own budget, and two pictures; no rows where there is no curve."""
+    curve = SpendCurve.of(run)
+    if curve is None:
+        return {"rows": []}
+    own = None if run.budget is None else float(run.budget)
+    points = curve.list_budgets(own)
+    rows = [_describe_point(point, run, currency, is_own=point.budget == own) for point in points]
+    chosen = next((number for number, point in enumerate(points) if point.budget == own), len(points) - 1)
+    return {
+        "rows": rows,
+        "chosen": chosen,
+        "first": rows[chosen],
+        "last": len(rows) - 1,
+        "charts": _draw(run, curve, points, currency),
+        "stops_at": money_of(curve.worth_spending, currency),
+        "objective": run.objective,
+        "top": run.top,
+        "required_return": "" if run.required_return is None else f"{run.required_return.normalize():f}",
+    }
+
+
+def _describe_point(point: AtBudget, run: Run, currency: str, *, is_own: bool) -> dict[str, Any]:
+    return {
+        "amount": f"{point.budget:.3f}".rstrip("0").rstrip("."),
+        "budget": money_of(point.budget, currency),
+        "value": _value_of(point.value, run, currency),
+        "marginal": _per_unit(point.marginal_return, run, currency),
+        "uses": uses_of(point.uses),
+        "offers": count_of(round(point.offers)),
+        "is_own": is_own,
+        "stops": point.marginal_return <= 0,
+    }
+
+
+def _draw(run: Run, curve: SpendCurve, points: list[AtBudget], currency: str) -> list[LineChart]:
+    objective = str(run.get_objective_display())
+    charts = [
+        line_chart(
+            title=_("What a budget brings"),
+            x_title=_("Budget"),
+            y_title=objective,
+            lines=[Line(objective, 1, [(0.0, 0.0), *((point.budget, point.value) for point in points)])],
+            to_one=False,
+            shown=lambda x, y: (money_of(x, currency), _figure_of(y, run, currency)),
+        ),
+        line_chart(
+            title=_("What one unit more brings"),
+            x_title=_("Budget"),
+            y_title=_("One unit of budget more brings"),
+            lines=[Line(objective, 2, _steps(curve, points[-1].budget))],
+            to_one=False,
+            shown=lambda x, y: (money_of(x, currency), _per_unit(y, run, currency)),
+        ),
+    ]
+    return [chart for chart in charts if chart is not None]
+
+
+def _steps(curve: SpendCurve, end: float) -> list[tuple[float, float]]:
+    """The marginal return falls at each point of the curve to the next."""
+    corners, begin = [], 0.0
+    for rate, cost in zip(curve.marginal_return, [*curve.cost[:-1], end], strict=True):
+        corners += [(begin, rate), (cost, rate)]
+        begin = cost
+    return corners
+
+
+def _value_of(value: float, run: Run, currency: str) -> str:
+    """An amount of the objective."""
+    if run.objective == Run.Objective.REDEMPTIONS:
+        return _("%(uses)s redemptions") % {"uses": uses_of(value)}
+    return money_of(value, currency)
+
+
+def _figure_of(value: float, run: Run, currency: str) -> str:
+    """An amount of the objective, beside its name."""
+    return uses_of(value) if run.objective == Run.Objective.REDEMPTIONS else money_of(value, currency)
+
+
+def _per_unit(value: float, run: Run, currency: str) -> str:
+    """So much of the objective for a unit of money."""
+    figure = significant_of(value)
+    if run.objective == Run.Objective.REDEMPTIONS:
+        return _("%(figure)s redemptions for 1 %(currency)s") % {"figure": figure, "currency": currency}
+    return _("%(figure)s %(currency)s for 1 %(currency)s") % {"figure": figure, "currency": currency}
+
+
+def _name_few(names: list[str]) -> str:
+    named = ", ".join(names[:NAMED])
+    return named if len(names) <= NAMED else _("%(coupons)s and others") % {"coupons": named}

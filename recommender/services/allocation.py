@@ -1,0 +1,309 @@
+"""The lists of a run within a budget: candidates of all shards, allocated together, and who gets what of them.
+
+Workers write what might stand on the lists of a shard's shoppers to a file. Once all have, one of them reads the files
+as often as the method asks for and writes a file of lists for each shard, which workers then explain and store. The
+files lie in a folder that the run's key names and go when the lists are stored.
+"""
+
+import io
+import os
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Q
+
+from recommender.clock import database_now
+from recommender.ml import columns as c
+from recommender.ml.allocation import MICRO, NO_LIMIT, Allocation, CandidateBlock, Curve, Resource, Terms, draw_curve
+from recommender.ml.allocation import allocate as allocate_candidates
+from recommender.models import Recommendation, Run, RunShard
+from recommender.progress import Progress
+from recommender.services.budgeting import BudgetTerms
+from recommender.services.shared_files import (
+    delete_folder,
+    find_file,
+    folder_of_run,
+    name_of,
+    share_file,
+)
+from recommender.wording import gettext as _
+
+#: Candidates of a shopper by what they bring, and as many by what they bring for their cost: several times as many as
+#: stand on a list, since those of a full budget are passed over.
+FEWEST_CANDIDATES = 30
+CANDIDATES_A_PLACE = 3
+#: A sign of life is written no more often than this.
+ALIVE_SECONDS = 20
+
+NUMBER, VALUE, COST, USES = "number", "value", "cost", "uses"
+_COLUMNS = {"shopper_key": pl.Int64, NUMBER: pl.Int64, VALUE: pl.Int64, COST: pl.Int64, USES: pl.Int64}
+
+
+def count_candidates(top: int) -> int:
+    """How many of a shopper's pairs are candidates by each of the two orders, for lists of at most ``top``."""
+    return max(FEWEST_CANDIDATES, CANDIDATES_A_PLACE * top)
+
+
+def find_candidates(scored: pl.DataFrame, terms: BudgetTerms, top: int) -> pl.DataFrame:
+    """The pairs of each shopper that bring most, and that bring most for their cost; none that brings nothing.
+
+    Args:
+        scored: columns ``shopper``, ``coupon_id``, ``score`` and ``chance``, by which equals are ordered.
+
+    Returns:
+        Those rows with the coupon's number and what the pair brings, costs and takes of uses, in whole units: what it
+        brings rounded down, the others up.
+    """
+    coupons = pl.DataFrame(
+        {
+            c.COUPON_ID: terms.coupon_ids,
+            NUMBER: range(len(terms.coupon_ids)),
+            "value_per_use": terms.value_per_use,
+            "cost_per_use": terms.cost_per_use,
+        },
+        schema_overrides={NUMBER: pl.Int64, "value_per_use": pl.Float64, "cost_per_use": pl.Float64},
+    )
+    expected = pl.col(c.SCORE) * terms.level
+    value = (expected * pl.col("value_per_use") * terms.value_unit).floor()
+    cost = (expected * pl.col("cost_per_use").fill_null(0.0) * terms.cost_unit).ceil()
+    most = count_candidates(top)
+    place = pl.int_range(pl.len()).over(c.SHOPPER)
+    return (
+        scored.join(coupons, on=c.COUPON_ID, maintain_order="left")
+        .with_columns(
+            value.cast(pl.Int64).alias(VALUE),
+            cost.cast(pl.Int64).alias(COST),
+            (expected * MICRO).ceil().cast(pl.Int64).alias(USES),
+        )
+        .filter(pl.col(VALUE) > 0)
+        .with_columns((pl.col(VALUE) / pl.col(COST).clip(1)).alias("for_cost"))
+        .sort(c.SHOPPER, "for_cost", "chance", descending=[False, True, False])
+        .with_columns(place.alias("place_for_cost"))
+        .sort(c.SHOPPER, VALUE, "chance", descending=[False, True, False])
+        .filter((place < most) | (pl.col("place_for_cost") < most))
+        .drop("value_per_use", "cost_per_use", "for_cost", "place_for_cost")
+    )
+
+
+def write_candidates(*, shard: RunShard, blocks: Sequence[pl.DataFrame]) -> None:
+    """Write the candidates of a shard's shoppers. Whoever does it again writes the same."""
+    columns = {**_COLUMNS, c.SCORE: pl.Float64}
+    together = pl.concat([pl.DataFrame(schema=columns), *(block.select(*columns) for block in blocks)])
+    _write(together, _candidates_of(shard.run.key, shard.number))
+
+
+def read_lists(*, shard: RunShard) -> pl.DataFrame:
+    """What was allocated to a shard's shoppers: ``shopper_key``, ``number`` of the coupon and ``score``.
+
+    Raises:
+        FileNotFoundError: the file is gone.
+    """
+    claim = shard.run.allocation_claim
+    if claim is None:
+        raise ValueError(f"Run {shard.run_id} is not allocated.")
+    return pl.read_parquet(find_file(_lists_of(shard.run.key, claim, shard.number)))
+
+
+def allocate_run(*, run: Run, progress: Progress = Progress()) -> bool:
+    """Decide who gets what of a run's candidates, and let workers have its shards again, to write their lists.
+
+    One worker does it at a time, without a lock on the run. One that is killed leaves a claim that expires; one whose
+    claim was taken over changes nothing. Candidates whose file is gone are scored again.
+
+    Returns:
+        Whether it was done: False if somebody else does it or did.
+    """
+    terms = BudgetTerms.of(run)
+    claim = None if terms is None else _claim(run)
+    if terms is None or claim is None:
+        return False
+    try:
+        numbers = list(run.shards.order_by("number").values_list("number", flat=True))
+        files = {number: find_file(_candidates_of(run.key, number)) for number in numbers}
+        if gone := [number for number, file in files.items() if not file.exists()]:
+            _score_again(run, gone)
+            return False
+        alive = _SignsOfLife(run, claim, progress)
+        found = _Found(terms, run, list(files.values()))
+        allocation = allocate_candidates(found.blocks, found.terms, progress=alive)
+        curve = draw_curve(found.blocks, found.terms, progress=alive) if terms.costs_are_known else None
+        for number, rows in _share_out(files, allocation, len(terms.coupon_ids), alive):
+            _write(rows, _lists_of(run.key, claim, number))
+        return _write_outcome(run, claim, terms, allocation, curve)
+    except BaseException:
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
+        _release(run, claim)
+        raise
+
+
+def delete_candidates(*, key: str) -> None:
+    """Delete the files of a run."""
+    delete_folder(folder_of_run(key))
+
+
+# Reading
+
+
+class _Found:
+    """The candidates of a run as an allocation reads them, and what it keeps to."""
+
+    def __init__(self, terms: BudgetTerms, run: Run, files: Sequence[Path]) -> None:
+        self._files = files
+        limits = {} if terms.cost_limit is None else {Resource.COST: terms.cost_limit}
+        required = run.required_return
+        self.terms = Terms(
+            coupons=len(terms.coupon_ids),
+            most=run.top,
+            limits=limits,
+            coupon_limits={
+                Resource.COST: _column(terms, terms.cost_limits),
+                Resource.USES: _column(terms, terms.use_limits),
+            },
+            groups=np.array(terms.groups, dtype=np.int64),
+            required_return=None if required is None else float(required) * terms.value_unit / terms.cost_unit,
+        )
+
+    def blocks(self) -> Iterator[CandidateBlock]:
+        for file in self._files:
+            rows = pl.read_parquet(file, columns=list(_COLUMNS))
+            yield CandidateBlock(
+                shopper=rows["shopper_key"].to_numpy(),
+                coupon=rows[NUMBER].to_numpy(),
+                value=rows[VALUE].to_numpy(),
+                cost=rows[COST].to_numpy(),
+                uses=rows[USES].to_numpy(),
+            )
+
+
+def _column(terms: BudgetTerms, limits: dict[str, int]) -> np.ndarray:
+    return np.array([limits.get(coupon_id, NO_LIMIT) for coupon_id in terms.coupon_ids], dtype=np.int64)
+
+
+# Writing
+
+
+def _share_out(
+    files: dict[int, Path], allocation: Allocation, coupons: int, progress: Progress
+) -> Iterator[tuple[int, pl.DataFrame]]:
+    """What each shard's shoppers were allocated, by the shard's number."""
+    chosen = np.sort(allocation.shopper * coupons + allocation.coupon)
+    for done, (number, file) in enumerate(files.items()):
+        progress.report(_("Writing who gets what"), done, len(files))
+        rows = pl.read_parquet(file, columns=["shopper_key", NUMBER, c.SCORE])
+        pair = rows["shopper_key"].to_numpy() * coupons + rows[NUMBER].to_numpy()
+        at = np.minimum(np.searchsorted(chosen, pair), max(len(chosen) - 1, 0))
+        is_chosen = chosen[at] == pair if len(chosen) else np.zeros(len(pair), dtype=bool)
+        yield number, rows.filter(pl.Series(is_chosen))
+
+
+def _write_outcome(run: Run, claim: uuid.UUID, terms: BudgetTerms, allocation: Allocation, curve: Curve | None) -> bool:
+    """Keep what the allocation came to, unless somebody else took it over."""
+    spent = int(allocation.cost.sum())
+    at = spent if terms.cost_limit is None else terms.cost_limit
+    outcome: dict[str, Any] = {
+        "allocated_at": database_now(),
+        "allocation_value": int(allocation.value.sum()) / terms.value_unit,
+        "allocation_bound": allocation.bound / terms.value_unit,
+    }
+    if curve is not None:
+        outcome["spend_curve"] = _as_json(curve, terms)
+        outcome["marginal_return"] = curve.marginal_return_at(at) * terms.cost_unit / terms.value_unit
+    with transaction.atomic():
+        computing = Run.objects.select_for_update().filter(pk=run.pk, state=Run.State.COMPUTING)
+        if not computing.filter(allocation_claim=claim, allocated_at__isnull=True).exists():
+            delete_folder(_folder_of_lists(run.key, claim))
+            return False
+        # A worker of the version before, which knows no budgets, may have scored some shards during an upgrade.
+        Recommendation.objects.filter(run=run).delete()
+        run.shards.update(state=RunShard.State.PENDING, claim=None, claimed_at=None, attempts=0, error="")
+        Run.objects.filter(pk=run.pk).update(**outcome)
+    return True
+
+
+def _as_json(curve: Curve, terms: BudgetTerms) -> dict[str, list[float]]:
+    """The curve in units of the currency, of the objective and of uses."""
+    return {
+        "marginal_return": (curve.marginal_return * terms.cost_unit / terms.value_unit).tolist(),
+        "cost": (curve.cost / terms.cost_unit).tolist(),
+        "value": (curve.value / terms.value_unit).tolist(),
+        "intercept": (curve.intercept / terms.value_unit).tolist(),
+        "uses": (curve.uses / MICRO).tolist(),
+        "offers": curve.offers.tolist(),
+    }
+
+
+def _write(table: pl.DataFrame, name: str) -> None:
+    """Write a table aside, give it its name, and give it to other hosts."""
+    path: Path = settings.DATA_DIR / name
+    content = io.BytesIO()
+    table.write_parquet(content)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        Path(aside).rename(path)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise
+    share_file(name_of(path))
+
+
+def _candidates_of(key: str, number: int) -> str:
+    return f"{folder_of_run(key)}/{number}.parquet"
+
+
+def _folder_of_lists(key: str, claim: uuid.UUID) -> str:
+    return f"{folder_of_run(key)}/{claim.hex}"
+
+
+def _lists_of(key: str, claim: uuid.UUID, number: int) -> str:
+    return f"{_folder_of_lists(key, claim)}/{number}.parquet"
+
+
+# Who does it
+
+
+class _SignsOfLife(Progress):
+    """Passes on what is reported and keeps the claim from expiring."""
+
+    def __init__(self, run: Run, claim: uuid.UUID, progress: Progress) -> None:
+        self._ours = Run.objects.filter(pk=run.pk, allocation_claim=claim)
+        self._progress, self._told_at = progress, time.monotonic()
+
+    def report(self, message: str, done: int = 0, total: int | None = None) -> None:
+        if time.monotonic() - self._told_at > ALIVE_SECONDS:
+            self._ours.update(allocation_claimed_at=database_now())
+            self._told_at = time.monotonic()
+        self._progress.report(message, done, total)
+
+
+def _claim(run: Run) -> uuid.UUID | None:
+    now, claim = database_now(), uuid.uuid4()
+    free = Q(allocation_claim__isnull=True) | Q(allocation_claimed_at__lt=now - Run.ALLOCATION_EXPIRES)
+    computing = Run.objects.filter(free, pk=run.pk, state=Run.State.COMPUTING, allocated_at__isnull=True)
+    return claim if computing.update(allocation_claim=claim, allocation_claimed_at=now) else None
+
+
+def _release(run: Run, claim: uuid.UUID) -> None:
+    Run.objects.filter(pk=run.pk, allocation_claim=claim, allocated_at__isnull=True).update(
+        allocation_claim=None, allocation_claimed_at=None
+    )
+
+
+def _score_again(run: Run, numbers: Sequence[int]) -> None:
+    """Have candidates that are gone found anew. A shard that loses them again and again fails by its attempts."""
+    gone = run.shards.filter(number__in=numbers, state=RunShard.State.SCORED)
+    gone.update(state=RunShard.State.PENDING, error=_("The file of its candidates is gone."))
+    Run.objects.filter(pk=run.pk, allocated_at__isnull=True).update(allocation_claim=None, allocation_claimed_at=None)
