@@ -7,8 +7,8 @@ mixture with an estimated variance. There, of t observations with standard devia
     radius = σ √( 2 (t ρ² + 1) / (t² ρ²) · ln( √(t ρ² + 1) / α ) ).
 
 With the standard error s = σ / √t and m = t ρ² it is s √( (1 + 1/m) · ln( (1 + m) / α² ) ). ρ is chosen, as in their
-appendix, for the sequence to be about narrowest when all that was planned is in: then m = c f, where f is the share that
-is in, and c = -2 ln α + ln(1 - 2 ln α).
+appendix, for the sequence to be about narrowest when all that was planned is in: then m = c f, where f is the share
+that is in, and c = -2 ln α + ln(1 - 2 ln α).
 """
 
 import numpy as np
