@@ -31,12 +31,12 @@ VERDICTS: dict[str, str | Promise] = {
 def describe_change(shown: Shown[Incrementality]) -> dict[str, object]:
     """What the template shows of it."""
     found = shown.content
-    if found is None:
-        return {"shown": shown}
+    if found is None or not found.held_out:
+        return {"shown": shown, "held_out": False}
     shop = Shop.current()
     return {
         "shown": shown,
-        "held_out": bool(found.held_out),
+        "held_out": True,
         "measured": bool(found.whole),
         "warnings": _warn(found),
         "notes": _note(found),
