@@ -35,10 +35,15 @@ def tabulate_coverage(simulations: int) -> list[str]:
 
 def tabulate_looking(simulations: int) -> list[str]:
     rows = [
-        "| of daily looks, wrong at least once | with an effect | without one |",
-        "| --- | ---: | ---: |",
+        "| of daily looks, wrong at least once | orders, with an effect | orders, without one | "
+        "whether they ordered, with an effect | whether they ordered, without one |",
+        "| --- | ---: | ---: | ---: | ---: |",
     ]
-    found = [measure_looking(Shop(shoppers=2_000, extra=extra), simulations, SEED) for extra in (0.2, 0.0)]
+    found = [
+        measure_looking(Shop(shoppers=2_000, extra=extra), simulations, SEED, once=once)
+        for once in (False, True)
+        for extra in (0.2, 0.0)
+    ]
     titles = {
         "95 % interval": "the 95 % interval of each day",
         "confidence sequence": "the confidence sequence",

@@ -68,8 +68,12 @@ def measure_coverage(shop: Shop, simulations: int, seed: int) -> dict[str, float
     return {name: float(np.mean(each)) for name, each in held.items()} | {"width": float(np.mean(narrower))}
 
 
-def measure_looking(shop: Shop, simulations: int, seed: int) -> dict[str, float]:
-    """How often an interval was wrong at any of the daily looks, and how often a verdict was."""
+def measure_looking(shop: Shop, simulations: int, seed: int, *, once: bool = False) -> dict[str, float]:
+    """How often an interval was wrong at any of the daily looks, and how often a verdict was.
+
+    Args:
+        once: whether it only counts if a shopper ordered at all: who ordered on one day is not counted on the next.
+    """
     wrong = {
         "confidence sequence": 0,
         "confidence sequence, CUPED": 0,
@@ -82,10 +86,11 @@ def measure_looking(shop: Shop, simulations: int, seed: int) -> dict[str, float]
         missed = dict.fromkeys(wrong, False)
         for day, orders in enumerate(to_date, start=1):
             share = day / DAYS
+            orders = np.minimum(orders, 1) if once else orders  # noqa: PLW2901
             plain, cuped = measure_effect(treated, orders), measure_effect(treated, orders, before)
             if plain.value is None or not plain.standard_error or not cuped.standard_error:
                 continue
-            true = share * shop.extra
+            true = shop.effect_to_date(share, once=once)
             sequence = confidence_sequence(plain, share)
             of_cuped = confidence_sequence(cuped, share)
             missed["confidence sequence"] |= not sequence[0] <= true <= sequence[1]

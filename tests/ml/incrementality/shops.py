@@ -45,6 +45,13 @@ class Shop:
     def uses(self) -> float:
         return self.habit * self.orders + self.extra
 
+    def effect_to_date(self, share: float, *, once: bool) -> float:
+        """On a shopper's orders in this share of the window; if they count once only, on whether there are any."""
+        if not once:
+            return share * self.extra
+        nobody_without = (1 + share * self.orders / self.shape) ** -self.shape
+        return nobody_without * (1 - np.exp(-share * self.extra))
+
     @property
     def uses_anyway(self) -> float:
         return self.habit * self.orders

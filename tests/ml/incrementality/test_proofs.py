@@ -37,10 +37,11 @@ def test_95_percent_intervals_hold_the_truth_in_95_percent_of_campaigns(name: st
     assert width < (1.01 if name == "rare purchases" else 0.9), "the past narrows the interval, where there is one"
 
 
+@pytest.mark.parametrize("once", [False, True])
 @pytest.mark.parametrize("extra", [0.0, 0.2])
-def test_looking_every_day_is_wrong_no_more_often_than_5_times_of_100(extra: float) -> None:
+def test_looking_every_day_is_wrong_no_more_often_than_5_times_of_100(extra: float, once: bool) -> None:
     simulations = SIMULATIONS if PROVE else 60
-    found = measure_looking(Shop(shoppers=2_000, extra=extra), simulations, seed=5)
+    found = measure_looking(Shop(shoppers=2_000, extra=extra), simulations, seed=5, once=once)
 
     most = ALPHA if PROVE else stats.binom.ppf(0.999, simulations, ALPHA) / simulations
     assert found["confidence sequence"] <= most
