@@ -212,7 +212,7 @@ class _Comparison:
     def measure(self) -> Incrementality:
         from dataclasses import replace
 
-        from recommender.ml.incrementality import check_sample_ratio, measure_bought_anyway, measure_effect
+        from recommender.ml.incrementality import check_balance, check_sample_ratio, measure_bought_anyway
 
         found = self._found
         expected_share, misplaced = self._check_groups() if found.drawn else (None, 0)
@@ -234,7 +234,7 @@ class _Comparison:
             expected_share=expected_share,
             size_p_value=None if sizes is None else sizes.p_value,
             misplaced=misplaced,
-            before_p_value=measure_effect(self._treated, self._before).p_value(),
+            before_p_value=check_balance(self._treated, self._before),
             whole=self._changes(outcomes),
             by_coupon=self._by_coupon(),
             by_segment=self._by_segment({name: outcome for name, outcome in outcomes.items() if name != "uses"}),

@@ -2,7 +2,7 @@
 
     python -m tests.load.incrementality [--report docs/incrementality.md] [--simulations 2000]
 
-It wants about ten minutes.
+It wants about a quarter of an hour.
 """
 
 import argparse

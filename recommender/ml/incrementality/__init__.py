@@ -1,5 +1,6 @@
 """Incrementality: what a campaign changed, by comparing whom it was sent to with whom it was held out from."""
 
+from recommender.ml.incrementality.balance import check_balance
 from recommender.ml.incrementality.bought_anyway import BoughtAnyway, measure_bought_anyway
 from recommender.ml.incrementality.confidence_sequences import confidence_sequence
 from recommender.ml.incrementality.effects import Effect, measure_effect
@@ -12,6 +13,7 @@ __all__ = [
     "Effect",
     "SampleRatio",
     "Verdict",
+    "check_balance",
     "check_sample_ratio",
     "confidence_sequence",
     "judge",

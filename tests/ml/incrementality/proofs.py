@@ -10,13 +10,14 @@ from recommender.ml.evaluation.bootstrap import Estimate
 from recommender.ml.incrementality import (
     Effect,
     Verdict,
+    check_balance,
     check_sample_ratio,
     confidence_sequence,
     judge,
     measure_bought_anyway,
     measure_effect,
 )
-from tests.ml.incrementality.shops import DISCOUNT, Shop, run_campaign, run_daily
+from tests.ml.incrementality.shops import DISCOUNT, Shop, run_campaign, run_daily, spend
 
 DAYS = 28
 
@@ -112,6 +113,18 @@ def measure_sample_ratio(simulations: int, seed: int, *, shoppers: int = 20_000,
     sizes, times = np.unique(np.column_stack([shoppers - held_out, left]), axis=0, return_counts=True)
     told = [check_sample_ratio(treated=int(t), held_out=int(h), expected_share=0.1).mismatch for t, h in sizes]
     return float(times @ told / simulations)
+
+
+def measure_balance(shop: Shop, simulations: int, seed: int, *, level: float, unlike: float = 1.0) -> float:
+    """How often drawn groups are said to have differed before, or groups of which one spent so many times as much."""
+    told = []
+    for random in generators(simulations, seed):
+        rate = random.gamma(shop.shape, shop.orders / shop.shape, shop.shoppers)
+        treated = random.random(shop.shoppers) >= shop.holdout
+        spent = spend(random.poisson(np.where(treated, unlike, 1.0) * rate), random)
+        p_value = check_balance(treated, spent, seed=int(random.integers(2**32)))
+        told.append(p_value is not None and p_value < level)
+    return float(np.mean(told))
 
 
 def generators(simulations: int, seed: int) -> Iterator[np.random.Generator]:

@@ -8,6 +8,7 @@ from recommender.ml.evaluation.bootstrap import Estimate
 from recommender.ml.incrementality import (
     Effect,
     Verdict,
+    check_balance,
     check_sample_ratio,
     confidence_sequence,
     judge,
@@ -265,6 +266,35 @@ def test_without_a_holdout_it_is_unknown_what_would_have_been_bought() -> None:
     told = measure_bought_anyway(np.ones(7, dtype=bool), uses=OUTCOME, discount=OUTCOME, purchases=OUTCOME)
     assert told.uses == 26
     assert told.uses_anyway == told.discount_anyway == Estimate(None, None, None)
+
+
+# Before the campaign
+
+
+def test_groups_that_spent_the_same_before_are_alike() -> None:
+    random = np.random.default_rng(8)
+    spent = random.lognormal(3, 2, 600) * (random.random(600) < 0.3)
+    treated = random.random(600) < 0.9
+
+    assert check_balance(treated, spent) > 0.01
+    assert check_balance(~treated, spent) == check_balance(treated, spent), "whichever is called treated"
+    assert check_balance(treated, np.where(treated, 3 * spent + 5, spent)) == pytest.approx(1 / 10_001)
+    assert check_balance(treated, np.where(treated, -spent - 5, spent)) < 0.001, "refunds"
+
+
+def test_how_unlike_two_groups_are_is_counted() -> None:
+    """Of the six ways to draw two of four, two are as unlike as these."""
+    assert check_balance(np.array([True, True, False, False]), np.array([1.0, 1, 0, 0])) == pytest.approx(
+        1 / 3, abs=0.25
+    )
+    treated = np.arange(12) < 4
+    assert check_balance(treated, treated.astype(float)) == pytest.approx(1 / 495, rel=0.8)
+
+
+@pytest.mark.parametrize("treated", [np.ones(4, dtype=bool), np.zeros(4, dtype=bool)])
+def test_where_there_is_nothing_to_compare_nothing_is_said(treated: np.ndarray) -> None:
+    assert check_balance(treated, np.arange(4.0)) is None
+    assert check_balance(np.arange(4) < 2, np.full(4, 7.0)) is None
 
 
 # Sample ratio

@@ -12,6 +12,7 @@ from scipy import stats
 from tests.ml.incrementality.proofs import (
     SHOPS,
     acceptance_band,
+    measure_balance,
     measure_coverage,
     measure_looking,
     measure_sample_ratio,
@@ -59,3 +60,17 @@ def test_the_test_of_the_sizes_raises_its_false_alarms_and_sees_what_is_lost() -
         assert alarms >= stats.binom.ppf(0.0001, simulations, 0.0008)
     assert measure_sample_ratio(300, seed=8, lost=0.15) > 0.98
     assert 0.8 < measure_sample_ratio(300, seed=9, lost=0.1) < 0.95
+
+
+@pytest.mark.parametrize(
+    "shop", [Shop(shoppers=1_000, holdout=0.1, orders=0.05), Shop(shoppers=4_000, holdout=0.05, shape=0.1)]
+)
+def test_groups_are_not_said_to_have_differed_before_more_often_than_they_may(shop: Shop) -> None:
+    """At the level of the alarm whole, and at 1 % in the ordinary run. A t-test would raise several times that."""
+    simulations, level = (20_000, 0.001) if PROVE else (400, 0.01)
+    alarms = round(simulations * measure_balance(shop, simulations, seed=10, level=level))
+    assert alarms <= stats.binom.ppf(0.999, simulations, level)
+
+
+def test_groups_that_spent_differently_before_are_noticed() -> None:
+    assert measure_balance(Shop(), 10, seed=11, level=0.001, unlike=1.5) == 1
