@@ -4,8 +4,9 @@ import numpy as np
 
 from recommender.ml.incrementality.outcomes import check_groups
 
-#: Draws of other groups, and after how many that are as unlike as these it is settled that these are nothing special.
-DRAWS = 10_000
+#: Draws of other groups: enough to tell 1 of 1,000, no more. After so many that are as unlike as these it is settled
+#: that these are nothing special.
+DRAWS = 2_000
 ENOUGH = 10
 
 

@@ -8,7 +8,7 @@ the surer the better the past tells the outcome.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.special import stdtrit
 
 from recommender.ml.incrementality.outcomes import check_groups
 
@@ -46,12 +46,6 @@ class Effect:
             return None
         radius = float(stdtrit(self.degrees_of_freedom, (1 + confidence) / 2)) * self.standard_error
         return self.value - radius, self.value + radius
-
-    def p_value(self) -> float | None:
-        """How often there is so great a difference, up or down, without an effect. None where nothing is known."""
-        if self.value is None or not self.standard_error or self.degrees_of_freedom is None:
-            return None
-        return float(2 * stdtr(self.degrees_of_freedom, -abs(self.value) / self.standard_error))
 
     def times(self, number: float) -> "Effect":
         """The same in other units: times the treated shoppers it is what the campaign changed in all.

@@ -278,7 +278,7 @@ def test_groups_that_spent_the_same_before_are_alike() -> None:
 
     assert check_balance(treated, spent) > 0.01
     assert check_balance(~treated, spent) == check_balance(treated, spent), "whichever is called treated"
-    assert check_balance(treated, np.where(treated, 3 * spent + 5, spent)) == pytest.approx(1 / 10_001)
+    assert check_balance(treated, np.where(treated, 3 * spent + 5, spent)) == pytest.approx(1 / 2_001)
     assert check_balance(treated, np.where(treated, -spent - 5, spent)) < 0.001, "refunds"
 
 
