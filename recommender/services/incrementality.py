@@ -225,6 +225,7 @@ class _Comparison:
             discount=self._discount,
             purchases=self._purchases,
             before=self._before,
+            share_seen=None if found.is_over else self._share_seen,
         )
         outcomes = {"uses": self._uses, "purchases": self._purchases, "revenue": self._revenue}
         if self._margin is not None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from recommender.ml.evaluation.bootstrap import Estimate
-from recommender.ml.incrementality.effects import CONFIDENCE, measure_effect
+from recommender.ml.incrementality.confidence_sequences import confidence_sequence
+from recommender.ml.incrementality.effects import Effect, measure_effect
 from recommender.ml.incrementality.outcomes import check_groups
 
 
@@ -37,7 +38,7 @@ def measure_bought_anyway(
     discount: np.ndarray,
     purchases: np.ndarray,
     before: np.ndarray | None = None,
-    confidence: float = CONFIDENCE,
+    share_seen: float | None = None,
 ) -> BoughtAnyway:
     """Uses of the treated less the purchases that the campaign brought about, as a number and as money.
 
@@ -47,6 +48,7 @@ def measure_bought_anyway(
         discount: (n,) what these uses took off.
         purchases: (n,) how often the shopper bought what the coupons are for, with a coupon or without.
         before: (n,) or (n, k) what was known before, for CUPED.
+        share_seen: if given, intervals hold at all looks together, see :func:`confidence_sequence`; else at one look.
 
     Each use is taken to have cost what a use costs on average.
 
@@ -69,8 +71,8 @@ def measure_bought_anyway(
     return BoughtAnyway(
         uses=all_uses,
         discount=all_discount,
-        uses_anyway=_within(anyway.value, anyway.interval(confidence), all_uses),
-        discount_anyway=_within(money.value, money.interval(confidence), all_discount),
+        uses_anyway=_within(anyway, share_seen, all_uses),
+        discount_anyway=_within(money, share_seen, all_discount),
     )
 
 
@@ -78,8 +80,9 @@ def _mean_effect(treated: np.ndarray, outcome: np.ndarray, before: np.ndarray | 
     return measure_effect(treated, outcome, before).value or 0.0
 
 
-def _within(value: float | None, interval: tuple[float, float] | None, most: float) -> Estimate:
-    if value is None or interval is None:
+def _within(effect: Effect, share_seen: float | None, most: float) -> Estimate:
+    interval = effect.interval() if share_seen is None else confidence_sequence(effect, share_seen)
+    if effect.value is None or interval is None:
         return Estimate(None, None, None)
-    value, low, high = (float(np.clip(each, 0.0, most)) for each in (value, *interval))
+    value, low, high = (float(np.clip(each, 0.0, most)) for each in (effect.value, *interval))
     return Estimate(value, low, high)

@@ -248,6 +248,20 @@ def test_uses_beyond_the_purchases_that_came_of_the_campaign_were_of_those_who_b
     assert anyway.discount_anyway.low == pytest.approx(3 * anyway.uses_anyway.low)
 
 
+def test_while_a_campaign_runs_what_went_to_them_is_told_less_surely() -> None:
+    random = np.random.default_rng(9)
+    treated = np.arange(3_000) < 1_500
+    purchases = random.poisson(2.0, 3_000).astype(float)
+    uses = np.where(treated, random.binomial(purchases.astype(int), 0.5), 0).astype(float)
+    told = {"uses": uses, "discount": uses, "purchases": purchases}
+
+    over = measure_bought_anyway(treated, **told).uses_anyway
+    running = measure_bought_anyway(treated, **told, share_seen=0.5).uses_anyway
+
+    assert running.value == over.value
+    assert running.value - running.low == pytest.approx(boundary(0.5) / 1.961 * (over.value - over.low), rel=1e-3)
+
+
 def test_what_the_held_out_used_is_left_out() -> None:
     treated = np.arange(300) < 200
     uses = np.ones(300)
