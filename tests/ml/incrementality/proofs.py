@@ -100,8 +100,8 @@ def measure_looking(shop: Shop, simulations: int, seed: int, *, once: bool = Fal
             missed["at the end"] = not covers(plain, true)
             verdict = judge(cuped, of_cuped)
             missed["verdict"] |= (verdict == Verdict.MORE and true <= 0) or (verdict == Verdict.LESS and true >= 0)
-        for name, once in missed.items():
-            wrong[name] += once
+        for name, was_wrong in missed.items():
+            wrong[name] += was_wrong
     return {name: count / simulations for name, count in wrong.items()}
 
 
