@@ -28,7 +28,7 @@ from recommender.models import Job, ModelVersion, Order, Publication, Redemption
 from recommender.services.activity import Activity, Day
 from recommender.services.drift import Verdict
 from recommender.services.input_drift import measure_inputs
-from recommender.services.summaries import Calibration, ShopActivity
+from recommender.services.summaries import Calibration, ShopActivity, find_incomparable
 
 SHOWN = 6
 RECENT = timedelta(days=1)
@@ -88,6 +88,11 @@ def describe_shop(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
             context["activity"] = _describe_activity(
                 shown.content, shop, may_see_orders=request.user.has_perm(VIEW_ORDER)
             )
+    if may_see_redemptions and request.user.has_perm("recommender.view_campaign"):
+        context["incomparable"] = [
+            {"url": reverse("admin:recommender_campaign_results", args=[found.campaign.pk]), "campaign": found.campaign}
+            for found in find_incomparable()
+        ]
     if request.user.has_perm(VIEW_ORDER):
         tiles.append(_describe_data())
     if request.user.has_perm("recommender.view_modelversion"):

@@ -21,11 +21,12 @@ from unfold.decorators import action
 from recommender.admin.base import TableAdmin, changelist_url, link_to
 from recommender.admin.charts import Column, column_chart
 from recommender.admin.figures import count_of, in_currency, share, within_day
+from recommender.admin.incrementality import describe_change
 from recommender.admin.spreadsheet import stream_csv
 from recommender.admin.summed_up import show_figures
 from recommender.models import Campaign, Redemption, Shop
 from recommender.services.reporting import CampaignReport, CampaignUses, Figures, Funnel, Money
-from recommender.services.summaries import Results, UsesOfCampaigns
+from recommender.services.summaries import Results, UsesOfCampaigns, WhatChanged
 
 CAMPAIGNS_A_PAGE = 25
 COUPONS_SHOWN = 50
@@ -96,6 +97,7 @@ class ResultsMixin(TableAdmin):
             "shown": shown,
             "redemptions_url": changelist_url(Redemption, {"campaign__id__exact": campaign.pk}),
             "export_url": reverse("admin:recommender_campaign_results_export", args=[campaign.pk]),
+            "change": describe_change(show_figures(WhatChanged(campaign))),
             **(_describe_report(shown.content) if shown.content is not None else {}),
         }
         return TemplateResponse(request, "admin/recommender/results_report.html", context)

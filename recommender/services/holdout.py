@@ -14,5 +14,9 @@ def is_held_out(*, campaign_id: str, shopper_id: str, percent: Decimal) -> bool:
     the share decides, so that it is the same on every host and database, and whoever is held out at a share is held
     out at every larger one.
     """
-    digest = hashlib.sha256(f"{campaign_id}\0{shopper_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") < int(percent * DIGESTS / 100)
+    return digest_of(campaign_id=campaign_id, shopper_id=shopper_id) < int(percent * DIGESTS / 100)
+
+
+def digest_of(*, campaign_id: str, shopper_id: str) -> int:
+    """Whoever has a digest below the campaign's share of :data:`DIGESTS` is held out."""
+    return int.from_bytes(hashlib.sha256(f"{campaign_id}\0{shopper_id}".encode()).digest()[:8], "big")

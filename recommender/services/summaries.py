@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, TypeVar
 
 from django.conf import settings
-from django.db.models import QuerySet, Sum
+from django.db.models import Exists, OuterRef, QuerySet, Sum
 from django.utils import timezone, translation
 from django.utils.functional import cached_property
 
@@ -30,6 +30,7 @@ from recommender.services.dataclass_json import as_json, from_json
 from recommender.services.differences import Difference, compare_with_live
 from recommender.services.drift import CalibrationDrift, measure_calibration
 from recommender.services.guardrails import Finding, check_guardrails
+from recommender.services.incrementality import Incrementality, has_holdout, measure_incrementality
 from recommender.services.reporting import CampaignReport, CampaignUses, count_uses, report_campaign
 from recommender.services.shopper_review import CouponUses, count_uses_of_coupons
 from recommender.wording import gettext as _
@@ -83,9 +84,10 @@ class Topic(ABC, Generic[Content]):
 
     def find(self) -> Summed[Content] | None:
         """What was summed up last; None if nothing was, or of another state of the rows."""
-        return self._read(Summary.objects.filter(key=self.key, basis=self.basis).first())
+        return self.read(Summary.objects.filter(key=self.key, basis=self.basis).first())
 
-    def _read(self, summary: Summary | None) -> Summed[Content] | None:
+    def read(self, summary: Summary | None) -> Summed[Content] | None:
+        """What a row of its own holds; None if it cannot be read any more."""
         if summary is None:
             return None
         try:
@@ -196,6 +198,36 @@ class Results(Topic[CampaignReport]):
 
 
 @dataclass(frozen=True)
+class WhatChanged(Topic[Incrementality]):
+    """What a campaign changed."""
+
+    kind: ClassVar[Any] = Incrementality
+    campaign: Campaign
+
+    @property
+    def key(self) -> str:
+        return f"incrementality:{self.campaign.pk}"
+
+    def is_large(self) -> bool:
+        """Wherever there is anything to compare: the maths takes libraries that no page loads."""
+        return has_holdout(campaign=self.campaign)
+
+    def make(self) -> Incrementality:
+        return measure_incrementality(campaign=self.campaign)
+
+
+def find_incomparable() -> list[Incrementality]:
+    """The latest campaigns whose groups differ in what they should not: nothing said of them may be believed."""
+    now = timezone.now()
+    held_out = CampaignShopper.objects.filter(campaign=OuterRef("pk"), group=CampaignShopper.Group.CONTROL)
+    looked_at = Campaign.objects.filter(Exists(held_out), starts_at__lte=now, ends_at__gt=now - LOOKED_AT)
+    topics = [WhatChanged(campaign) for campaign in looked_at.order_by("-starts_at", "-pk")]
+    kept = Summary.objects.filter(key__in=[topic.key for topic in topics]).in_bulk(field_name="key")
+    found = [topic.read(kept[topic.key]) for topic in topics if topic.key in kept]
+    return [summed.content for summed in found if summed is not None and not summed.content.comparable]
+
+
+@dataclass(frozen=True)
 class Checks:
     """What was found out about a run against what is live; the findings in each language of the site."""
 
@@ -241,7 +273,7 @@ class RunChecks(Topic[Checks]):
             findings = check_guardrails(run=self.run, difference=difference)
             return Checks(difference, {translation.get_language() or settings.LANGUAGE_CODE: findings})
         # Between the same lists nothing else changes: what takes minutes is done once.
-        before = self._read(Summary.objects.filter(key=self.key, basis__startswith=f"{self._lists} ").first())
+        before = self.read(Summary.objects.filter(key=self.key, basis__startswith=f"{self._lists} ").first())
         difference = before.content.difference if before else compare_with_live(run=self.run)
         in_languages = {}
         for language, _name in settings.LANGUAGES:
@@ -274,6 +306,9 @@ def find_topic(*, key: str) -> Topic:
     elif name == "results":
         campaign = Campaign.objects.filter(pk=subject).first()
         topic = Results(campaign) if campaign else None
+    elif name == "incrementality":
+        campaign = Campaign.objects.filter(pk=subject).first()
+        topic = WhatChanged(campaign) if campaign else None
     elif name == "checks":
         run = Run.objects.select_related(*RUN_WITH_WHAT_IS_CHECKED).filter(pk=subject).first()
         topic = RunChecks(run) if run else None
@@ -289,9 +324,8 @@ def list_large_topics() -> Iterator[Topic]:
     topics += [
         Calibration(version) for version in ModelVersion.objects.filter(runs__publications__isnull=False).distinct()
     ]
-    topics += [
-        Results(campaign) for campaign in Campaign.objects.filter(starts_at__lte=now, ends_at__gt=now - LOOKED_AT)
-    ]
+    for campaign in Campaign.objects.filter(starts_at__lte=now, ends_at__gt=now - LOOKED_AT):
+        topics += [Results(campaign), WhatChanged(campaign)]
     topics += [
         RunChecks(run) for run in Run.objects.filter(state__in=UNDER_REVIEW).select_related(*RUN_WITH_WHAT_IS_CHECKED)
     ]

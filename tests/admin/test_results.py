@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable
+from datetime import timedelta
 from io import StringIO
 
 import pytest
@@ -9,9 +10,27 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
+from recommender.admin.incrementality import describe_change
 from recommender.admin.spreadsheet import harmless
-from recommender.models import Campaign, Coupon, Publication, Redemption, Segment, SegmentCondition
+from recommender.admin.summed_up import Shown
+from recommender.models import (
+    Campaign,
+    CampaignShopper,
+    Coupon,
+    Job,
+    Order,
+    OrderLine,
+    Product,
+    Publication,
+    Redemption,
+    Segment,
+    SegmentCondition,
+    Shopper,
+)
+from recommender.services.incrementality import Incrementality
+from recommender.services.summaries import WhatChanged
 from tests.admin.rows import add_rows
 
 LIST = "admin:recommender_campaign_results_list"
@@ -156,3 +175,111 @@ def test_a_campaign_leads_to_its_results(admin_client: Client, campaign: Campaig
 
 def test_a_campaign_that_is_not_there_has_no_results(admin_client: Client) -> None:
     assert admin_client.get(reverse("admin:recommender_campaign_results", args=[9])).status_code == 404
+
+
+# What the campaign changed
+
+
+def hold_out(campaign: Campaign, *, shoppers: int = 40) -> None:
+    """Every second of so many shoppers, each of whom buys for 2 while the campaign runs; the others use its coupon."""
+    coupon, product = Coupon.objects.get(), Product.objects.get()
+    for number in range(shoppers):
+        shopper = Shopper.objects.create(shopper_id=f"more-{number}")
+        group = CampaignShopper.Group.CONTROL if number % 2 else CampaignShopper.Group.TREATMENT
+        CampaignShopper.objects.create(campaign=campaign, shopper=shopper, group=group)
+        order = Order.objects.create(order_id=f"more-{number}", shopper=shopper, ordered_at=campaign.starts_at)
+        OrderLine.objects.create(order=order, position=0, product=product, quantity=1, amount=2)
+        if group == CampaignShopper.Group.TREATMENT:
+            Redemption.objects.create(
+                shopper=shopper,
+                coupon=coupon,
+                campaign=campaign,
+                order=order,
+                redeemed_at=campaign.starts_at,
+                discount_amount=1,
+            )
+    Publication.objects.update(published_at=campaign.starts_at)
+    Order.objects.create(order_id="last", shopper=Shopper.objects.first(), ordered_at=campaign.ends_at)
+
+
+def test_without_a_holdout_a_report_says_that_nothing_can_be_claimed(admin_client: Client, campaign: Campaign) -> None:
+    answer = admin_client.get(report(campaign))
+    assert answer.context["change"]["held_out"] is False
+    assert b"so nobody can say what it changed" in answer.content
+    assert b"A shopper held out" not in answer.content
+    assert not Job.objects.filter(kind=Job.Kind.SUM_UP).exists()
+
+
+def test_a_report_says_what_the_campaign_changed_once_it_is_summed_up(
+    client_with: Callable[..., Client], campaign: Campaign
+) -> None:
+    hold_out(campaign)
+    client = client_with(*MAY_SEE)
+    answer = client.get(report(campaign))
+    assert "rows" not in answer.context["change"]
+    assert Job.objects.get(kind=Job.Kind.SUM_UP).arguments == {"topic": f"incrementality:{campaign.pk}"}
+
+    WhatChanged(campaign).sum_up()
+    answer = client.get(report(campaign))
+
+    change = answer.context["change"]
+    assert (change["held_out"], change["measured"], change["warnings"]) == (True, True, [])
+    rows = [(str(row["outcome"]), row["value"], row["treated"], row["held_out"]) for row in change["rows"]]
+    assert rows == [
+        ("Coupons used, of any campaign", "21", "1.00", "0.00"),
+        ("Orders of what the coupons are for", "0", "1.00", "1.00"),
+        ("Revenue", "0.00 USD", "2.00 USD", "2.00 USD"),
+    ]
+    assert {str(row["verdict"]) for row in change["rows"]} == {"Not enough data yet"}, "40 shoppers say little"
+    assert [len(part["rows"]) for part in change["coupons"]] == [2]
+    assert change["anyway"].startswith("Of 21 uses of its coupons, about 21 (95 % interval ")
+    assert change["anyway"].endswith(" of 21.00 USD.")
+    assert b"The shop chose whom to hold out." in answer.content
+    assert b"The campaign is over" in answer.content
+    assert b"desk-alarm" not in answer.content
+
+
+def test_groups_that_cannot_be_compared_are_an_alarm_on_the_report_and_on_the_first_page(
+    client_with: Callable[..., Client], campaign: Campaign
+) -> None:
+    hold_out(campaign)
+    now = timezone.now()
+    Campaign.objects.update(starts_at=now - timedelta(days=20), ends_at=now - timedelta(days=1), holdout_percent=50)
+    campaign.refresh_from_db()
+    Order.objects.exclude(order_id="last").update(ordered_at=now - timedelta(days=10))
+    CampaignShopper.objects.update(origin=CampaignShopper.Origin.AUDIENCE)  # whom the digest would have put elsewhere
+    WhatChanged(campaign).sum_up()
+
+    client = client_with(*MAY_SEE)
+    answer = client.get(report(campaign))
+    [warning] = answer.context["change"]["warnings"]
+    assert "are recorded in another group than the one that was drawn." in warning
+    assert b"desk-alarm" in answer.content
+    assert {str(row["verdict"]) for row in answer.context["change"]["rows"]} == {"Not to be believed"}
+    assert answer.context["change"]["anyway"] == ""
+
+    home = client.get(reverse("admin:index"))
+    assert home.context["incomparable"] == [{"url": report(campaign), "campaign": campaign}]
+    assert b"desk-alarm" in home.content
+    assert b"desk-alarm" not in client_with("view_campaign").get(reverse("admin:index")).content
+
+
+@pytest.mark.parametrize(
+    ("found", "warning"),
+    [
+        (
+            {"size_p_value": 0.0001, "expected_share": 0.125},
+            "80 of 1,080 shoppers are held out, and 12.5 % were to be. By chance that happens less than once in 1,000 "
+            "campaigns: shoppers were lost from one group only.",
+        ),
+        (
+            {"before_p_value": 0.0001},
+            "Already before the campaign, those whom it was sent to did not spend what those who are held out did. By "
+            "chance that happens less than once in 1,000 campaigns.",
+        ),
+        ({"misplaced": 1}, "1 shopper is recorded in another group than the one that was drawn."),
+    ],
+)
+def test_each_alarm_says_what_is_wrong(found: dict[str, float], warning: str, campaign: Campaign) -> None:
+    content = Incrementality(campaign, treated=1_000, held_out=80, **found)
+    assert describe_change(Shown(content))["warnings"] == [warning]

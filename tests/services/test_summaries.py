@@ -17,6 +17,7 @@ from recommender.services.summaries import (
     Topic,
     UsesOfCampaigns,
     UsesOfCoupons,
+    WhatChanged,
     find_topic,
     list_large_topics,
     sum_up_shop,
@@ -32,6 +33,7 @@ TOPICS: dict[str, Callable[[], Topic]] = {
     "calibration": Calibration,
     "calibration of a version": lambda: Calibration(ModelVersion.objects.latest("pk")),
     "results": lambda: Results(Campaign.objects.latest("pk")),
+    "what changed": lambda: WhatChanged(Campaign.objects.latest("pk")),
     "checks": lambda: RunChecks(Run.objects.latest("pk")),
 }
 
@@ -49,6 +51,15 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> None:
     Run.objects.update(
         expected_redemptions=1, expected_low=0, expected_high=3, recommendation_count=1, estimated_at=timezone.now()
     )
+    everybody = models.Segment.objects.create(name="everybody")
+    models.SegmentCondition.objects.create(segment=everybody, kind="orders", comparison="at_most", amount=1_000)
+    for number in range(4):
+        models.CampaignShopper.objects.create(
+            campaign=Campaign.objects.latest("pk"),
+            shopper=models.Shopper.objects.create(shopper_id=f"other-{number}"),
+            group="control" if number % 2 else "treatment",
+            origin="audience",
+        )
     monkeypatch.setattr(summaries, "FEW", 0)
 
 
@@ -73,6 +84,12 @@ def test_every_field_is_told_by_something(shop: None) -> None:
     assert report.by_day
     assert Calibration().make().runs
     assert any(day.redemptions for day in ShopActivity().make().days)
+    changed = WhatChanged(Campaign.objects.latest("pk")).make()
+    assert changed.whole
+    assert changed.by_coupon
+    assert changed.by_segment
+    assert changed.anyway
+    assert changed.size_p_value
     assert UsesOfCampaigns().make()
     assert UsesOfCoupons().make()
 
@@ -159,7 +176,8 @@ def test_the_shop_is_summed_up_as_a_whole(shop: None) -> None:
     campaigns = [f"results:{campaign.pk}" for campaign in Campaign.objects.all()]
     versions = [f"calibration:{version.pk}" for version in ModelVersion.objects.all()]
     checks = f"checks:{Run.objects.get(key='1').pk}"
-    expected = sorted(["activity", "uses", "coupons", "calibration:", checks, *campaigns, *versions])
+    changed = f"incrementality:{Campaign.objects.latest('pk').pk}"  # of the one with a holdout
+    expected = sorted(["activity", "uses", "coupons", "calibration:", checks, changed, *campaigns, *versions])
     assert sum_up_shop() == len(expected)
     assert sorted(Summary.objects.values_list("key", flat=True)) == expected
 
