@@ -16,6 +16,7 @@ ARGUMENTS ?=
 ADDRESS ?= http://$(BIND)
 NAME ?= demo
 SHOP_PORT ?= 8010
+SHOP ?= complete-journey
 SHOPPERS ?= 10000
 REPORT ?= docs/benchmark.md
 
@@ -31,10 +32,10 @@ install: $(VENV)/.installed  ## The environment with the pinned requirements, in
 neural: $(VENV)/.installed-neural  ## PyTorch for the neural algorithm too, in .venv
 
 .PHONY: demo
-demo: $(VENV)/.installed  ## The whole loop on the sample shop, then the site (BIND=HOST:PORT; SERVE=0 stops before it)
+demo: $(VENV)/.installed  ## The whole loop on a sample shop, then the site (SHOP=appliances; BIND=HOST:PORT; SERVE=0 stops before it)
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@$(BIN)/python manage.py collectstatic --no-input --verbosity 0
-	@$(BIN)/python manage.py demo --bind $(BIND)
+	@$(BIN)/python manage.py demo --shop $(SHOP) --bind $(BIND)
 ifneq ($(SERVE),0)
 	@$(BIN)/python manage.py up --bind $(BIND)
 endif

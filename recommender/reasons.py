@@ -341,6 +341,26 @@ def _price(reason: Reason) -> str:
     return _("What this coupon is for costs about %(price)s") % {"price": _number(reason["price"], 2)}
 
 
+def _part_wears(reason: Reason) -> str:
+    worn = _("The part of the shopper's device that this coupon is for has used %(share)s of its life") % {
+        "share": _percent(reason["share"])
+    }
+    if not 0 < reason["days"] < DAYS_A_YEAR - 1:
+        return worn
+    return _("%(worn)s, and is worn out in about %(duration)s") % {
+        "worn": worn,
+        "duration": _duration(max(1, reason["days"])),
+    }
+
+
+def _fits_own_device(reason: Reason) -> str:
+    return _("What this coupon is for fits a device of the shopper's")
+
+
+def _fits_no_own_device(reason: Reason) -> str:
+    return _("What this coupon is for fits no device of the shopper's")
+
+
 _WORDS = {
     "bought_products": _bought_products,
     "bought_category": _bought_category,
@@ -375,6 +395,9 @@ _WORDS = {
     "offer_used": _offer_used,
     "breadth": _breadth,
     "price": _price,
+    "part_wears": _part_wears,
+    "fits_own_device": _fits_own_device,
+    "fits_no_own_device": _fits_no_own_device,
 }
 
 #: Every kind that has words; the contract test of the algorithms holds theirs against it.

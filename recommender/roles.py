@@ -33,6 +33,7 @@ EDITED = (
     "category",
     "coupon",
     "coupontarget",
+    "devicepart",
     "product",
     "segment",
     "segmentcondition",

@@ -6,9 +6,9 @@ from pathlib import Path
 import polars as pl
 
 from recommender.models import Shop
-from recommender.presets import SAMPLES
+from recommender.presets import PRESETS
 
-SAMPLE = SAMPLES["complete-journey"]
+SAMPLE = PRESETS["complete-journey"]
 #: Campaigns with few coupons each, the earliest first. The last one goes on when history ends; in the extract nobody
 #: has used its coupons yet.
 CAMPAIGNS = ("9", "12", "14", "16", "17", "19", "23")

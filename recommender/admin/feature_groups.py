@@ -27,6 +27,7 @@ LABELS: Mapping[str, str | Promise] = MappingProxyType(
         "popularity": _("How popular its products are"),
         "coupons on its products": _("How often its products are bought with a coupon"),
         "coupon": _("The coupon itself: products, price, discount"),
+        "devices": _("The shopper's devices: what fits them, and what is worn"),
     }
 )
 

@@ -111,6 +111,10 @@ LABELS: Mapping[str, str | Promise] = MappingProxyType(
         "repeat_rate": _("foretold repeat purchases"),
         "discovery_rate": _("foretold first purchases"),
         "coupon_use_in_the_horizon": _("foretold use of coupons"),
+        "may_have_it": _("for no device, or an own one"),
+        "own_devices_that_it_fits": _("own devices that it fits"),
+        "worn_share_of_its_part": _("share of its part's life used"),
+        "days_until_its_part_is_worn": _("days until its part is worn out"),
     }
 )
 

@@ -56,6 +56,8 @@ def _groups() -> list[tuple[str, list[Page]]]:
                 (_("Shoppers"), "group", "recommender.shopper"),
                 (_("Products"), "inventory_2", "recommender.product"),
                 (_("Categories"), "account_tree", "recommender.category"),
+                (_("Devices"), "coffee_maker", "recommender.device"),
+                (_("Parts of devices"), "settings_input_component", "recommender.devicepart"),
                 (_("Orders"), "receipt_long", "recommender.order"),
                 (_("Events"), "ads_click", "recommender.event"),
                 (_("Redemptions"), "redeem", "recommender.redemption"),

@@ -6,16 +6,20 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
+from django.db.models import Field
+from django.forms import ChoiceField
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminSelectWidget
 
 from recommender.admin.base import change_url, link_to
 from recommender.admin.history import HistoryMixin
 from recommender.models import Shop, User
+from recommender.presets import PRESETS
 
 admin.site.unregister(Group)
 
@@ -27,10 +31,27 @@ GRANTING = ("is_superuser", "user_permissions")
 class ShopAdmin(HistoryMixin, ModelAdmin):
     """One row: its page stands for the list, and it is neither added nor deleted."""
 
-    fields = ("name", "time_zone", "currency", "may_approve_own_runs", "champion_link")
-    readonly_fields = ("champion_link",)
+    fields = ("name", "preset", "preset_files", "time_zone", "currency", "may_approve_own_runs", "champion_link")
+    readonly_fields = ("preset_files", "champion_link")
     search_fields = ("name",)
     warn_unsaved_form = True
+
+    def formfield_for_dbfield(self, db_field: Field, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name != "preset":
+            return super().formfield_for_dbfield(db_field, request, **kwargs)
+        titles = [(name, preset.title) for name, preset in PRESETS.items() if preset.title]
+        return ChoiceField(
+            label=db_field.verbose_name,
+            choices=[("", _("any other")), *titles],
+            required=False,
+            help_text=db_field.help_text,
+            widget=UnfoldAdminSelectWidget,
+        )
+
+    @display(description=_("files of its own"), empty_value="-")
+    def preset_files(self, shop: Shop) -> str | None:
+        preset = PRESETS.get(shop.preset)
+        return ", ".join(preset.files) if preset else None
 
     @display(description=_("champion"))
     def champion_link(self, shop: Shop) -> str | None:

@@ -12,6 +12,7 @@ CATEGORY = "category"
 COUPON = "coupon"
 CAMPAIGN = "campaign"
 ORDER = "order"
+DEVICE_PRODUCT = "device_product"
 
 # the shop's identifiers
 SHOPPER_ID = "shopper_id"
@@ -30,6 +31,8 @@ OCCURRED_AT = "occurred_at"
 OFFERED_AT = "offered_at"
 STARTS_AT = "starts_at"
 ENDS_AT = "ends_at"
+ACQUIRED_AT = "acquired_at"
+RETIRED_AT = "retired_at"
 
 # facts
 OPTED_OUT = "opted_out"
@@ -59,6 +62,8 @@ KIND = "kind"
 BUDGET = "budget"
 IS_CONTROL = "is_control"
 RANK = "rank"
+PART = "part"
+LIFE = "life"
 
 # what evaluation writes
 ALGORITHM = "algorithm"

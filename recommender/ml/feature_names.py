@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from recommender.ml import devices
 from recommender.ml import features as f
 from recommender.ml import product_sets as sets
 from recommender.ml import purchases as bought
@@ -109,6 +110,10 @@ _ALL = {
     f.COUPONS_ON_OFFER: "coupons on offer",
     f.DISCOUNT_VALUE: "value of its discount",
     f.MIN_SPEND: "least spend that it asks for",
+    devices.MAY_HAVE: "for no device, or an own one",
+    devices.FITTED_DEVICES: "own devices that it fits",
+    devices.WORN_SHARE: "share of its part's life used",
+    devices.DAYS_UNTIL_WORN: "days until its part is worn out",
 }
 
 #: By feature, few enough words for a box of a drawing; no two are the same.

@@ -23,6 +23,7 @@ from recommender.ml.behaviour import behaviour_model, behaviour_tables
 from recommender.ml.by_shopper import ByShopper
 from recommender.ml.catalogue import category_depth, coupon_products, product_categories
 from recommender.ml.contract import Choose, ChosenPairs, DescribedHistory, Inputs, Sketch
+from recommender.ml.devices import DAYS_UNTIL_WORN, FITTED_DEVICES, MAY_HAVE, WORN_SHARE, CouponsForDevices
 from recommender.ml.history import History
 from recommender.ml.people_alike import USE_BY_PEOPLE_ALIKE, use_by_people_alike
 from recommender.ml.product_sets import (
@@ -187,6 +188,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         DISCOUNT_VALUE,
         MIN_SPEND,
     ),
+    # Last, so that what learns may do without: see :func:`told_by`.
+    "devices": (MAY_HAVE, FITTED_DEVICES, WORN_SHARE, DAYS_UNTIL_WORN),
 }
 FEATURES = [feature for group in GROUPS.values() for feature in group]
 
@@ -211,14 +214,30 @@ RISING = {
     *(_share_of_best(affinity) for affinity in LIST_STANDINGS),
     *TASTES,
     USE_BY_PEOPLE_ALIKE,
+    MAY_HAVE,
+    FITTED_DEVICES,
+    WORN_SHARE,
 }
 FALLING = {
+    DAYS_UNTIL_WORN,
     DAYS_SINCE_LAST,
     profile.DAYS_SINCE_LAST_COUPON,
     profile.DAYS_SINCE_LAST_REDEMPTION,
     *(_rank(affinity) for affinity in (*LIST_STANDINGS, *TASTES)),
     *(name for affinity in (*STANDINGS, *TASTES) for name in standing_among_shoppers(affinity)),
 }
+
+
+def told_by(examples: pl.DataFrame) -> list[str]:
+    """The features that a model is shown: all of them, but for those of devices in a shop that knows no devices.
+
+    So a model of such a shop is what it was before there were any: a column that says nothing still takes part in what
+    forests and boosters draw.
+    """
+    of_devices = GROUPS["devices"]
+    if any(examples[name].n_unique() > 1 for name in of_devices):
+        return FEATURES
+    return FEATURES[: -len(of_devices)]
 
 
 class PairFeatures(Inputs):
@@ -260,6 +279,7 @@ class _DescribedPairs(DescribedHistory):
         finest, learned = self._levels[CATEGORY_LEVELS[-1]], self._bought[TIMES][taught]
         tastes = beside.submit(LatentTastes, learned, self._matrix.sold(TIMES), self._members)
         associations = beside.submit(Associations, finest.by_group(learned), finest.shares)
+        self._devices = CouponsForDevices(history, self._coupons)
         self._people_alike = ByShopper(use_by_people_alike(history))
         self._brands = GroupShares(self._matrix, members, _brands(history), self._coupons)
         sold = self._matrix.sold()
@@ -335,6 +355,7 @@ class _DescribedPairs(DescribedHistory):
             .join(self._coupon_features, on=c.COUPON, how="left", maintain_order="left")
             .join(self._offer_uses.of(shoppers), on=[c.SHOPPER, c.COUPON], how="left", maintain_order="left")
             .join(self._people_alike.of(shoppers), on=c.SHOPPER, how="left", maintain_order="left")
+            .hstack(self._devices.describe(grid, shoppers))
             .with_columns(
                 pl.Series(LIKELY_TO_BUY, _taken(likely, columns).ravel()),
                 *(pl.Series(name, table.ravel()) for name, table in tables.items()),

@@ -100,7 +100,15 @@ SCHEMAS: dict[str, dict[str, pl.DataType | type[pl.DataType]]] = {
         c.RANK: pl.UInt16,
         c.OFFERED_AT: TIME,
     },
+    # whose model, a product, each shopper owns
+    "devices": {c.SHOPPER: pl.UInt32, c.PRODUCT: pl.UInt32, c.ACQUIRED_AT: TIME, c.RETIRED_AT: TIME},
+    # which products fit which model, and how much use wears them out
+    "device_parts": {c.PRODUCT: pl.UInt32, c.DEVICE_PRODUCT: pl.UInt32, c.PART: pl.String, c.LIFE: pl.Float64},
 }
+
+#: Tables that only some kinds of shop have. Where they hold nothing there is no file, and the snapshot of a shop is
+#: what it was before there were such tables.
+OPTIONAL = frozenset({"devices", "device_parts"})
 
 #: The column that dates a table's rows. A table without one holds what is true at any time.
 DATED_BY: Mapping[str, str] = {
@@ -110,7 +118,10 @@ DATED_BY: Mapping[str, str] = {
     "redemptions": c.REDEEMED_AT,
     "events": c.OCCURRED_AT,
     "offers": c.OFFERED_AT,
+    "devices": c.ACQUIRED_AT,
 }
+#: The column that tells when what a row tells of changed: until then it is null.
+CHANGED_AT: Mapping[str, str] = {"shoppers": c.JOINED_AT, "devices": c.RETIRED_AT}
 OF_A_CAMPAIGN = ("campaign_coupons", "campaign_shoppers")
 
 
@@ -136,6 +147,8 @@ class Snapshot:
         """
         path = self.folder / f"{table}.parquet"
         if not path.is_file():
+            if table in OPTIONAL:
+                return pl.LazyFrame(schema=SCHEMAS[table])
             raise SnapshotUnreadable(f"Snapshot {self.fingerprint} has no table {table!r}; expected the file {path}.")
         return pl.scan_parquet(path)
 
@@ -161,17 +174,17 @@ class History:
     def scan(self, table: str) -> pl.LazyFrame:
         """The rows of a table dated before the moment; all rows of a table that has no date.
 
-        Campaigns that start at or after the moment are left out together with their coupons and shoppers, and a
-        ``joined_at`` that is not yet reached is null.
+        Campaigns that start at or after the moment are left out together with their coupons and shoppers, and what
+        :data:`CHANGED_AT` dates is null where it is not yet reached.
         """
         frame = self.snapshot.scan(table)
+        if table in CHANGED_AT:
+            changed = CHANGED_AT[table]
+            frame = frame.with_columns(pl.when(pl.col(changed) < self.moment).then(changed).alias(changed))
         if table in DATED_BY:
             return frame.filter(pl.col(DATED_BY[table]) < self.moment)
         if table in OF_A_CAMPAIGN:
             return frame.join(self.scan("campaigns").select(c.CAMPAIGN), on=c.CAMPAIGN, how="semi")
-        if table == "shoppers":
-            joined = pl.when(pl.col(c.JOINED_AT) < self.moment).then(c.JOINED_AT)
-            return frame.with_columns(joined.alias(c.JOINED_AT))
         return frame
 
     @cached_property

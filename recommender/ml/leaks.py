@@ -17,7 +17,7 @@ from recommender.ml import columns as c
 from recommender.ml.algorithms import Algorithm
 from recommender.ml.contract import Inputs
 from recommender.ml.examples import Casebook
-from recommender.ml.history import DATED_BY, OF_A_CAMPAIGN, SCHEMAS, TIME, Snapshot
+from recommender.ml.history import CHANGED_AT, DATED_BY, OF_A_CAMPAIGN, OPTIONAL, SCHEMAS, TIME, Snapshot
 from recommender.ml.walk_forward import Fit, fit_as_of
 
 #: Pairs of an occasion that are described, the used ones first: a leak shows on any of them.
@@ -165,13 +165,16 @@ def with_another_future(snapshot: Snapshot, occasion: Occasion, folder: Path, se
     folder.mkdir(parents=True)
     for table in SCHEMAS:
         frame = snapshot.scan(table).collect()
+        if table in CHANGED_AT:
+            changed = CHANGED_AT[table]
+            moved = pl.when(pl.col(changed) >= occasion.moment).then(future.times(len(frame)))
+            frame = frame.with_columns(moved.otherwise(changed).alias(changed))
         if table in DATED_BY:
             is_later = pl.col(DATED_BY[table]) >= occasion.moment
         elif table in OF_A_CAMPAIGN:
             is_later = pl.col(c.CAMPAIGN).is_in(later_campaigns)
-        elif table == "shoppers":
-            moved = pl.when(pl.col(c.JOINED_AT) >= occasion.moment).then(future.times(len(frame)))
-            write_table(frame.with_columns(moved.otherwise(c.JOINED_AT).alias(c.JOINED_AT)), folder, table)
+        elif table in CHANGED_AT:
+            write_table(frame, folder, table)
             continue
         else:
             link_table(snapshot, folder, table)
@@ -212,7 +215,7 @@ def _change(table: str, later: pl.DataFrame, future: _Future, random: np.random.
         values = later[column]
         if dtype == pl.Float64:
             values = values * pl.Series(random.uniform(2, 10, len(later)))
-        if column not in (own, c.CAMPAIGN_ID, DATED_BY.get(table), c.ENDS_AT):
+        if column not in (own, c.CAMPAIGN_ID, DATED_BY.get(table), CHANGED_AT.get(table), c.ENDS_AT):
             values = values[random.permutation(len(later))]
         changed[column] = values
     if table in DATED_BY:
@@ -240,7 +243,7 @@ def _plant(snapshot: Snapshot, occasion: Occasion, future: _Future, random: np.r
         pl.coalesce(c.PRODUCT, pl.lit(some_product, dtype=pl.UInt32)),
         pl.Series(c.ORDER, next_order + rows),
         pl.Series(c.CAMPAIGN, np.where(rows % 2 == 0, next_campaign, own)),
-        pl.Series(c.KIND, np.array(["view", "click", "claim", "dismiss"])[rows % 4]),
+        pl.Series(c.KIND, np.array(["view", "click", "claim", "dismiss", "usage"])[rows % 5]),
         *(pl.lit(value).alias(column) for column, value in _PLANTED.items()),
         *(value.alias(column) for column, value in dates.items()),
         pl.lit(occasion.moment + SHORTEST_FUTURE).alias(c.ENDS_AT),
@@ -261,6 +264,7 @@ _PLANTED: dict[str, Any] = {
     c.STORE_ID: "",
     c.CAMPAIGN_ID: "planted by the leak check",
     c.NAME: "planted by the leak check",
+    c.RETIRED_AT: None,
 }
 
 
@@ -274,6 +278,8 @@ def write_table(frame: pl.DataFrame, folder: Path, table: str) -> None:
 
 
 def link_table(snapshot: Snapshot, folder: Path, table: str) -> None:
+    if table in OPTIONAL and not (snapshot.folder / f"{table}.parquet").is_file():
+        return
     (folder / f"{table}.parquet").symlink_to((snapshot.folder / f"{table}.parquet").resolve())
 
 

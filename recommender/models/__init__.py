@@ -8,6 +8,7 @@ from recommender.models.checkout import IdempotencyRecord, Reservation, Reservat
 from recommender.models.codes import Code, CodeBatch
 from recommender.models.counters import CampaignCounter, CouponCounter, ShopperCounter
 from recommender.models.coupons import Coupon, CouponTarget
+from recommender.models.devices import Device, DevicePart
 from recommender.models.erasures import Erasure
 from recommender.models.feedback import Event, Redemption
 from recommender.models.groups import GroupBuy, GroupBuyMember
@@ -48,6 +49,8 @@ __all__ = [
     "Coupon",
     "CouponCounter",
     "CouponTarget",
+    "Device",
+    "DevicePart",
     "Erasure",
     "Evaluation",
     "Event",

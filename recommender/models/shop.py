@@ -36,6 +36,14 @@ class Shop(models.Model):
         help_text=_("A day begins and ends by this clock, and times without an offset are read in it."),
     )
     currency = models.CharField(_("currency"), max_length=3, default="USD", help_text=_("ISO 4217, such as USD."))
+    preset = models.CharField(
+        _("kind of shop"),
+        max_length=32,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("What the shop sells, and so what its export may hold besides."),
+    )
     champion = models.ForeignKey(
         "recommender.ModelVersion",
         verbose_name=_("champion"),

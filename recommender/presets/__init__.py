@@ -1,4 +1,7 @@
-"""Sample shops, reached by name. A sample writes a shop export, which comes in by the same door as any other."""
+"""Kinds of shop, reached by name.
+
+Each has a shop of its kind to show: it writes an export, which comes in by the same door as any other.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,16 +9,23 @@ from datetime import date
 from importlib import import_module
 from pathlib import Path
 
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
 from recommender.progress import Progress
 
 
 @dataclass(frozen=True)
-class Sample:
-    """A shop whose history comes with an installed package.
+class Preset:
+    """A kind of shop and a sample of it.
 
     Attributes:
-        module: has ``write_export(*, folder, shift_to, progress)``, and is imported only when it is called.
+        module: has ``write_export(*, folder, shift_to, progress)``, and for a made-up shop ``shoppers`` and ``seed``.
+            It is imported only when it is called.
         last_order_id: the order that ends its history, by which a shop that holds the sample is known.
+        title: what the kind is called where staff choose it; None for a sample of no kind of its own.
+        files: what its export holds besides the files that every shop may have.
+        shoppers: how many a made-up shop has unless told; None for a real one, which is as it is.
     """
 
     shop_name: str
@@ -23,9 +33,18 @@ class Sample:
     currency: str
     module: str
     last_order_id: str
+    title: str | Promise | None = None
+    files: tuple[str, ...] = ()
+    shoppers: int | None = None
 
     def write_export(
-        self, *, folder: Path, shift_to: date | None = None, progress: Progress = Progress()
+        self,
+        *,
+        folder: Path,
+        shift_to: date | None = None,
+        shoppers: int | None = None,
+        seed: int = 0,
+        progress: Progress = Progress(),
     ) -> Mapping[str, int]:
         """Write the sample as a shop export into an empty folder.
 
@@ -33,19 +52,33 @@ class Sample:
             folder: takes the files.
             shift_to: the local day on which the last order shall fall. All times move by the same number of whole days
                 of the shop's calendar; without it they stay.
+            shoppers: how many a made-up shop has.
+            seed: everything in a made-up shop follows from it.
 
         Returns:
             What was decided about the source's rows: a phrase and the number of rows it is true of.
         """
-        return import_module(self.module).write_export(folder=folder, shift_to=shift_to, progress=progress)
+        made_up = {} if self.shoppers is None else {"shoppers": shoppers or self.shoppers, "seed": seed}
+        write = import_module(self.module).write_export
+        return write(folder=folder, shift_to=shift_to, progress=progress, **made_up)
 
 
-SAMPLES: Mapping[str, Sample] = {
-    "complete-journey": Sample(
+PRESETS: Mapping[str, Preset] = {
+    "complete-journey": Preset(
         shop_name="The Complete Journey",
         time_zone="America/New_York",
         currency="USD",
         module="recommender.presets.complete_journey",
         last_order_id="41453083334",
-    )
+    ),
+    "appliances": Preset(
+        shop_name="Aurel & Bonni",
+        time_zone="UTC",
+        currency="EUR",
+        module="recommender.presets.appliances.shop",
+        last_order_id="A0000000",
+        title=_("Smart appliances"),
+        files=("devices", "device_parts"),
+        shoppers=2_000,
+    ),
 }

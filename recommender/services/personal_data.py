@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from recommender.models import (
     Answer,
     CampaignShopper,
+    Device,
     Erasure,
     Event,
     GroupBuyMember,
@@ -61,6 +62,7 @@ _ROWS: Mapping[str, tuple[type[models.Model], str]] = {
     "group_buy_members": (GroupBuyMember, "shopper"),
     "redemptions": (Redemption, "shopper"),
     "events": (Event, "shopper"),
+    "devices": (Device, "shopper"),
     "order_lines": (OrderLine, "order__shopper"),
     "orders": (Order, "shopper"),
     "campaigns": (CampaignShopper, "shopper"),

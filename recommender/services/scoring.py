@@ -16,6 +16,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from recommender import models
 from recommender.ml import columns as c
 from recommender.ml.contract import Algorithm, DescribedHistory, Sketch
+from recommender.ml.devices import CouponsForDevices
 from recommender.ml.input_drift import LearnedInput, add_counts, count_inputs
 from recommender.ml.narration import Narrator
 from recommender.ml.retrieval import MOST_KEPT, Retrieval, learn_retrieval
@@ -78,6 +79,7 @@ class Scorer:
     shoppers: pl.DataFrame  # shopper, shopper_id
     coupons: pl.DataFrame  # coupon, coupon_id, offer
     learned: list[LearnedInput]  # what the inputs are compared with
+    devices: CouponsForDevices  # what is for devices, and for whom
     terms: BudgetTerms | None = None  # of a run within a budget
     retrieval: Retrieval | None = None  # without it every pair is scored
 
@@ -112,7 +114,12 @@ class Scorer:
         return self._explain(lists, self.history.describe(lists.select(c.SHOPPER, c.COUPON)))
 
     def _choose_best(self, scored: pl.DataFrame, top: int) -> pl.DataFrame:
-        """Of each shopper what stands on the list, ranked, or what may stand on it once candidates are allocated."""
+        """Of each shopper what stands on the list, ranked, or what may stand on it once candidates are allocated.
+
+        What is for devices that the shopper does not own stands on none, whatever its score.
+        """
+        if self.devices.any:
+            scored = scored.filter(self.devices.may_have(scored, scored[c.SHOPPER]))
         return _list_best(scored, top) if self.terms is None else find_candidates(scored, self.terms, top)
 
     def _explain(self, lists: pl.DataFrame, inputs: pl.DataFrame) -> pl.DataFrame:
@@ -233,6 +240,7 @@ def prepare_scorer(key: str) -> Scorer:
         shoppers=snapshot.scan("shoppers").select(c.SHOPPER, c.SHOPPER_ID).collect(),
         coupons=coupons,
         learned=learned_inputs_of(run),
+        devices=CouponsForDevices(history, coupons[c.COUPON]),
         terms=BudgetTerms.of(run),
     )
     return replace(scorer, retrieval=_find_retrieval(run, scorer))

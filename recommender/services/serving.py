@@ -33,6 +33,7 @@ from recommender.compiled import Compiled
 from recommender.models import (
     Campaign,
     CampaignShopper,
+    DevicePart,
     Event,
     GroupBuyMember,
     Order,
@@ -46,6 +47,7 @@ from recommender.models import (
 from recommender.models.campaigns import campaign_is_live
 from recommender.models.coupons import coupon_is_open
 from recommender.services.counters import SHOPPER_LIMITS, Span, read_counters, uses_ever, uses_of_shoppers
+from recommender.services.fitting import OfDevices
 from recommender.services.holdout import is_held_out
 from recommender.services.segments import find_shoppers
 
@@ -111,7 +113,8 @@ def offers_of_many(
 
     Left out is what staff took out, what is not open, what is used up by this shopper (ever, or today, this week or
     month) or by all, what its own or its campaign's budget no longer pays for, what is for a segment that the shopper
-    is not in or for a first order that they made, what the shopper dismissed, and campaigns that they are held out of.
+    is not in, for a first order that they made or for devices that they do not own, what the shopper dismissed, and
+    campaigns that they are held out of.
     Whoever opted out is offered nothing.
 
     A shopper for whom nothing on show was computed, known to the shop or not, gets the live campaigns that are for
@@ -224,9 +227,12 @@ def _personal(
             shopper_uses=_shopper_uses(),
             held_out=Subquery(held_out.values("pk")[:1]),
             dismissed=Subquery(dismissed.values("pk")[:1]),
+            knows_devices=_knows_devices(),
         )
         .values(
-            "shopper", "score", "reasons", "shopper_uses", "held_out", "dismissed", *_SERVED_COLUMNS, *_LIMITING_COLUMNS
+            *("shopper", "score", "reasons", "shopper_uses", "held_out", "dismissed", "knows_devices"),
+            *_SERVED_COLUMNS,
+            *_LIMITING_COLUMNS,
         )
     )
     if campaign is None:
@@ -253,6 +259,11 @@ def _still_offered(rows: Sequence[Row], at: datetime) -> list[Row]:
     left = [row for row in rows if row["held_out"] is None and row["dismissed"] is None]
     may_use = _Uses(left, {row["shopper"] for row in left}, at).may_use
     return [row for row in left if may_use(row, row["shopper"], row["shopper_uses"])]
+
+
+def _knows_devices() -> Expression:
+    """Whether anything in the shop is for devices: told of each row, so that a shop without pays for nothing more."""
+    return Exists(DevicePart.objects.all())
 
 
 def _shopper_uses() -> Expression:
@@ -327,11 +338,13 @@ class _ForEveryone:
                 run__campaign__in=for_everyone,
             )
             .annotate(
-                score=F("mean_score"), correction=Coalesce(Subquery(latest), Value(str(RunCorrection.Kind.INCLUDE)))
+                score=F("mean_score"),
+                correction=Coalesce(Subquery(latest), Value(str(RunCorrection.Kind.INCLUDE))),
+                knows_devices=_knows_devices(),
             )
             .exclude(correction=RunCorrection.Kind.EXCLUDE)
             .order_by("-mean_score", "coupon__coupon_id")
-            .values("score", "run__campaign__holdout_percent", *_SERVED_COLUMNS, *_LIMITING_COLUMNS)
+            .values("score", "knows_devices", "run__campaign__holdout_percent", *_SERVED_COLUMNS, *_LIMITING_COLUMNS)
         )
 
     def _read_shoppers(self) -> None:
@@ -377,6 +390,8 @@ class _Uses:
         segments = {row["coupon__segment"] for row in rows} - {None}
         self._members = self._find_members(segments) if segments else {}
         self._ordered = who_ordered(self._shoppers) if any(row["coupon__first_order_only"] for row in rows) else set()
+        knows_devices = any(row["knows_devices"] for row in rows)
+        self._devices = OfDevices({row["coupon"] for row in rows}, self._shoppers, at) if knows_devices else None
         self._kept = self._find_kept({row["coupon"] for row in rows if row["coupon__group_size"] is not None})
 
     def may_use(self, row: Row, shopper: int | None, ever: int) -> bool:
@@ -403,6 +418,8 @@ class _Uses:
 
     def _is_for(self, row: Row, shopper: int | None) -> bool:
         if row["coupon__segment"] is not None and shopper not in self._members[row["coupon__segment"]]:
+            return False
+        if self._devices is not None and not self._devices.may_have(row["coupon"], shopper):
             return False
         return not (row["coupon__first_order_only"] and shopper in self._ordered)
 

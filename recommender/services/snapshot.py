@@ -55,12 +55,12 @@ def take_snapshot(*, progress: Progress = Progress()) -> models.Snapshot:
         aside.mkdir()
         try:
             for name, table in tables.items():
-                _write_table(table, aside / f"{name}.parquet")
+                if _is_kept(name, table):
+                    _write_table(table, aside / f"{name}.parquet")
             size = sum(path.stat().st_size for path in aside.iterdir())
             fingerprint = _fingerprint(aside)
             _put_in_place(aside, root / fingerprint)
-            for name in tables:  # before anybody can know of the snapshot
-                share_file(f"{folder_of(fingerprint)}/{name}.parquet")
+            _share(fingerprint)  # before anybody can know of the snapshot
         finally:
             shutil.rmtree(aside, ignore_errors=True)
         snapshot, _is_new = models.Snapshot.objects.get_or_create(
@@ -121,12 +121,12 @@ def write_without(*, snapshot: models.Snapshot, shopper_id: str) -> models.Snaps
                 if column in schema:
                     frame = _renumber(frame, column, numbers)
             row_counts[table] = frame.height
-            _write_table(frame.cast(pl.Schema(schema)), aside / f"{table}.parquet")
+            if _is_kept(table, frame):
+                _write_table(frame.cast(pl.Schema(schema)), aside / f"{table}.parquet")
         size = sum(path.stat().st_size for path in aside.iterdir())
         fingerprint = _fingerprint(aside)
         _put_in_place(aside, root / fingerprint)
-        for table in history.SCHEMAS:
-            share_file(f"{folder_of(fingerprint)}/{table}.parquet")
+        _share(fingerprint)
         snapshot = _take_over(snapshot, fingerprint, row_counts, size)
     delete_folder(folder_of(was))
     return snapshot
@@ -180,6 +180,20 @@ def _one_at_a_time(root: Path) -> Iterator[None]:
         yield
 
 
+def _share(fingerprint: str) -> None:
+    for name in _tables_of(_root() / fingerprint):
+        share_file(f"{folder_of(fingerprint)}/{name}.parquet")
+
+
+def _tables_of(folder: Path) -> list[str]:
+    """The tables that a snapshot has, an optional one where it holds anything."""
+    return [name for name in history.SCHEMAS if name not in history.OPTIONAL or (folder / f"{name}.parquet").is_file()]
+
+
+def _is_kept(name: str, table: pl.DataFrame) -> bool:
+    return name not in history.OPTIONAL or not table.is_empty()
+
+
 def _write_table(table: pl.DataFrame, path: Path) -> None:
     try:
         table.rechunk().write_parquet(path, compression="zstd", compression_level=3, row_group_size=1 << 18)
@@ -193,7 +207,7 @@ def _write_table(table: pl.DataFrame, path: Path) -> None:
 def _fingerprint(folder: Path) -> str:
     """SHA-256 over the names of the tables and the digests of their files."""
     digest = hashlib.sha256()
-    for name in sorted(history.SCHEMAS):
+    for name in sorted(_tables_of(folder)):
         with (folder / f"{name}.parquet").open("rb") as file:
             digest.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     return digest.hexdigest()
@@ -202,7 +216,7 @@ def _fingerprint(folder: Path) -> str:
 def _check_whole(folder: Path) -> None:
     if not folder.is_dir():
         raise history.SnapshotUnreadable(f"Snapshot {folder.name} is gone: there is no folder {folder}.")
-    if missing := [f"{name}.parquet" for name in history.SCHEMAS if not (folder / f"{name}.parquet").is_file()]:
+    if missing := [f"{name}.parquet" for name in _tables_of(folder) if not (folder / f"{name}.parquet").is_file()]:
         raise history.SnapshotUnreadable(f"Snapshot {folder} is not whole: it lacks {', '.join(missing)}.")
     if _fingerprint(folder) != folder.name:
         raise history.SnapshotUnreadable(f"Snapshot {folder} was changed: its files do not match its fingerprint.")
@@ -290,6 +304,12 @@ _SOURCES = {
         {c.SHOPPER: "shopper_id", c.COUPON: "coupon_id", c.PRODUCT: "product_id", c.CAMPAIGN: "campaign_id"},
         [c.KIND, c.OCCURRED_AT, c.VALUE],
     ),
+    "devices": _Source(
+        models.Device, {c.SHOPPER: "shopper_id", c.PRODUCT: "product_id"}, [c.ACQUIRED_AT, c.RETIRED_AT]
+    ),
+    "device_parts": _Source(
+        models.DevicePart, {c.PRODUCT: "product_id", c.DEVICE_PRODUCT: "device_product_id"}, [c.PART, c.LIFE]
+    ),
 }
 
 
@@ -365,6 +385,7 @@ _ORDERED_BY = {
     "redemptions": [c.REDEEMED_AT],
     "events": [c.OCCURRED_AT],
     "offers": [c.OFFERED_AT],
+    "devices": [c.ACQUIRED_AT],
 }
 
 
@@ -376,6 +397,9 @@ def _shape_tables(rows: dict[str, pl.DataFrame], offers: pl.DataFrame) -> dict[s
     tables = {name: _with_numbers(frame, numbers) for name, frame in (rows | {"offers": offers}).items()}
     tables["categories"] = _with_numbers(
         tables["categories"], {c.PARENT: numbers[c.CATEGORY].rename({c.CATEGORY: c.PARENT})}
+    )
+    tables["device_parts"] = _with_numbers(
+        tables["device_parts"], {c.DEVICE_PRODUCT: numbers[c.PRODUCT].rename({c.PRODUCT: c.DEVICE_PRODUCT})}
     )
     tables["shopper_attributes"] = _spell_out_attributes(tables["shoppers"], c.SHOPPER)
     tables["product_attributes"] = _spell_out_attributes(tables["products"], c.PRODUCT)

@@ -76,6 +76,9 @@ def add_rows(number: int) -> None:
     parent = models.Category.objects.create(path=f"Grocery {number}")
     category = models.Category.objects.create(path=f"Grocery {number} / Ice", parent=parent)
     product = models.Product.objects.create(product_id=f"product-{number}", category=category)
+    kettle = models.Product.objects.create(product_id=f"kettle-{number}")
+    models.DevicePart.objects.create(product=product, device_product=kettle, part="filter", life=40)
+    models.Device.objects.create(device_id=f"device-{number}", shopper=shopper, product=kettle, acquired_at=moment)
     coupon = models.Coupon.objects.create(coupon_id=f"coupon-{number}")
     models.CouponTarget.objects.create(coupon=coupon, product=product)
     campaign = models.Campaign.objects.create(

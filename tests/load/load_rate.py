@@ -27,12 +27,12 @@ def load_sample(folder: Path) -> tuple[int, float, float]:
     from django.core.management import call_command
 
     from recommender.models import OrderLine, Shop
-    from recommender.presets import SAMPLES
+    from recommender.presets import PRESETS
     from recommender.progress import ConsoleProgress
     from recommender.services.ingest import load_export
 
     call_command("migrate", verbosity=0)
-    sample = SAMPLES["complete-journey"]
+    sample = PRESETS["complete-journey"]
     Shop.objects.update_or_create(pk=1, defaults={"time_zone": sample.time_zone})
     (folder / "export").mkdir()
     progress = ConsoleProgress()

@@ -1,13 +1,13 @@
 """The loading commands: results on standard output, one clear line for a user's mistake."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
 
-from recommender.models import Order, Shop
-from recommender.presets import SAMPLES, Sample
+from recommender.models import Device, Order, Shop, Shopper
+from recommender.presets import PRESETS, Preset
 from tests.services.ingest import exports
 from tests.services.ingest.exports import EXPORT, contents, write_export
 
@@ -78,9 +78,8 @@ def small_sample(monkeypatch: pytest.MonkeyPatch) -> None:
         return {"days by which all times were moved": 3 if shift_to else 0}
 
     monkeypatch.setattr(exports, "write_export", write)
-    small = Sample("Small", "Asia/Tokyo", "JPY", exports.__name__, "o2")
-    monkeypatch.setattr("recommender.presets.SAMPLES", {"complete-journey": small})
-    monkeypatch.setattr("recommender.management.commands.load_sample.SAMPLES", {"complete-journey": small})
+    small = Preset("Small", "Asia/Tokyo", "JPY", exports.__name__, "o2")
+    monkeypatch.setattr("recommender.management.commands.load_sample.PRESETS", {"complete-journey": small})
 
 
 def test_load_sample_sets_up_the_shop_and_loads(
@@ -124,6 +123,8 @@ def test_load_sample_leaves_a_real_shop_alone(small_sample: None, tmp_path: Path
             ["complete-journey", "--shift-to", "yesterday"],
             "'yesterday' is not a date. Expected one such as 2024-03-01.",
         ),
+        (["appliances", "--shoppers=0"], "'0' is wrong. Expected a whole number from 1 up."),
+        (["appliances", "--seed=-1"], "'-1' is wrong. Expected a whole number from 0 up."),
     ],
 )
 def test_a_wrong_argument_is_named(arguments: list[str], message: str) -> None:
@@ -133,6 +134,29 @@ def test_a_wrong_argument_is_named(arguments: list[str], message: str) -> None:
 
 
 def test_the_samples_are_what_the_documents_say() -> None:
-    assert list(SAMPLES) == ["complete-journey"]
-    sample = SAMPLES["complete-journey"]
+    assert list(PRESETS) == ["complete-journey", "appliances"]
+    sample = PRESETS["complete-journey"]
     assert (sample.time_zone, sample.currency) == ("America/New_York", "USD")
+
+
+@pytest.mark.parametrize("option", ["--shoppers=10", "--seed=1"])
+def test_a_real_shop_is_as_it_is(small_sample: None, option: str) -> None:
+    with pytest.raises(CommandError, match=r"^The sample complete-journey is a real shop, which is as it is\."):
+        call_command("load_sample", "complete-journey", option)
+    assert not Order.objects.exists()
+
+
+def test_a_made_up_shop_is_of_any_size(capsys: pytest.CaptureFixture[str], data_dir: Path) -> None:
+    call_command("load_sample", "appliances", "--shoppers", "12", "--seed", "3", "--shift-to", "2026-02-28")
+    assert capsys.readouterr().out.splitlines()[-1].endswith(" weeks of use that devices reported")
+    shop = Shop.current()
+    assert (shop.name, shop.preset, shop.time_zone, shop.currency) == ("Aurel & Bonni", "appliances", "UTC", "EUR")
+    assert Shopper.objects.count() == 12
+    last_order = Order.objects.latest("ordered_at")
+    assert last_order.order_id == PRESETS["appliances"].last_order_id
+    assert last_order.ordered_at < datetime(2026, 3, 1, tzinfo=UTC)
+    assert Device.objects.exists()
+
+    call_command("load_sample", "appliances", "--shoppers", "50")
+    assert "The sample appliances is loaded already." in capsys.readouterr().out
+    assert Shopper.objects.count() == 12

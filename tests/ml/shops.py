@@ -23,6 +23,7 @@ _NUMBERED = {
     "coupon": "coupons",
     "campaign": "campaigns",
     "order": "orders",
+    "device_product": "products",
 }
 _SEPARATOR = " / "
 
@@ -126,8 +127,31 @@ class Shop:
         )
         return self
 
-    def event(self, shopper: str, kind: str, at: datetime, coupon: str | None = None) -> Self:
-        self.rows["events"].append({"shopper": shopper, "kind": kind, "occurred_at": at, "coupon": coupon})
+    def event(
+        self,
+        shopper: str,
+        kind: str,
+        at: datetime,
+        coupon: str | None = None,
+        *,
+        product: str | None = None,
+        value: float | None = None,
+    ) -> Self:
+        facts = {"coupon": coupon, "product": product, "value": value}
+        self.rows["events"].append({"shopper": shopper, "kind": kind, "occurred_at": at} | facts)
+        return self
+
+    def device(self, shopper: str, model: str, acquired: datetime, retired: datetime | None = None) -> Self:
+        self.shopper(shopper).product(model)
+        row = {"shopper": shopper, "product": model, "acquired_at": acquired, "retired_at": retired}
+        self.rows["devices"].append(row)
+        return self
+
+    def part(self, product: str, model: str, part: str = "", life: float | None = None) -> Self:
+        """A product that fits a model of devices."""
+        self.product(product).product(model)
+        row = {"product": product, "device_product": model, "part": part, "life": life}
+        self.rows["device_parts"].append(row)
         return self
 
     def offer(self, campaign: str, shopper: str, coupon: str, at: datetime, rank: int = 1) -> Self:

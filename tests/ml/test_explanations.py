@@ -155,11 +155,16 @@ def test_where_nothing_speaks_for_a_pair(inputs: pl.DataFrame) -> None:
 # Faithful to the model
 
 
+def medians_of(model: SupervisedAlgorithm) -> dict[str, float]:
+    """By feature. Of those that the model is not shown, which move nothing, any value will do."""
+    return dict.fromkeys(FEATURES, 0.0) | dict(zip(FEATURES, model.medians_, strict=False))
+
+
 def test_contributions_are_what_the_model_itself_says(model: SupervisedAlgorithm, inputs: pl.DataFrame) -> None:
     """That of a part is the fall of the log-odds when the part alone has the medians of the examples."""
     some = inputs[::7]
     parts = [statement.features for statement in STATEMENTS]
-    medians = dict(zip(FEATURES, model.medians_, strict=True))
+    medians = medians_of(model)
 
     contributions = model.contributions(some, parts)
 
@@ -174,7 +179,7 @@ def test_contributions_are_what_the_model_itself_says(model: SupervisedAlgorithm
 def test_every_reason_moves_the_score_as_it_says(model: SupervisedAlgorithm, inputs: pl.DataFrame) -> None:
     """Setting what a reason names back to what is usual lowers the score by the stated contribution, and what speaks
     against raises it."""
-    medians = dict(zip(FEATURES, model.medians_, strict=True))
+    medians = medians_of(model)
     given = model.explain(inputs)
     by_kind: dict[str, list[tuple[int, Reason]]] = {}
     for row, of_pair in enumerate(given):

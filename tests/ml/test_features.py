@@ -194,7 +194,7 @@ def test_categories_at_a_depth(small: History) -> None:
 
 def test_every_feature_tells_something(history: History, pairs: pl.DataFrame) -> None:
     """On the generated shop none is the same everywhere, but for what the shop never says: it knows no coupons at the
-    till and no least amounts, and all coupons are on offer at once."""
+    till, no least amounts and no devices, and all coupons are on offer at once."""
     described = PairFeatures().prepare(history, pairs["coupon"]).describe(pairs)
     constant = [name for name in FEATURES if np.ptp(described[name].to_numpy()) == 0]
 
@@ -208,4 +208,5 @@ def test_every_feature_tells_something(history: History, pairs: pl.DataFrame) ->
         profile.DAYS_SINCE_LAST_COUPON,
         f.COUPONS_ON_OFFER,
         f.MIN_SPEND,
+        *GROUPS["devices"],
     ]

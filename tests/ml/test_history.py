@@ -6,8 +6,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from recommender.ml.history import DATED_BY, SCHEMAS, Snapshot, SnapshotUnreadable
-from tests.ml.shops import DAY_0, Shop, day
+from recommender.ml.history import DATED_BY, OPTIONAL, SCHEMAS, Snapshot, SnapshotUnreadable
+from tests.ml.shops import DAY_0, Shop, day, numbers_of
 
 MOMENT = day(10)
 INSTANT = timedelta(microseconds=1)
@@ -22,6 +22,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
         shop.sell(name, at, "milk")
         shop.campaign(name, at, at + timedelta(days=7), ["V"], [name])
         shop.redeem(name, "V", name, at).event(name, "click", at, "V").offer(name, name, "V", at)
+        shop.device(name, "kettle", at)
     return shop.write(tmp_path_factory.mktemp("history") / "shop")
 
 
@@ -52,6 +53,27 @@ def test_when_somebody_will_join_is_not_known(shop: Snapshot) -> None:
         "at": None,
         "after": None,
     }
+
+
+def test_when_a_device_will_be_given_up_is_not_known(tmp_path: Path) -> None:
+    shop = Shop()
+    for name, at in {"before": MOMENT - INSTANT, "at": MOMENT, "after": MOMENT + INSTANT}.items():
+        shop.device(name, "kettle", DAY_0, retired=at)
+    snapshot = shop.write(tmp_path / "shop")
+
+    devices = snapshot.before(MOMENT).scan("devices").collect()
+
+    names = {number: name for name, number in numbers_of(snapshot, "shopper").items()}
+    assert {names[number]: at for number, at in devices.select("shopper", "retired_at").iter_rows()} == {
+        "before": MOMENT - INSTANT,
+        "at": None,
+        "after": None,
+    }
+
+
+def test_a_table_that_few_shops_have_is_empty_without_its_file(tmp_path: Path) -> None:
+    for table in OPTIONAL:
+        assert Snapshot(tmp_path).scan(table).collect().equals(pl.DataFrame(schema=SCHEMAS[table]))
 
 
 def test_order_lines_are_those_of_the_view(shop: Snapshot) -> None:

@@ -8,12 +8,12 @@ import polars as pl
 import pytest
 
 from recommender.models import Coupon, Order, OrderLine, Redemption, Shop
-from recommender.presets import SAMPLES
+from recommender.presets import PRESETS
 from recommender.presets.complete_journey import ZONE
 from recommender.services.ingest import load_export
 from recommender.services.ingest.tables import TABLES
 
-SAMPLE = SAMPLES["complete-journey"]
+SAMPLE = PRESETS["complete-journey"]
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 
 from recommender import models
-from recommender.ml.history import SCHEMAS, SnapshotUnreadable
+from recommender.ml.history import OPTIONAL, SCHEMAS, SnapshotUnreadable
 from recommender.services import snapshot as service
 from recommender.services.snapshot import open_snapshot, take_snapshot
 
@@ -170,10 +170,48 @@ def make_shop(seed: int | None = None) -> None:
             ),
         ]
     )
+    insert(
+        [
+            models.DevicePart(product=products["p1"], device_product=products["p4"], part="cone", life=2.5),
+            models.DevicePart(product=products["p2"], device_product=products["p4"]),
+        ]
+    )
+    insert(
+        [
+            models.Device(
+                device_id="d1",
+                shopper=shoppers["s2"],
+                product=products["p4"],
+                acquired_at=days(-9),
+                retired_at=days(3),
+            ),
+            models.Device(device_id="d2", shopper=shoppers["S3"], product=products["p4"], acquired_at=days(-10)),
+        ]
+    )
 
 
 def table(snapshot: models.Snapshot, name: str) -> list[tuple]:
     return open_snapshot(snapshot=snapshot).scan(name).collect().rows()
+
+
+@pytest.mark.django_db
+def test_a_shop_without_devices_has_no_files_of_them() -> None:
+    """Its snapshots are those that were taken before there were devices, which can be read as ever."""
+    make_shop()
+    with_devices = take_snapshot()
+    models.Device.objects.all().delete()
+    models.DevicePart.objects.all().delete()
+
+    snapshot = take_snapshot()
+
+    assert snapshot.fingerprint != with_devices.fingerprint
+    opened = open_snapshot(snapshot=snapshot)
+    assert {path.name for path in opened.folder.iterdir()} == {f"{name}.parquet" for name in SCHEMAS.keys() - OPTIONAL}
+    for name in OPTIONAL:
+        assert opened.scan(name).collect().equals(pl.DataFrame(schema=SCHEMAS[name]))
+    (open_snapshot(snapshot=with_devices).folder / "devices.parquet").unlink()
+    with pytest.raises(SnapshotUnreadable, match="was changed: its files do not match its fingerprint"):
+        open_snapshot(snapshot=with_devices)
 
 
 @pytest.mark.django_db
@@ -190,6 +228,8 @@ def test_the_tables_are_exactly_those_of_the_schemas() -> None:
         (1, "s10", days(-400), False),
         (2, "s2", None, True),
     ]
+    assert table(snapshot, "devices") == [(0, 3, days(-10), None), (2, 3, days(-9), days(3))]
+    assert table(snapshot, "device_parts") == [(0, 3, "cone", 2.5), (1, 3, "", None)]
     assert table(snapshot, "shopper_attributes") == [(1, "age", "35-44"), (1, "size", "2"), (2, "vip", "true")]
     assert table(snapshot, "categories") == [
         (0, "Food", None),
@@ -254,7 +294,14 @@ def test_an_empty_shop_has_a_snapshot() -> None:
 def test_the_fingerprint_does_not_depend_on_keys_and_order_of_rows(seed: int) -> None:
     make_shop()
     first = take_snapshot()
-    for model in (models.Event, models.Redemption, models.Order, models.CampaignShopper, models.Campaign):
+    for model in (
+        models.Device,
+        models.Event,
+        models.Redemption,
+        models.Order,
+        models.CampaignShopper,
+        models.Campaign,
+    ):
         model.objects.all().delete()
     for model in (models.Coupon, models.Product, models.Shopper):
         model.objects.all().delete()

@@ -1,4 +1,4 @@
-"""The whole loop on the sample shop."""
+"""The whole loop on a sample shop."""
 
 import json
 import secrets
@@ -17,10 +17,10 @@ from django.utils import timezone
 
 from recommender.management.commands.up import add_bind_argument, format_address
 from recommender.models import Campaign, CampaignShopper, Order, Publication, Recommendation, Run, Shop, User
+from recommender.presets import PRESETS
 from recommender.reasons import in_words, speaking_for
 
-SAMPLE = "complete-journey"
-SAMPLE_ZONE = ZoneInfo("America/New_York")
+DEFAULT_SHOP = "complete-journey"
 SHOPPERS_SHOWN = 5
 COUPONS_SHOWN = 3
 USERNAME = "demo"
@@ -28,17 +28,20 @@ USERNAME = "demo"
 
 class Command(BaseCommand):
     help = (
-        "Load the sample shop into an empty installation, compare the algorithms, train, recommend for a live campaign "
+        "Load a sample shop into an empty installation, compare the algorithms, train, recommend for a live campaign "
         "and publish; then print what came out and how to sign in. Run again, it does only what is missing."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_bind_argument(parser)
+        parser.add_argument(
+            "--shop", choices=sorted(PRESETS), default=DEFAULT_SHOP, help=f"the sample (default: {DEFAULT_SHOP})"
+        )
 
-    def handle(self, *, bind: tuple[str, int], **options: Any) -> None:
+    def handle(self, *, bind: tuple[str, int], shop: str, **options: Any) -> None:
         if not Order.objects.exists():
-            yesterday = timezone.localdate(timezone=SAMPLE_ZONE) - timedelta(days=1)
-            self._call("load_sample", SAMPLE, "--shift-to", yesterday.isoformat())
+            yesterday = timezone.localdate(timezone=ZoneInfo(PRESETS[shop].time_zone)) - timedelta(days=1)
+            self._call("load_sample", shop, "--shift-to", yesterday.isoformat())
         if Shop.current().champion is None:
             self._call("train")
         publication = Publication.objects.live().first() or self._publish()

@@ -2,6 +2,7 @@
 
 import shutil
 from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable
 from datetime import date
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.db import transaction
 
 from recommender.management.commands.load_shop import report_lines
 from recommender.models import Order, Shop
-from recommender.presets import SAMPLES, Sample
+from recommender.presets import PRESETS, Preset
 from recommender.progress import ConsoleProgress, Progress
 
 
@@ -22,24 +23,45 @@ def day(text: str) -> date:
         raise ArgumentTypeError(f"{text!r} is not a date. Expected one such as 2024-03-01.") from None
 
 
+def number_from(least: int) -> Callable[[str], int]:
+    """A reader of whole numbers from ``least`` up."""
+
+    def read(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or int(text) < least:
+            raise ArgumentTypeError(f"{text!r} is wrong. Expected a whole number from {least} up.")
+        return int(text)
+
+    return read
+
+
 class Command(BaseCommand):
     help = (
         "Loads a sample shop into an empty installation: writes it as a shop export under the data directory, sets the "
-        "shop's name, time zone and currency, and loads the export like any other. Where the sample is loaded already, "
-        "nothing is done and its dates stay as they are."
+        "shop's name, kind, time zone and currency, and loads the export like any other. Where the sample is loaded "
+        "already, nothing is done and its dates stay as they are."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("sample", metavar="NAME", choices=sorted(SAMPLES), help=f"one of {', '.join(SAMPLES)}")
+        parser.add_argument("sample", metavar="NAME", choices=sorted(PRESETS), help=f"one of {', '.join(PRESETS)}")
         parser.add_argument(
             "--shift-to",
             metavar="DATE",
             type=day,
             help="move all times by whole days so that the last order falls on this day (default: dates stay)",
         )
+        parser.add_argument(
+            "--shoppers", metavar="N", type=number_from(1), help="of a made-up shop (default: as many as its kind says)"
+        )
+        parser.add_argument("--seed", metavar="S", type=number_from(0), help="of a made-up shop (default: 0)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        sample = SAMPLES[options["sample"]]
+        sample = PRESETS[options["sample"]]
+        size = {name: options[name] for name in ("shoppers", "seed") if options[name] is not None}
+        if size and sample.shoppers is None:
+            raise CommandError(
+                f"The sample {options['sample']} is a real shop, which is as it is. --shoppers and --seed are for "
+                "made-up ones."
+            )
         last_order = Order.objects.filter(order_id=sample.last_order_id).first()
         if last_order:
             last_day = last_order.ordered_at.astimezone(Shop.current().zone).date()
@@ -49,13 +71,15 @@ class Command(BaseCommand):
             raise CommandError("This shop has orders of its own. A sample is loaded into an empty installation only.")
         progress = ConsoleProgress()
         try:
-            lines = load_sample(options["sample"], sample, options["shift_to"], progress)
+            lines = load_sample(options["sample"], sample, options["shift_to"], size, progress)
         finally:
             progress.close()
         self.stdout.write("\n".join(lines))
 
 
-def load_sample(name: str, sample: Sample, shift_to: date | None, progress: Progress) -> list[str]:
+def load_sample(
+    name: str, sample: Preset, shift_to: date | None, size: dict[str, int], progress: Progress
+) -> list[str]:
     """Write and load the sample's export; return what is to be told of it."""
     from recommender.services.ingest import LoadRefused, load_export
     from recommender.services.summaries import sum_up_shop
@@ -63,10 +87,11 @@ def load_sample(name: str, sample: Sample, shift_to: date | None, progress: Prog
     folder = settings.DATA_DIR / "samples" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    facts = sample.write_export(folder=folder, shift_to=shift_to, progress=progress)
+    facts = sample.write_export(folder=folder, shift_to=shift_to, progress=progress, **size)
     with transaction.atomic():  # the export's days are read in the shop's time zone
         shop = Shop.current()
         shop.name, shop.time_zone, shop.currency = sample.shop_name, sample.time_zone, sample.currency
+        shop.preset = name if sample.title else ""
         shop.save()
         try:
             report = load_export(folder=folder, progress=progress)

@@ -29,7 +29,7 @@ class Examples:
 
 
 def booster(seed: int, **parameters: Any) -> XGBClassifier:
-    """An untrained booster whose scores never fall (rise) with what rises (falls).
+    """An untrained booster.
 
     Half of the rows and a fifth of the columns a tree make boosters of other seeds differ, so that their average is
     steadier than each.
@@ -41,16 +41,21 @@ def booster(seed: int, **parameters: Any) -> XGBClassifier:
         reg_lambda=10.0,
         tree_method="hist",
         eval_metric="logloss",
-        monotone_constraints=tuple(1 if x in f.RISING else -1 if x in f.FALLING else 0 for x in f.FEATURES),
         random_state=seed,
         n_jobs=1,  # threads would add up gradients in any order, and sums of floats depend on it
         **parameters,
     )
 
 
+def _directed(untrained: XGBClassifier, features: int) -> XGBClassifier:
+    """The booster, whose scores never fall (rise) with what rises (falls) of the first so many features."""
+    directions = tuple(1 if x in f.RISING else -1 if x in f.FALLING else 0 for x in f.FEATURES[:features])
+    return untrained.set_params(monotone_constraints=directions)
+
+
 def loss_by_trees(untrained: XGBClassifier, early: Examples, later: Examples) -> np.ndarray:
     """(trees + 1,): the weighted sum of the log loss on later rows after 0, 1, ... trees learned from early rows."""
-    untrained.fit(
+    _directed(untrained, early.X.shape[1]).fit(
         early.X,
         early.labels,
         sample_weight=early.weights,
@@ -68,7 +73,7 @@ def loss_by_trees(untrained: XGBClassifier, early: Examples, later: Examples) ->
 def grow(untrained: Sequence[XGBClassifier], examples: Examples) -> list[XGBClassifier]:
     """The boosters, trained; a booster a processor at a time."""
     return map_in_threads(
-        lambda booster: booster.fit(
+        lambda booster: _directed(booster, examples.X.shape[1]).fit(
             examples.X, examples.labels, sample_weight=examples.weights, base_margin=examples.start
         ),
         untrained,

@@ -30,14 +30,15 @@ def contributions(
 
     Args:
         log_odds: of the model, n for (n, features).
-        X: (n, features), in the order of :data:`~recommender.ml.features.FEATURES`.
+        X: (n, features), the first of :data:`~recommender.ml.features.FEATURES`, in their order. Those that the model
+            is not shown move nothing.
         medians: (features,), among the examples.
         parts: names of features.
     """
     moved = np.zeros((len(X), len(parts)))
     as_it_is = log_odds(X)
     for number, part in enumerate(parts):
-        columns = [f.FEATURES.index(feature) for feature in part]
+        columns = [column for feature in part if (column := f.FEATURES.index(feature)) < X.shape[1]]
         differing = np.flatnonzero((X[:, columns] != medians[columns]).any(axis=1))
         if len(differing):
             without = X[differing]

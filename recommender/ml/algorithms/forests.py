@@ -69,7 +69,7 @@ class _Forest(SupervisedAlgorithm):
         if self.informed_:
             for number, trees in enumerate(self.trees_after_[1:], start=1):
                 rows, weights = sample_unused(labels, np.random.default_rng((seed, number)), self.most_unused)
-                self._grow_on(examples[rows].to_numpy(), labels[rows], weights, trees)
+                self._grow_on(self._matrix(examples[rows]), labels[rows], weights, trees)
         return self
 
     def _fit(self, X: np.ndarray, labels: np.ndarray, weights: np.ndarray, campaigns: np.ndarray, seed: int) -> None:

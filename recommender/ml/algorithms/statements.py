@@ -9,6 +9,7 @@ from recommender.ml import features as f
 from recommender.ml import shopper_profile as profile
 from recommender.ml.behaviour import HORIZON
 from recommender.ml.contract import Reason
+from recommender.ml.devices import DAYS_UNTIL_WORN, FITTED_DEVICES, MAY_HAVE, WORN_SHARE
 from recommender.ml.people_alike import USE_BY_PEOPLE_ALIKE
 from recommender.ml.product_sets import BUYERS
 from recommender.ml.purchases import DAYS_SINCE_LAST, FADED_AMOUNT, FADED_TIMES, HALF_LIFE, TIMES
@@ -147,6 +148,20 @@ def _people_alike_do_not(row: Row) -> Reason | None:
     return {"kind": "people_alike_use_few_coupons", "factor": factor} if factor < 1 else None
 
 
+def _wear(row: Row) -> Reason | None:
+    if not row[WORN_SHARE]:
+        return None
+    return {"kind": "part_wears", "share": round(row[WORN_SHARE], 4), "days": round(row[DAYS_UNTIL_WORN], 1)}
+
+
+def _fit(row: Row) -> Reason | None:
+    return {"kind": "fits_own_device"} if row[FITTED_DEVICES] else None
+
+
+def _no_fit(row: Row) -> Reason | None:
+    return None if row[MAY_HAVE] else {"kind": "fits_no_own_device"}
+
+
 def _standing_in_the_list(kind: str, fact: str, affinities: Sequence[str]) -> Statement:
     features = tuple(feature for affinity in affinities for feature in f.standing_in_the_list(affinity))
     return Statement("standing in the list", features, *_place(kind, fact))
@@ -230,4 +245,6 @@ STATEMENTS: tuple[Statement, ...] = (
     ),
     Statement("coupon", (f.PRODUCTS,), _count("breadth", "products", f.PRODUCTS)),
     Statement("coupon", (f.PRODUCT_PRICE,), _amount("price", "price", f.PRODUCT_PRICE)),
+    Statement("devices", (WORN_SHARE, DAYS_UNTIL_WORN), _wear, _wear),
+    Statement("devices", (MAY_HAVE, FITTED_DEVICES), _fit, _no_fit),
 )

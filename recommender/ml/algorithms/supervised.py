@@ -55,10 +55,14 @@ class SupervisedAlgorithm(Algorithm):
         self.medians_ = np.zeros(len(f.FEATURES), dtype=np.float32)
         if self.informed_:
             rows, weights = sample_unused(labels, np.random.default_rng(seed), self.most_unused)
-            X = examples[rows].to_numpy()
+            X = examples[rows].select(f.told_by(examples)).to_numpy()
             self.medians_ = np.median(X, axis=0)
             self._fit(X, labels[rows], weights, campaigns[rows], seed)
         return self
+
+    def _matrix(self, inputs: pl.DataFrame) -> np.ndarray:
+        """(n, features): those that the model was shown."""
+        return inputs.to_numpy()[:, : len(self.medians_)]
 
     @abstractmethod
     def _fit(self, X: np.ndarray, labels: np.ndarray, weights: np.ndarray, campaigns: np.ndarray, seed: int) -> None:
@@ -71,7 +75,7 @@ class SupervisedAlgorithm(Algorithm):
     def score(self, inputs: pl.DataFrame) -> np.ndarray:
         if not self.informed_:  # no campaign has taught anything yet: who is likely to buy it is the best guess
             return PRIOR_USE_RATE * inputs[f.LIKELY_TO_BUY].to_numpy().astype(np.float64)
-        return np.clip(self._probability(inputs.to_numpy()).astype(np.float64), 0.0, 1.0)
+        return np.clip(self._probability(self._matrix(inputs)).astype(np.float64), 0.0, 1.0)
 
     def contributions(self, inputs: pl.DataFrame, parts: Sequence[Sequence[str]]) -> np.ndarray:
         """(n, parts): by how much the log-odds of the score fall when a part of the features, named, has the medians of
@@ -80,7 +84,7 @@ class SupervisedAlgorithm(Algorithm):
         def log_odds(X: np.ndarray) -> np.ndarray:
             return logit(np.clip(self._probability(X).astype(np.float64), 1e-9, 1 - 1e-9))
 
-        return contributions(log_odds, inputs.to_numpy(), self.medians_, parts)
+        return contributions(log_odds, self._matrix(inputs), self.medians_, parts)
 
     def explain(self, inputs: pl.DataFrame) -> list[list[Reason]]:
         if not self.informed_:

@@ -11,6 +11,8 @@ from recommender.models import (
     CampaignShopper,
     Coupon,
     CouponTarget,
+    Device,
+    DevicePart,
     Event,
     Order,
     OrderLine,
@@ -265,5 +267,37 @@ TABLES = (
             Column("value", Real()),
         ),
         key=("event_key",),
+    ),
+    Table(
+        "devices",
+        Device,
+        (
+            Column("device_id", required=True),
+            Column("shopper_id", required=True, refers_to="shoppers"),
+            Column("product_id", required=True, refers_to="products"),
+            Column("acquired_at", Moment(), required=True),
+            Column("retired_at", Moment()),
+        ),
+        key=("device_id",),
+        checks=(
+            Check(
+                "retired_at",
+                pl.col("retired_at") <= pl.col("acquired_at"),
+                say("The end is not after acquired_at."),
+            ),
+        ),
+    ),
+    Table(
+        "device_parts",
+        DevicePart,
+        (
+            Column("product_id", required=True, refers_to="products"),
+            Column("device_product_id", required=True, refers_to="products"),
+            Column("part", Text(64), empty=""),
+            Column("life", Real()),
+        ),
+        key=("product_id", "device_product_id"),
+        replaced_with="product_id",
+        checks=(Check("life", pl.col("life") <= 0, say("Expected more than 0.")),),
     ),
 )
