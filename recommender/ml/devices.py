@@ -1,14 +1,16 @@
 """What fits the devices that shoppers own, and how far its parts are worn.
 
 A product that fits any model of devices is for devices: who owns none that it fits is never offered it. A part wears
-with the use of its device, which ``usage`` events tell of: their value is what was used since the last one, in the unit
-in which the life of parts is told. It is new when the device is acquired, and again whenever a product of the same part
-is bought.
+with the use of its device, which ``usage`` events tell of: those of a model have as their value what was used since the
+last one, in the unit in which the life of parts is told; those of a part the share of its life that is used up, for
+devices that measure it themselves. A part is new when the device is acquired, and again whenever a product of the same
+part is bought.
 """
 
 from datetime import timedelta
 from functools import lru_cache
 
+import numpy as np
 import polars as pl
 
 from recommender.ml import columns as c
@@ -33,7 +35,9 @@ PACE = timedelta(days=60)
 
 _SLOT = "slot"
 _NEW_SINCE = "new_since"
+_LATELY = "lately"
 _USED = "used"
+_REPORTED, _REPORTED_AT = "reported", "reported_at"
 
 
 class CouponsForDevices:
@@ -91,6 +95,27 @@ class CouponsForDevices:
             )
         )
 
+    def tables(self, shoppers: pl.Series, coupons: pl.Series) -> dict[str, np.ndarray]:
+        """(shoppers, coupons) by name: what a sketch of all pairs has to tell of devices, nothing where there are none.
+
+        Args:
+            shoppers: sorted, none twice.
+            coupons: likewise.
+        """
+        if not self.any:
+            return {}
+        pairs = pl.DataFrame(
+            {
+                c.SHOPPER: shoppers.gather(np.repeat(np.arange(len(shoppers)), len(coupons))),
+                c.COUPON: coupons.gather(np.tile(np.arange(len(coupons)), len(shoppers))),
+            }
+        )
+        described = self.describe(pairs, shoppers)
+        return {
+            name: described[name].to_numpy().reshape(len(shoppers), len(coupons))
+            for name in (MAY_HAVE, FITTED_DEVICES, WORN_SHARE)
+        }
+
     def may_have(self, pairs: pl.DataFrame, shoppers: pl.Series) -> pl.Series:
         """n booleans: whether each pair's shopper may be offered its coupon; as for :meth:`describe`."""
         return self.describe(pairs, shoppers)[MAY_HAVE] > 0
@@ -125,30 +150,56 @@ def part_wear(history: History) -> pl.DataFrame:
     fitting = (
         owned.join(parts, on=c.DEVICE_PRODUCT)
         .join(bought, on=of_part, how="left")
-        .with_columns(pl.max_horizontal(c.ACQUIRED_AT, c.ORDERED_AT).alias(_NEW_SINCE))
+        .join(_reported(history, parts), on=of_part, how="left")
+        .with_columns(
+            pl.max_horizontal(c.ACQUIRED_AT, c.ORDERED_AT).alias(_NEW_SINCE),
+            pl.max_horizontal(c.ACQUIRED_AT, pl.lit(history.moment - PACE)).alias(_LATELY),
+        )
         .collect()
     )
     use = _use(history)
-    known_since = pl.max_horizontal(c.ACQUIRED_AT, pl.lit(history.moment - PACE))
-    since_new = _used_since(fitting, _NEW_SINCE, use)
-    lately = _used_since(fitting.with_columns(known_since.alias("lately")), "lately", use)
-    days = pl.max_horizontal(age_in_days("lately", history), pl.lit(1.0))
+    fitting = fitting.with_columns(
+        _used_since(fitting, _NEW_SINCE, use).alias(_USED), _used_since(fitting, _LATELY, use).alias("used_lately")
+    )
+    # As the device tells, if it does and the part is the one that it told of; else by its use.
+    told = pl.when(pl.col(_REPORTED_AT) >= pl.col(_NEW_SINCE)).then(_REPORTED)
+    days_to_report = (pl.col(_REPORTED_AT) - pl.col(_NEW_SINCE)).dt.total_seconds() / 86_400
+    left_by_report = days_to_report * (1 - told) / told - age_in_days(_REPORTED_AT, history)
+    pace = pl.col("used_lately") / pl.max_horizontal(age_in_days(_LATELY, history), pl.lit(1.0))
+    left_by_use = pl.when(pace > 0).then((pl.col(c.LIFE) - pl.col(_USED)) / pace)
+    share = pl.coalesce(told, pl.col(_USED) / pl.col(c.LIFE))
+    days_left = (
+        pl.when(share >= 1)
+        .then(0.0)
+        .when(told > 0)
+        .then(left_by_report)
+        .when(told.is_null())
+        .then(left_by_use)
+    )
     return (
-        fitting.with_columns(since_new.alias(_USED), lately.alias("used_lately"), known_since.alias("lately"))
-        .with_columns((pl.col("used_lately") / days).alias("pace"))
-        .with_columns(
-            (pl.col(_USED) / pl.col(c.LIFE)).clip(0, MOST_WORN).fill_null(0.0).alias(WORN_SHARE),
-            pl.when(pl.col(_USED) >= pl.col(c.LIFE))
-            .then(0.0)
-            .when(pl.col("pace") > 0)
-            .then((pl.col(c.LIFE) - pl.col(_USED)) / pl.col("pace"))
-            .clip(0, MOST_DAYS)
-            .fill_null(MOST_DAYS)
-            .alias(DAYS_UNTIL_WORN),
+        fitting.select(
+            c.SHOPPER,
+            c.PRODUCT,
+            FITTED_DEVICES,
+            share.clip(0, MOST_WORN).fill_null(0.0).alias(WORN_SHARE),
+            days_left.clip(0, MOST_DAYS).fill_null(MOST_DAYS).alias(DAYS_UNTIL_WORN),
         )
         .group_by(c.SHOPPER, c.PRODUCT)
         .agg(pl.col(FITTED_DEVICES).sum(), pl.col(WORN_SHARE).max(), pl.col(DAYS_UNTIL_WORN).min())
         .sort(c.SHOPPER, c.PRODUCT)
+    )
+
+
+def _reported(history: History, parts: pl.LazyFrame) -> pl.LazyFrame:
+    """What was last told of each part of a shopper's: the share of its life that is used up, and when that was."""
+    return (
+        history.scan("events")
+        .filter(pl.col(c.KIND) == "usage", pl.col(c.VALUE) >= 0)
+        .select(c.SHOPPER, c.PRODUCT, c.OCCURRED_AT, c.VALUE)
+        .join(parts.select(c.PRODUCT, c.DEVICE_PRODUCT, _SLOT), on=c.PRODUCT)
+        .sort(c.OCCURRED_AT, c.VALUE)
+        .group_by(c.SHOPPER, c.DEVICE_PRODUCT, _SLOT, maintain_order=True)
+        .agg(pl.col(c.OCCURRED_AT).last().alias(_REPORTED_AT), pl.col(c.VALUE).last().alias(_REPORTED))
     )
 
 

@@ -335,7 +335,7 @@ class _DescribedPairs(DescribedHistory):
         affinities = self._affinities_of(rows)
         profiles = self._profiles.of(shoppers)
         own, likely, in_list = self._likely_to_buy(shoppers, profiles)
-        columns = None if choose is None else choose(affinities | in_list | self._offer_tables(shoppers))
+        columns = None if choose is None else choose(affinities | in_list | self._known_of_offers(shoppers))
         place = np.arange(len(self._coupons))[None, :].repeat(len(rows), axis=0) if columns is None else columns
         grid = pl.DataFrame(
             {c.SHOPPER: shoppers.gather(np.repeat(np.arange(len(rows)), place.shape[1]))}
@@ -370,7 +370,7 @@ class _DescribedPairs(DescribedHistory):
 
     def sketch(self, shoppers: pl.Series) -> Sketch:
         _own, _likely, in_list = self._likely_to_buy(shoppers, self._profiles.of(shoppers))
-        return self._affinities_of(self._matrix.rows_of(shoppers)) | in_list | self._offer_tables(shoppers)
+        return self._affinities_of(self._matrix.rows_of(shoppers)) | in_list | self._known_of_offers(shoppers)
 
     def _likely_to_buy(
         self, shoppers: pl.Series, profiles: pl.DataFrame
@@ -381,6 +381,10 @@ class _DescribedPairs(DescribedHistory):
         likely = self._behaviour.probability(behaviour_tables(own, profiles, shoppers)).reshape(own[TIMES].shape)
         compared = {FADED_AMOUNT: own[FADED_AMOUNT], LIKELY_TO_BUY: likely}
         return own, likely, {name: _in_single_precision(values) for name, values in compared.items()}
+
+    def _known_of_offers(self, shoppers: pl.Series) -> dict[str, np.ndarray]:
+        """(shoppers, coupons): what a sketch tells besides what was bought."""
+        return self._offer_tables(shoppers) | self._devices.tables(shoppers, self._coupons)
 
     def _offer_tables(self, shoppers: pl.Series) -> dict[str, np.ndarray]:
         """(shoppers, coupons): what each did before with the offers of the coupons."""

@@ -68,7 +68,7 @@ PRESETS: Mapping[str, Preset] = {
         shop_name="The Complete Journey",
         time_zone="America/New_York",
         currency="USD",
-        module="recommender.presets.complete_journey",
+        module="recommender.presets.complete_journey.export",
         last_order_id="41453083334",
     ),
     "appliances": Preset(

@@ -22,6 +22,7 @@ from recommender.models import (
     RunCorrection,
     Shopper,
 )
+from recommender.services.fitting import OfDevices
 
 LATEST = 10  # of orders, products, redemptions and campaigns
 
@@ -34,6 +35,7 @@ class WhyNot(StrEnum):
     NO_LIST = "no_list"
     INACTIVE = "inactive"
     NOT_OPEN = "not_open"
+    FITS_NO_DEVICE = "fits_no_device"
     USED_UP = "used_up"
     USED_BY_SHOPPER = "used_by_shopper"
     BUDGET_SPENT = "budget_spent"
@@ -203,6 +205,7 @@ class _Absence:
     def explain(self, coupons: Sequence[Coupon]) -> list[NotOffered]:
         own = dict(self._shopper.redemptions.values_list("coupon").annotate(uses=Count("pk")).order_by())
         corrections = self._corrections()
+        self._devices = OfDevices([coupon.pk for coupon in coupons], [self._shopper.pk], self._moment)
         return [self._explain(coupon, own.get(coupon.pk, 0), corrections) for coupon in coupons]
 
     def _explain(self, coupon: Coupon, own_uses: int, corrections: Sequence[RunCorrection]) -> NotOffered:
@@ -252,6 +255,7 @@ class _Absence:
                 (coupon.ends_at is not None and coupon.ends_at <= opens)
                 or (coupon.starts_at is not None and coupon.starts_at >= self._run.campaign.ends_at),
             ),
+            (WhyNot.FITS_NO_DEVICE, not self._devices.may_have(coupon.pk, self._shopper.pk)),
             (WhyNot.USED_UP, _reached(of_all.uses, coupon.total_limit)),
             (WhyNot.USED_BY_SHOPPER, _reached(own_uses, coupon.per_shopper_limit)),
             (WhyNot.BUDGET_SPENT, _reached(of_all.spent, coupon.budget)),

@@ -148,7 +148,7 @@ def test_a_real_shop_is_as_it_is(small_sample: None, option: str) -> None:
 
 def test_a_made_up_shop_is_of_any_size(capsys: pytest.CaptureFixture[str], data_dir: Path) -> None:
     call_command("load_sample", "appliances", "--shoppers", "12", "--seed", "3", "--shift-to", "2026-02-28")
-    assert capsys.readouterr().out.splitlines()[-1].endswith(" weeks of use that devices reported")
+    assert capsys.readouterr().out.splitlines()[-1].endswith(" reports of their use")
     shop = Shop.current()
     assert (shop.name, shop.preset, shop.time_zone, shop.currency) == ("Aurel & Bonni", "appliances", "UTC", "EUR")
     assert Shopper.objects.count() == 12

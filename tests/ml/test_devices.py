@@ -85,6 +85,28 @@ def test_a_part_is_new_once_any_product_of_the_same_part_is_bought(tmp_path: Pat
     assert [each[DAYS_UNTIL_WORN] for each in found] == [0.0, pytest.approx(110 / (60 / 60))]
 
 
+def test_a_device_may_tell_of_its_part_itself(tmp_path: Path) -> None:
+    shop = home().device("anna", "kettle", day(20)).device("ben", "kettle", day(20)).device("carl", "kettle", day(20))
+    for who in ("anna", "ben", "carl"):
+        shop.event(who, "usage", day(30), product="filter", value=0.1)
+        shop.event(who, "usage", day(80), product="filter", value=0.6)
+        shop.event(who, "usage", day(80), product="kettle", value=5.0)
+    shop.sell("ben", day(85), "other filter")  # which is new, and was not told of yet
+    shop.sell("carl", day(85), "filter")
+    shop.event("carl", "usage", day(90), product="other filter", value=0.0)
+
+    found = told(shop, tmp_path, *((who, "V-filter") for who in ("anna", "ben", "carl")))
+
+    # 0.6 in 60 days, so 40 more from day 80
+    assert found == [facts(worn=0.6, days=pytest.approx(20)), facts(), facts()]
+
+
+def test_a_part_without_a_life_wears_as_its_device_tells(tmp_path: Path) -> None:
+    shop = home().device("anna", "kettle", day(0)).event("anna", "usage", day(50), product="jug", value=1.25)
+
+    assert told(shop, tmp_path, ("anna", "V-jug")) == [facts(worn=1.25, days=0.0)]
+
+
 def test_what_is_worn_out_for_long_is_worn_no_more(tmp_path: Path) -> None:
     shop = home().device("anna", "kettle", day(0)).event("anna", "usage", day(5), product="kettle", value=1e6)
 
@@ -110,8 +132,8 @@ def test_a_device_given_up_later_is_owned_still(tmp_path: Path) -> None:
 
 
 def test_a_shop_without_devices_is_told_nothing_and_shown_nothing(tmp_path: Path) -> None:
-    shop = Shop().coupon("V", "tea").sell("anna", day(1), "tea") and Shop()
-    shop.coupon("V", "tea").sell("anna", day(1), "tea")
+    shop = Shop().coupon("V", "tea")
+    shop.sell("anna", day(1), "tea")
     snapshot = shop.write(tmp_path / "shop")
     pairs = pairs_of(snapshot, [("anna", "V")])
     described = PairFeatures().prepare(snapshot.before(day(NOW)), pairs["coupon"]).describe(pairs)

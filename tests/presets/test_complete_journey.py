@@ -9,7 +9,7 @@ import pytest
 
 from recommender.models import Coupon, Order, OrderLine, Redemption, Shop
 from recommender.presets import PRESETS
-from recommender.presets.complete_journey import ZONE
+from recommender.presets.complete_journey.export import ZONE
 from recommender.services.ingest import load_export
 from recommender.services.ingest.tables import TABLES
 

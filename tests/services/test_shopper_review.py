@@ -88,6 +88,16 @@ def hold_out(run: Run) -> None:
     models.CampaignShopper.objects.create(campaign=run.campaign, shopper=shopper(), group="control")
 
 
+def make_part(run: Run) -> models.Product:
+    kettle = models.Product.objects.create(product_id="kettle")
+    models.DevicePart.objects.create(product=models.Product.objects.get(product_id="p2"), device_product=kettle)
+    return kettle
+
+
+def make_part_of_own(run: Run) -> None:
+    models.Device.objects.create(device_id="d", shopper=shopper(), product=make_part(run), acquired_at=START)
+
+
 def add_later(run: Run) -> None:
     run.coupon_ids.remove("c2")
 
@@ -101,6 +111,8 @@ def add_later(run: Run) -> None:
         (lambda run: Coupon.objects.update(active=False), WhyNot.INACTIVE),
         (lambda run: Coupon.objects.update(ends_at=NOW), WhyNot.NOT_OPEN),
         (lambda run: Coupon.objects.update(starts_at=START + timedelta(days=30)), WhyNot.NOT_OPEN),
+        (make_part, WhyNot.FITS_NO_DEVICE),
+        (make_part_of_own, WhyNot.RANKED_LOWER),
         (use_up, WhyNot.USED_UP),
         (use_by_shopper, WhyNot.USED_BY_SHOPPER),
         (use_by_another, WhyNot.RANKED_LOWER),

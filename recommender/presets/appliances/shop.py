@@ -45,6 +45,8 @@ KINDS: Mapping[str, tuple[float, float, Mapping[str, float | None]]] = {
     "Washing machine": (4.0, 0.60, {"Drum cleaner": 40.0, "Lint filter": 90.0, "Service": None}),
     "Humidifier": (40.0, 0.20, {"Wick": 520.0, "Scale pad": 260.0, "Remote control": None}),
 }
+#: Tells the share of its parts' lives that is used up; the others tell how much they were used.
+MEASURES_ITS_PARTS = "Air purifier"
 GENERAL = ("Detergents", "Kitchen cloths", "Batteries", "Light bulbs", "Storage boxes", "Coffee beans")
 PRODUCTS_OF_A_GENERAL = 4
 #: Log-odds of a use: of anybody and anything, for a part of which nothing is used, for one that is worn out; where
@@ -124,7 +126,7 @@ def write_export(
     """Write the export; see :meth:`recommender.presets.Preset.write_export`."""
     midnight = datetime.combine((shift_to or LAST_DAY) + timedelta(days=1), time(), UTC)
     rows = AppliancesShop(shoppers, midnight, seed).write(folder, progress)
-    return {"devices": rows["devices"], "weeks of use that devices reported": rows["events"]}
+    return {"devices": rows["devices"], "reports of their use": rows["events"]}
 
 
 @dataclass(frozen=True)
@@ -272,8 +274,12 @@ class _History:
         self._pace = use[kind] * random.lognormal(0, 0.5, len(kind))
         self._slot_device, self._slot_part = np.nonzero(catalogue.fits.T[self._model])
         self._slot_owner = self._owner[self._slot_device]
+        self._measures = kind == list(KINDS).index(MEASURES_ITS_PARTS)
         self._life = catalogue.lives[self._slot_part]
         self._used = np.zeros(len(self._life))
+        #: (shoppers, parts): the slot, or -1.
+        self._place = np.full((shop.shoppers, len(catalogue.parts)), -1)
+        self._place[self._slot_owner, self._slot_part] = np.arange(len(self._life))
         #: Redemptions to come: week, shopper, coupon, campaign.
         self._to_come: list[np.ndarray] = []
         self._treated: dict[int, np.ndarray] = {}
@@ -311,11 +317,9 @@ class _History:
                 schema_overrides={"campaign": pl.Int64},
             )
         )
-        place = np.full((self._shop.shoppers, len(catalogue.parts)), -1)
-        place[self._slot_owner, self._slot_part] = np.arange(len(self._life))
         shopper, part = self._lines[-1]["shopper"].to_numpy(), product - models
         is_part = (part >= 0) & (part < len(catalogue.parts))
-        replaced = place[shopper[is_part], part[is_part]]
+        replaced = self._place[shopper[is_part], part[is_part]]
         self._used[replaced[replaced >= 0]] = 0.0
         self._use(week)
 
@@ -358,10 +362,21 @@ class _History:
         use = (self._pace * self._random.lognormal(0, 0.3, len(self._pace))).round(3)
         use[self._acquired > week] = 0.0
         self._used += use[self._slot_device]
-        device = np.flatnonzero(use)
-        seconds = self._random.integers(1, 3_600, len(device))
+        device = np.flatnonzero((use > 0) & ~self._measures)
+        part = np.flatnonzero((use > 0)[self._slot_device] & self._measures[self._slot_device] & ~np.isnan(self._life))
+        count = len(device) + len(part)
         self._reports.append(
-            pl.DataFrame({"week": np.full(len(device), week), "device": device, "use": use[device], "early": seconds})
+            pl.DataFrame(
+                {
+                    "week": np.full(count, week),
+                    "shopper": np.concatenate([self._owner[device], self._slot_owner[part]]),
+                    "product": np.concatenate(
+                        [self._model[device], len(self._catalogue.kinds) + self._slot_part[part]]
+                    ),
+                    "value": np.concatenate([use[device], (self._used[part] / self._life[part]).round(4)]),
+                    "early": self._random.integers(1, 3_600, count),
+                }
+            )
         )
 
     def tables(self) -> dict[str, pl.DataFrame]:
@@ -434,11 +449,11 @@ class _History:
                 pl.col("coupon_discount").alias("discount_amount"),
             ),
             "events": reports.select(
-                shopper_ids.gather(self._owner[reports["device"].to_numpy()]).alias("shopper_id"),
+                shopper_ids.gather(reports["shopper"]).alias("shopper_id"),
                 pl.lit("usage").alias("kind"),
                 (begins + pl.duration(weeks=pl.col("week") + 1) - pl.duration(seconds="early")).alias("occurred_at"),
-                product_ids.gather(self._model[reports["device"].to_numpy()]).alias("product_id"),
-                pl.col("use").alias("value"),
+                product_ids.gather(reports["product"]).alias("product_id"),
+                "value",
             ),
         }
 

@@ -15,6 +15,8 @@ from recommender.models import (
     Category,
     Coupon,
     CouponTarget,
+    Device,
+    DevicePart,
     Event,
     Order,
     OrderLine,
@@ -38,6 +40,8 @@ TABLES: tuple[type[models.Model], ...] = (
     CampaignShopper,
     Redemption,
     Event,
+    Device,
+    DevicePart,
 )
 
 EXPORT: Mapping[str, str] = {

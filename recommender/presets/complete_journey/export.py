@@ -29,7 +29,7 @@ SOURCES = (
 
 
 def write_export(*, folder: Path, shift_to: date | None, progress: Progress) -> Mapping[str, int]:
-    """Write the export's Parquet files; see :meth:`recommender.presets.Sample.write_export`."""
+    """Write the export's Parquet files; see :meth:`recommender.presets.Preset.write_export`."""
     source = {}
     for done, name in enumerate(SOURCES):
         progress.report("Reading the sample", done, len(SOURCES))

@@ -1,0 +1,35 @@
+"""The kind of shop is chosen among those that there are."""
+
+import pytest
+from django.test import Client
+
+from recommender.admin.history import Change, Step
+from recommender.models import Shop
+from tests.admin.test_history import form_of, page, steps_of
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_kind_of_shop_is_chosen_and_says_what_files_it_has(admin_client: Client) -> None:
+    shop = Shop.current()
+    form = admin_client.get(page(shop)).context["adminform"].form
+    assert list(form.fields["preset"].choices) == [("", "any other"), ("appliances", "Smart appliances")]
+    assert "device_parts" not in admin_client.get(page(shop)).content.decode()
+
+    assert admin_client.post(page(shop), form_of(admin_client, shop, preset="appliances")).status_code == 302
+
+    shop.refresh_from_db()
+    assert shop.preset == "appliances"
+    assert "devices, device_parts" in admin_client.get(page(shop)).content.decode()
+    assert steps_of(admin_client, shop) == [[Step("Changed.", (Change("Kind of shop", "–", "appliances"),))]]
+
+
+@pytest.mark.parametrize("name", ["bakery", "complete-journey"])
+def test_a_kind_that_there_is_not_is_refused(admin_client: Client, name: str) -> None:
+    shop = Shop.current()
+    answer = admin_client.post(page(shop), form_of(admin_client, shop, preset=name, name="Other"))
+    assert answer.context["adminform"].form.errors == {
+        "preset": [f"Select a valid choice. {name} is not one of the available choices."]
+    }
+    shop.refresh_from_db()
+    assert (shop.preset, shop.name) == ("", "Shop")
