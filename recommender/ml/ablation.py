@@ -13,6 +13,7 @@ from recommender.ml.algorithms import Algorithm
 from recommender.ml.algorithms.blend import Blend
 from recommender.ml.algorithms.boosted_logistic_regression import BoostedLogisticRegression
 from recommender.ml.algorithms.configured import Candidate, Configured
+from recommender.ml.devices import knows_devices
 from recommender.ml.evaluation.comparison import Comparison, compare
 from recommender.ml.evaluation.metrics import METRICS
 from recommender.ml.evaluation.table import UNDEFINED, align, with_interval
@@ -83,7 +84,8 @@ def ablate(
     if not scores[c.LABEL].any():
         return None
     known = set(scores[c.ALGORITHM].unique())
-    without = {group: Configured(WithoutGroup, {"group": group}) for group in GROUPS}
+    telling = [group for group in GROUPS if group != "devices" or knows_devices(casebook.snapshot)]
+    without = {group: Configured(WithoutGroup, {"group": group}) for group in telling}
     wholes: Iterable[type[Algorithm]] = dict.fromkeys((LEARNER, *Blend.members))
     candidates: list[Candidate] = [algorithm for algorithm in wholes if algorithm.name not in known]
     walk = score_period(

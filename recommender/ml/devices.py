@@ -16,7 +16,7 @@ import polars as pl
 from recommender.ml import columns as c
 from recommender.ml.by_shopper import ByShopper
 from recommender.ml.catalogue import coupon_products
-from recommender.ml.history import History
+from recommender.ml.history import History, Snapshot
 from recommender.ml.purchases import age_in_days
 
 #: How much of its life a part has used; more than this makes no difference to anybody.
@@ -38,6 +38,11 @@ _NEW_SINCE = "new_since"
 _LATELY = "lately"
 _USED = "used"
 _REPORTED, _REPORTED_AT = "reported", "reported_at"
+
+
+def knows_devices(snapshot: Snapshot) -> bool:
+    """Whether anything in a shop is for devices."""
+    return not snapshot.scan("device_parts").head(1).collect().is_empty()
 
 
 class CouponsForDevices:

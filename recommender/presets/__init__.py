@@ -79,6 +79,6 @@ PRESETS: Mapping[str, Preset] = {
         last_order_id="A0000000",
         title=_("Smart appliances"),
         files=("devices", "device_parts"),
-        shoppers=2_000,
+        shoppers=1_000,
     ),
 }

@@ -32,10 +32,10 @@ class WhyNot(StrEnum):
 
     OPTED_OUT = "opted_out"
     HELD_OUT = "held_out"
+    FITS_NO_DEVICE = "fits_no_device"
     NO_LIST = "no_list"
     INACTIVE = "inactive"
     NOT_OPEN = "not_open"
-    FITS_NO_DEVICE = "fits_no_device"
     USED_UP = "used_up"
     USED_BY_SHOPPER = "used_by_shopper"
     BUDGET_SPENT = "budget_spent"
@@ -248,6 +248,7 @@ class _Absence:
         rules = (
             (WhyNot.OPTED_OUT, self._opted_out),
             (WhyNot.HELD_OUT, self._held_out),
+            (WhyNot.FITS_NO_DEVICE, not self._devices.may_have(coupon.pk, self._shopper.pk)),
             (WhyNot.NO_LIST, self._is_without_list()),
             (WhyNot.INACTIVE, not coupon.active),
             (
@@ -255,7 +256,6 @@ class _Absence:
                 (coupon.ends_at is not None and coupon.ends_at <= opens)
                 or (coupon.starts_at is not None and coupon.starts_at >= self._run.campaign.ends_at),
             ),
-            (WhyNot.FITS_NO_DEVICE, not self._devices.may_have(coupon.pk, self._shopper.pk)),
             (WhyNot.USED_UP, _reached(of_all.uses, coupon.total_limit)),
             (WhyNot.USED_BY_SHOPPER, _reached(own_uses, coupon.per_shopper_limit)),
             (WhyNot.BUDGET_SPENT, _reached(of_all.spent, coupon.budget)),

@@ -146,6 +146,15 @@ def test_the_whole_loop(commands: list[tuple[str, ...]], monkeypatch: pytest.Mon
     assert (tmp_path / "demo-login").stat().st_mode & 0o777 == 0o600
 
 
+def test_another_shop_is_shown_up_to_its_own_yesterday(
+    commands: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)  # March already where that shop is
+    monkeypatch.setattr(demo.timezone, "localdate", lambda timezone: early.astimezone(timezone).date())
+    run_demo("--shop", "appliances")
+    assert commands[0] == ("load_sample", "appliances", "--shift-to", "2026-02-28")
+
+
 def test_a_second_time_changes_nothing(commands: list[tuple[str, ...]]) -> None:
     first = run_demo()
     commands.clear()

@@ -76,6 +76,7 @@ def plant(shop: Shop, at: datetime) -> Shop:
             shop.event(shopper, kind, moment, coupon).event(SHOPPERS[0], "click", moment, LEAF_COUPONS[number % 8])
         shop.offer("A later one", shopper, coupon, moment)
         shop.offer("last", SHOPPERS[number % 60], COUPONS[number % 15], moment)
+        shop.device(shopper, product, moment)
     return shop
 
 

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from recommender.models import Campaign, Run
+from recommender.presets import PRESETS
 from recommender.presets.appliances.shop import LAST_ORDER, LIVE_CAMPAIGN, MEASURES_ITS_PARTS, AppliancesShop
 from recommender.services import scoring
 from recommender.services.ingest import load_export
@@ -140,7 +141,7 @@ def test_lists_know_what_wears_out(shop: AppliancesShop, export: Path, settings:
 def test_the_champion_of_the_whole_shop_captures_the_lift(settings: Any, tmp_path: Path) -> None:
     """At the size at which it is shown, with all that a training does."""
     settings.DATA_DIR = tmp_path / "data"
-    shop = AppliancesShop(shoppers=2_000, until=UNTIL)
+    shop = AppliancesShop(shoppers=PRESETS["appliances"].shoppers or 0, until=UNTIL)
     (tmp_path / "export").mkdir()
     shop.write(tmp_path / "export")
     campaign = load(tmp_path / "export")

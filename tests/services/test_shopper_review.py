@@ -113,6 +113,7 @@ def add_later(run: Run) -> None:
         (lambda run: Coupon.objects.update(starts_at=START + timedelta(days=30)), WhyNot.NOT_OPEN),
         (make_part, WhyNot.FITS_NO_DEVICE),
         (make_part_of_own, WhyNot.RANKED_LOWER),
+        (lambda run: (make_part(run), run.recommendations.all().delete()), WhyNot.FITS_NO_DEVICE),
         (use_up, WhyNot.USED_UP),
         (use_by_shopper, WhyNot.USED_BY_SHOPPER),
         (use_by_another, WhyNot.RANKED_LOWER),
