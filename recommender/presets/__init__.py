@@ -50,8 +50,8 @@ class Preset:
 
         Args:
             folder: takes the files.
-            shift_to: the local day on which the last order shall fall. All times move by the same number of whole days
-                of the shop's calendar; without it they stay.
+            shift_to: the local day on which the last order shall fall, or with which the history of a made-up shop
+                ends. All times move by the same number of whole days of the shop's calendar; without it they stay.
             shoppers: how many a made-up shop has.
             seed: everything in a made-up shop follows from it.
 
