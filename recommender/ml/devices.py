@@ -173,14 +173,7 @@ def part_wear(history: History) -> pl.DataFrame:
     pace = pl.col("used_lately") / pl.max_horizontal(age_in_days(_LATELY, history), pl.lit(1.0))
     left_by_use = pl.when(pace > 0).then((pl.col(c.LIFE) - pl.col(_USED)) / pace)
     share = pl.coalesce(told, pl.col(_USED) / pl.col(c.LIFE))
-    days_left = (
-        pl.when(share >= 1)
-        .then(0.0)
-        .when(told > 0)
-        .then(left_by_report)
-        .when(told.is_null())
-        .then(left_by_use)
-    )
+    days_left = pl.when(share >= 1).then(0.0).when(told > 0).then(left_by_report).when(told.is_null()).then(left_by_use)
     return (
         fitting.select(
             c.SHOPPER,

@@ -261,7 +261,7 @@ def _still_offered(rows: Sequence[Row], at: datetime) -> list[Row]:
     return [row for row in left if may_use(row, row["shopper"], row["shopper_uses"])]
 
 
-def _knows_devices() -> Expression:
+def _knows_devices() -> Exists:
     """Whether anything in the shop is for devices: told of each row, so that a shop without pays for nothing more."""
     return Exists(DevicePart.objects.all())
 

@@ -90,7 +90,9 @@ def test_nobody_buys_or_uses_coupons_for_a_device_that_they_do_not_own_yet(expor
 
     assert bought.height > 1_000
     assert bought.join(for_own, on=["order_id", "product_id"], how="anti").is_empty()
-    assert read(export, "redemptions").join(read(export, "orders"), on=["order_id", "shopper_id"], how="anti").is_empty()
+    assert (
+        read(export, "redemptions").join(read(export, "orders"), on=["order_id", "shopper_id"], how="anti").is_empty()
+    )
 
 
 def test_devices_tell_of_their_use_or_of_their_parts(export: Path) -> None:
@@ -101,9 +103,11 @@ def test_devices_tell_of_their_use_or_of_their_parts(export: Path) -> None:
     assert set(told["kind"]) == {"usage"}
     assert of_parts["category"].str.contains(MEASURES_ITS_PARTS, literal=True).all()
     assert of_parts["value"].median() < 1
-    assert not told.filter(pl.col("category").str.starts_with("Appliances"))["category"].str.contains(
-        MEASURES_ITS_PARTS, literal=True
-    ).any()
+    assert (
+        not told.filter(pl.col("category").str.starts_with("Appliances"))["category"]
+        .str.contains(MEASURES_ITS_PARTS, literal=True)
+        .any()
+    )
 
 
 def test_the_truth_is_worth_knowing(shop: AppliancesShop) -> None:

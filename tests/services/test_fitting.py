@@ -1,4 +1,4 @@
-"""Nobody is offered anything for a device that they do not own: neither when lists are made nor when they are served."""
+"""Nobody is offered anything for a device that they do not own: neither as lists are made nor as they are served."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -90,12 +90,27 @@ def test_what_a_product_fits_is_replaced_as_a_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "row", "column", "reason"),
     [
-        ("devices", "d9,s9,p2,2024-01-01,", "shopper_id", "'s9' is neither among the shoppers of the export nor in the "),
-        ("devices", "d9,s1,p9,2024-01-01,", "product_id", "'p9' is neither among the products of the export nor in the "),
+        (
+            "devices",
+            "d9,s9,p2,2024-01-01,",
+            "shopper_id",
+            "'s9' is neither among the shoppers of the export nor in the ",
+        ),
+        (
+            "devices",
+            "d9,s1,p9,2024-01-01,",
+            "product_id",
+            "'p9' is neither among the products of the export nor in the ",
+        ),
         ("devices", "d9,s1,p2,,", "acquired_at", "Missing. Expected a date or time such as "),
         ("devices", "d9,s1,p2,2024-01-05,2024-01-05", "retired_at", "The end is not after acquired_at."),
         ("devices", "d1,s1,p2,2024-01-01,", "device_id", "Repeats line 2: the same device_id."),
-        ("device_parts", "p1,p9,,", "device_product_id", "'p9' is neither among the products of the export nor in the "),
+        (
+            "device_parts",
+            "p1,p9,,",
+            "device_product_id",
+            "'p9' is neither among the products of the export nor in the ",
+        ),
         ("device_parts", "p2,p3,,0", "life", "Expected more than 0."),
         ("device_parts", "p2,p3,,long", "life", "'long' is wrong. Expected a number such as 4.5."),
         ("device_parts", "p1,p2,,", "product_id", "Repeats line 2: the same product_id, device_product_id."),
