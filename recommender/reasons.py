@@ -361,6 +361,28 @@ def _fits_no_own_device(reason: Reason) -> str:
     return _("What this coupon is for fits no device of the shopper's")
 
 
+def _keeps_for(reason: Reason) -> str:
+    return _("What is in stock of what this coupon is for keeps for about %(duration)s") % {
+        "duration": _duration(max(1, reason["days"]))
+    }
+
+
+def _bought_every(reason: Reason) -> str:
+    every = _duration(max(1, reason["days"]))
+    if reason["ago"] is None:
+        return _("The shopper bought such things about every %(duration)s, but not for long") % {"duration": every}
+    return _("The shopper buys such things about every %(duration)s, and last did %(ago)s") % {
+        "duration": every,
+        "ago": _ago(reason["ago"]),
+    }
+
+
+def _season(reason: Reason) -> str:
+    return _("At this time of the year such things sell %(factor)s times as well as usual") % {
+        "factor": _number(reason["factor"], 2)
+    }
+
+
 _WORDS = {
     "bought_products": _bought_products,
     "bought_category": _bought_category,
@@ -398,6 +420,10 @@ _WORDS = {
     "part_wears": _part_wears,
     "fits_own_device": _fits_own_device,
     "fits_no_own_device": _fits_no_own_device,
+    "keeps_for": _keeps_for,
+    "bought_every": _bought_every,
+    "in_season": _season,
+    "out_of_season": _season,
 }
 
 #: Every kind that has words; the contract test of the algorithms holds theirs against it.

@@ -26,6 +26,7 @@ UNSEEN = (
 LOOK = (*SEE_ALL, "recommender.add_runcomment")
 #: What editors add, change and delete.
 EDITED = (
+    "batch",
     "campaign",
     "campaigncoupon",
     "campaignsegment",

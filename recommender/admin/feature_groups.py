@@ -28,6 +28,7 @@ LABELS: Mapping[str, str | Promise] = MappingProxyType(
         "coupons on its products": _("How often its products are bought with a coupon"),
         "coupon": _("The coupon itself: products, price, discount"),
         "devices": _("The shopper's devices: what fits them, and what is worn"),
+        "freshness": _("How long its stock keeps, the shopper's rhythm, the season"),
     }
 )
 

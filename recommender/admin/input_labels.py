@@ -115,6 +115,11 @@ LABELS: Mapping[str, str | Promise] = MappingProxyType(
         "own_devices_that_it_fits": _("own devices that it fits"),
         "worn_share_of_its_part": _("share of its part's life used"),
         "days_until_its_part_is_worn": _("days until its part is worn out"),
+        "days_that_its_stock_keeps": _("days that its stock keeps"),
+        "visits_while_its_stock_keeps": _("visits while its stock keeps"),
+        "usual_days_between_purchases": _("usual days between purchases"),
+        "share_of_usual_days_gone": _("share of the usual days gone"),
+        "season_of_its_kind": _("its sales after this day last year"),
     }
 )
 

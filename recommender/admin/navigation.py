@@ -58,6 +58,7 @@ def _groups() -> list[tuple[str, list[Page]]]:
                 (_("Categories"), "account_tree", "recommender.category"),
                 (_("Devices"), "coffee_maker", "recommender.device"),
                 (_("Parts of devices"), "settings_input_component", "recommender.devicepart"),
+                (_("Batches"), "eco", "recommender.batch"),
                 (_("Orders"), "receipt_long", "recommender.order"),
                 (_("Events"), "ads_click", "recommender.event"),
                 (_("Redemptions"), "redeem", "recommender.redemption"),

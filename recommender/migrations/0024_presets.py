@@ -7,12 +7,14 @@ from django.db import migrations, models
 from recommender.roles import grant_roles
 
 # The roles as they were when this was written. Those of today are in recommender/roles.py.
-SEEN = ("recommender.view_device", "recommender.view_devicepart")
-EDITED = tuple(f"recommender.{verb}_devicepart" for verb in ("add", "change", "delete"))
+SEEN = tuple(f"recommender.view_{model}" for model in ("batch", "device", "devicepart"))
+EDITED = tuple(
+    f"recommender.{verb}_{model}" for model in ("batch", "devicepart") for verb in ("add", "change", "delete")
+)
 ROLES = {
     **{role: SEEN for role in ("analyst", "approver", "publisher")},
     "editor": (*SEEN, *EDITED),
-    "administrator": ("recommender.*_device", "recommender.*_devicepart"),
+    "administrator": tuple(f"recommender.*_{model}" for model in ("batch", "device", "devicepart")),
 }
 
 
@@ -61,6 +63,23 @@ class Migration(migrations.Migration):
                 'verbose_name': 'part of a device',
                 'verbose_name_plural': 'parts of devices',
                 'constraints': [models.UniqueConstraint(fields=('product', 'device_product'), name='device_part_once'), models.CheckConstraint(condition=models.Q(('life__isnull', True), ('life__gt', 0), _connector='OR'), name='device_part_life_above_0')],
+            },
+        ),
+        migrations.CreateModel(
+            name='Batch',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('batch_id', recommender.models.fields.ShopIdentifierField(max_length=64, unique=True, verbose_name='batch id')),
+                ('received_at', models.DateTimeField(help_text='From when on it is to be had. Of a delivery that is expected it lies ahead.', verbose_name='received')),
+                ('best_before', models.DateTimeField(help_text='The first moment at which it is no longer good.', verbose_name='best before')),
+                ('sold_out_at', models.DateTimeField(blank=True, help_text='Since when nothing of it is left. Empty: some of it is.', null=True, verbose_name='sold out')),
+                ('product', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='batches', to='recommender.product', verbose_name='product')),
+            ],
+            options={
+                'verbose_name': 'batch',
+                'verbose_name_plural': 'batches',
+                'indexes': [models.Index(fields=['product', 'best_before'], name='batch_product_best_before')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('best_before__gt', models.F('received_at'))), name='batch_good_when_received'), models.CheckConstraint(condition=models.Q(('sold_out_at__isnull', True), ('sold_out_at__gt', models.F('received_at')), _connector='OR'), name='batch_sold_out_after_received')],
             },
         ),
         migrations.RunPython(grant, migrations.RunPython.noop),

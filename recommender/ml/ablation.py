@@ -13,13 +13,12 @@ from recommender.ml.algorithms import Algorithm
 from recommender.ml.algorithms.blend import Blend
 from recommender.ml.algorithms.boosted_logistic_regression import BoostedLogisticRegression
 from recommender.ml.algorithms.configured import Candidate, Configured
-from recommender.ml.devices import knows_devices
 from recommender.ml.evaluation.comparison import Comparison, compare
 from recommender.ml.evaluation.metrics import METRICS
 from recommender.ml.evaluation.table import UNDEFINED, align, with_interval
 from recommender.ml.evaluation.thresholds import UNINFORMED
 from recommender.ml.examples import Casebook
-from recommender.ml.features import GROUPS
+from recommender.ml.features import GROUPS, OPTIONAL_GROUPS
 from recommender.ml.walk_forward import score_period
 from recommender.progress import Progress
 
@@ -84,7 +83,7 @@ def ablate(
     if not scores[c.LABEL].any():
         return None
     known = set(scores[c.ALGORITHM].unique())
-    telling = [group for group in GROUPS if group != "devices" or knows_devices(casebook.snapshot)]
+    telling = [group for group in GROUPS if group not in OPTIONAL_GROUPS or OPTIONAL_GROUPS[group](casebook.snapshot)]
     without = {group: Configured(WithoutGroup, {"group": group}) for group in telling}
     wholes: Iterable[type[Algorithm]] = dict.fromkeys((LEARNER, *Blend.members))
     candidates: list[Candidate] = [algorithm for algorithm in wholes if algorithm.name not in known]

@@ -12,7 +12,7 @@ import joblib
 from recommender.ml.contract import Algorithm
 
 #: Raised when the code can no longer use what earlier code wrote: features or attributes of algorithms changed.
-FORMAT = 1
+FORMAT = 2
 #: A fitted estimator may give other scores, or fail, under another version of these.
 LIBRARIES = ("numpy", "polars", "scikit-learn", "scipy", "xgboost-cpu")
 

@@ -33,6 +33,9 @@ STARTS_AT = "starts_at"
 ENDS_AT = "ends_at"
 ACQUIRED_AT = "acquired_at"
 RETIRED_AT = "retired_at"
+RECEIVED_AT = "received_at"
+SOLD_OUT_AT = "sold_out_at"
+BEST_BEFORE = "best_before"
 
 # facts
 OPTED_OUT = "opted_out"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from recommender.ml import devices
+from recommender.ml import devices, freshness
 from recommender.ml import features as f
 from recommender.ml import product_sets as sets
 from recommender.ml import purchases as bought
@@ -114,6 +114,11 @@ _ALL = {
     devices.FITTED_DEVICES: "own devices that it fits",
     devices.WORN_SHARE: "share of its part's life used",
     devices.DAYS_UNTIL_WORN: "days until its part is worn out",
+    freshness.DAYS_GOOD: "days that its stock keeps",
+    freshness.VISITS: "visits while its stock keeps",
+    freshness.USUAL_GAP: "usual days between purchases",
+    freshness.GONE_SHARE: "share of the usual days gone",
+    freshness.SEASON: "its sales after this day last year",
 }
 
 #: By feature, few enough words for a box of a drawing; no two are the same.

@@ -5,7 +5,7 @@ it themselves. :data:`GROUPS` says which belong together, so that a score can be
 :data:`FALLING` which of them common sense gives a direction.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from math import ceil
@@ -23,8 +23,16 @@ from recommender.ml.behaviour import behaviour_model, behaviour_tables
 from recommender.ml.by_shopper import ByShopper
 from recommender.ml.catalogue import category_depth, coupon_products, product_categories
 from recommender.ml.contract import Choose, ChosenPairs, DescribedHistory, Inputs, Sketch
-from recommender.ml.devices import DAYS_UNTIL_WORN, FITTED_DEVICES, MAY_HAVE, WORN_SHARE, CouponsForDevices
-from recommender.ml.history import History
+from recommender.ml.devices import (
+    DAYS_UNTIL_WORN,
+    FITTED_DEVICES,
+    MAY_HAVE,
+    WORN_SHARE,
+    CouponsForDevices,
+    knows_devices,
+)
+from recommender.ml.freshness import DAYS_GOOD, GONE_SHARE, SEASON, USUAL_GAP, VISITS, FreshnessOfCoupons, knows_batches
+from recommender.ml.history import History, Snapshot
 from recommender.ml.people_alike import USE_BY_PEOPLE_ALIKE, use_by_people_alike
 from recommender.ml.product_sets import (
     BUYERS,
@@ -188,9 +196,11 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         DISCOUNT_VALUE,
         MIN_SPEND,
     ),
-    # Last, so that what learns may do without: see :func:`told_by`.
     "devices": (MAY_HAVE, FITTED_DEVICES, WORN_SHARE, DAYS_UNTIL_WORN),
+    "freshness": (DAYS_GOOD, VISITS, USUAL_GAP, GONE_SHARE, SEASON),
 }
+#: Groups that only some kinds of shop tell anything of, and what says whether one does.
+OPTIONAL_GROUPS: Mapping[str, Callable[[Snapshot], bool]] = {"devices": knows_devices, "freshness": knows_batches}
 FEATURES = [feature for group in GROUPS.values() for feature in group]
 
 #: Directions that common sense gives: more of the first never lowers the score, more of the second never raises it.
@@ -217,6 +227,8 @@ RISING = {
     MAY_HAVE,
     FITTED_DEVICES,
     WORN_SHARE,
+    VISITS,
+    SEASON,
 }
 FALLING = {
     DAYS_UNTIL_WORN,
@@ -229,15 +241,17 @@ FALLING = {
 
 
 def told_by(examples: pl.DataFrame) -> list[str]:
-    """The features that a model is shown: all of them, but for those of devices in a shop that knows no devices.
+    """The features that a model is shown: all of them, but for the :data:`OPTIONAL_GROUPS` that the shop is silent of.
 
     So a model of such a shop is what it was before there were any: a column that says nothing still takes part in what
     forests and boosters draw.
     """
-    of_devices = GROUPS["devices"]
-    if any(examples[name].min() != examples[name].max() for name in of_devices):
-        return FEATURES
-    return FEATURES[: -len(of_devices)]
+    silent = {
+        group
+        for group in OPTIONAL_GROUPS
+        if all(examples[name].min() == examples[name].max() for name in GROUPS[group])
+    }
+    return [feature for group, features in GROUPS.items() if group not in silent for feature in features]
 
 
 class PairFeatures(Inputs):
@@ -280,6 +294,7 @@ class _DescribedPairs(DescribedHistory):
         tastes = beside.submit(LatentTastes, learned, self._matrix.sold(TIMES), self._members)
         associations = beside.submit(Associations, finest.by_group(learned), finest.shares)
         self._devices = CouponsForDevices(history, self._coupons)
+        self._freshness = FreshnessOfCoupons(history, self._coupons)
         self._people_alike = ByShopper(use_by_people_alike(history))
         self._brands = GroupShares(self._matrix, members, _brands(history), self._coupons)
         sold = self._matrix.sold()
@@ -356,6 +371,7 @@ class _DescribedPairs(DescribedHistory):
             .join(self._offer_uses.of(shoppers), on=[c.SHOPPER, c.COUPON], how="left", maintain_order="left")
             .join(self._people_alike.of(shoppers), on=c.SHOPPER, how="left", maintain_order="left")
             .hstack(self._devices.describe(grid, shoppers))
+            .hstack(self._freshness.describe(grid, shoppers))
             .with_columns(
                 pl.Series(LIKELY_TO_BUY, _taken(likely, columns).ravel()),
                 *(pl.Series(name, table.ravel()) for name, table in tables.items()),
@@ -384,7 +400,10 @@ class _DescribedPairs(DescribedHistory):
 
     def _known_of_offers(self, shoppers: pl.Series) -> dict[str, np.ndarray]:
         """(shoppers, coupons): what a sketch tells besides what was bought."""
-        return self._offer_tables(shoppers) | self._devices.tables(shoppers, self._coupons)
+        kinds_of_shop = (self._devices, self._freshness)
+        return self._offer_tables(shoppers) | {
+            name: table for kind in kinds_of_shop for name, table in kind.tables(shoppers, self._coupons).items()
+        }
 
     def _offer_tables(self, shoppers: pl.Series) -> dict[str, np.ndarray]:
         """(shoppers, coupons): what each did before with the offers of the coupons."""

@@ -104,11 +104,13 @@ SCHEMAS: dict[str, dict[str, pl.DataType | type[pl.DataType]]] = {
     "devices": {c.SHOPPER: pl.UInt32, c.PRODUCT: pl.UInt32, c.ACQUIRED_AT: TIME, c.RETIRED_AT: TIME},
     # which products fit which model, and how much use wears them out
     "device_parts": {c.PRODUCT: pl.UInt32, c.DEVICE_PRODUCT: pl.UInt32, c.PART: pl.String, c.LIFE: pl.Float64},
+    # what is in stock, from when to when, and how long it is good
+    "batches": {c.PRODUCT: pl.UInt32, c.RECEIVED_AT: TIME, c.BEST_BEFORE: TIME, c.SOLD_OUT_AT: TIME},
 }
 
 #: Tables that only some kinds of shop have. Where they hold nothing there is no file, and the snapshot of a shop is
 #: what it was before there were such tables.
-OPTIONAL = frozenset({"devices", "device_parts"})
+OPTIONAL = frozenset({"devices", "device_parts", "batches"})
 
 #: The column that dates a table's rows. A table without one holds what is true at any time.
 DATED_BY: Mapping[str, str] = {
@@ -119,9 +121,10 @@ DATED_BY: Mapping[str, str] = {
     "events": c.OCCURRED_AT,
     "offers": c.OFFERED_AT,
     "devices": c.ACQUIRED_AT,
+    "batches": c.RECEIVED_AT,
 }
 #: The column that tells when what a row tells of changed: until then it is null.
-CHANGED_AT: Mapping[str, str] = {"shoppers": c.JOINED_AT, "devices": c.RETIRED_AT}
+CHANGED_AT: Mapping[str, str] = {"shoppers": c.JOINED_AT, "devices": c.RETIRED_AT, "batches": c.SOLD_OUT_AT}
 OF_A_CAMPAIGN = ("campaign_coupons", "campaign_shoppers")
 
 

@@ -246,7 +246,7 @@ def _plant(snapshot: Snapshot, occasion: Occasion, future: _Future, random: np.r
         pl.Series(c.KIND, np.array(["view", "click", "claim", "dismiss", "usage"])[rows % 5]),
         *(pl.lit(value).alias(column) for column, value in _PLANTED.items()),
         *(value.alias(column) for column, value in dates.items()),
-        pl.lit(occasion.moment + SHORTEST_FUTURE).alias(c.ENDS_AT),
+        *(pl.lit(occasion.moment + SHORTEST_FUTURE).alias(column) for column in (c.ENDS_AT, c.BEST_BEFORE)),
     )
 
 
@@ -265,6 +265,7 @@ _PLANTED: dict[str, Any] = {
     c.CAMPAIGN_ID: "planted by the leak check",
     c.NAME: "planted by the leak check",
     c.RETIRED_AT: None,
+    c.SOLD_OUT_AT: None,
 }
 
 

@@ -28,6 +28,7 @@ from recommender.models.runs import Publication, Recommendation, Run, RunShard
 from recommender.models.segments import Segment, SegmentCondition
 from recommender.models.shop import Shop, User
 from recommender.models.shoppers import Shopper
+from recommender.models.stock import Batch
 from recommender.models.summaries import Summary
 from recommender.models.uploads import Upload
 from recommender.models.webhooks import BudgetNotice, WebhookDelivery, WebhookEndpoint, WebhookEvent
@@ -37,6 +38,7 @@ __all__ = [
     "CATEGORY_SEPARATOR",
     "Answer",
     "ApiKey",
+    "Batch",
     "BudgetNotice",
     "Campaign",
     "CampaignCounter",

@@ -81,4 +81,14 @@ PRESETS: Mapping[str, Preset] = {
         files=("devices", "device_parts"),
         shoppers=1_000,
     ),
+    "fresh_food": Preset(
+        shop_name="Morgenmarkt",
+        time_zone="UTC",
+        currency="EUR",
+        module="recommender.presets.fresh_food.shop",
+        last_order_id="A0000000",
+        title=_("Fresh food"),
+        files=("batches",),
+        shoppers=1_000,
+    ),
 }

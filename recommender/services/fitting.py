@@ -8,9 +8,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q
 
-from recommender.models import CATEGORY_SEPARATOR, CouponTarget, Device, DevicePart, Product
+from recommender.models import Device, DevicePart
+from recommender.services.coupon_targets import Target, groups_of, products_of, read_targets
 
 
 class OfDevices:
@@ -40,36 +41,24 @@ class OfDevices:
 
 def _find_models(coupons: set[int]) -> dict[int, set[int]]:
     """By coupon that is for nothing but parts of devices, the models that any of them fits."""
-    targets: dict[int, list[tuple[int | None, str | None, str]]] = defaultdict(list)
-    rows = CouponTarget.objects.filter(coupon__in=coupons)
-    for coupon, product, path, brand in rows.values_list("coupon_id", "product_id", "category__path", "brand"):
-        targets[coupon].append((product, path, brand))
-    products = {product for of_coupon in targets.values() for product, _path, _brand in of_coupon if product}
+    targets = read_targets(coupons)
     fits: dict[int, set[int]] = defaultdict(set)
-    for product, model in DevicePart.objects.filter(product__in=products).values_list(
+    for product, model in DevicePart.objects.filter(product__in=products_of(targets.values())).values_list(
         "product_id", "device_product_id"
     ):
         fits[product].add(model)
-    groups = {(path, brand) for of_coupon in targets.values() for product, path, brand in of_coupon if not product}
-    of_groups = {group: _models_of_group(*group) for group in groups}
+    of_groups = {group: _models_of_group(group) for group in groups_of(targets.values())}
     found: dict[int, set[int]] = {}
     for coupon, of_coupon in targets.items():
-        models = [fits.get(product) if product else of_groups[path, brand] for product, path, brand in of_coupon]
+        models = [of_groups[target] if target.product is None else fits.get(target.product) for target in of_coupon]
         if None not in models and (together := {model for each in models for model in each or ()}):
             found[coupon] = together
     return found
 
 
-def _models_of_group(path: str | None, brand: str) -> set[int] | None:
-    """The models that the products of a category or a brand fit; None where any of these is for no device."""
-    products = _products_of_group(path, brand)
+def _models_of_group(group: Target) -> set[int] | None:
+    """The models that the products of a group fit; None where any of these is for no device."""
+    products = group.products()
     if products.filter(~Exists(DevicePart.objects.filter(product=OuterRef("pk")))).exists():
         return None
     return set(DevicePart.objects.filter(product__in=products).values_list("device_product_id", flat=True))
-
-
-def _products_of_group(path: str | None, brand: str) -> QuerySet[Product]:
-    if path is None:
-        return Product.objects.filter(brand=brand)
-    below = Q(category__path__startswith=path + CATEGORY_SEPARATOR)
-    return Product.objects.filter(Q(category__path=path) | below)

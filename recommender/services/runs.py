@@ -29,6 +29,7 @@ from recommender.services.correction_jobs import refuse_while_corrected
 from recommender.services.estimates import estimate_run
 from recommender.services.input_drift import choose_reference, record_inputs
 from recommender.services.snapshot import take_snapshot
+from recommender.services.stock import Stock
 from recommender.wording import gettext as _
 from recommender.wording import sentence_of
 
@@ -181,21 +182,33 @@ def _decide_stages(run: Run, progress: Progress) -> Run:
 
 
 def _find_coupons(campaign: models.Campaign, as_of: datetime) -> list[str]:
-    """The campaign's active coupons that hold at some moment of what remains of its window."""
+    """The campaign's active coupons that hold at some moment of what remains of its window, and that can be used before
+    what they are for is no longer good."""
     opens = max(as_of, campaign.starts_at)
     if opens >= campaign.ends_at:
         raise NothingToRecommend(
             _("Campaign %(campaign)s ended at %(ended)s; at %(as_of)s nothing of it is left.")
             % {"campaign": campaign.campaign_id, "ended": campaign.ends_at, "as_of": as_of}
         )
-    coupon_ids = campaign.coupons.filter(
+    coupons = campaign.coupons.filter(
         Q(starts_at__isnull=True) | Q(starts_at__lt=campaign.ends_at),
         Q(ends_at__isnull=True) | Q(ends_at__gt=opens),
         active=True,
-    ).values_list("coupon_id", flat=True)
-    if not coupon_ids:
+    )
+    if not coupons:
         raise NothingToRecommend(
             _("Campaign %(campaign)s has no active coupon that holds in its window.")
+            % {"campaign": campaign.campaign_id}
+        )
+    stock = Stock([coupon.pk for coupon in coupons], as_of)
+    coupon_ids = [
+        coupon.coupon_id
+        for coupon in coupons
+        if stock.lasts(coupon.pk, max(opens, coupon.starts_at or opens), coupon.ends_at)
+    ]
+    if not coupon_ids:
+        raise NothingToRecommend(
+            _("What the coupons of campaign %(campaign)s are for is no longer good before they could be used.")
             % {"campaign": campaign.campaign_id}
         )
     return sorted(coupon_ids)

@@ -31,6 +31,7 @@ from django.db.models.functions import Coalesce
 
 from recommender.compiled import Compiled
 from recommender.models import (
+    Batch,
     Campaign,
     CampaignShopper,
     DevicePart,
@@ -50,6 +51,7 @@ from recommender.services.counters import SHOPPER_LIMITS, Span, read_counters, u
 from recommender.services.fitting import OfDevices
 from recommender.services.holdout import is_held_out
 from recommender.services.segments import find_shoppers
+from recommender.services.stock import Stock
 
 #: For so long an offer that a shopper dismissed is not offered to them, in whatever guise.
 DISMISSED_FOR = timedelta(days=90)
@@ -113,8 +115,8 @@ def offers_of_many(
 
     Left out is what staff took out, what is not open, what is used up by this shopper (ever, or today, this week or
     month) or by all, what its own or its campaign's budget no longer pays for, what is for a segment that the shopper
-    is not in, for a first order that they made or for devices that they do not own, what the shopper dismissed, and
-    campaigns that they are held out of.
+    is not in, for a first order that they made or for devices that they do not own, what is no longer good before it
+    could be used, what the shopper dismissed, and campaigns that they are held out of.
     Whoever opted out is offered nothing.
 
     A shopper for whom nothing on show was computed, known to the shop or not, gets the live campaigns that are for
@@ -227,10 +229,10 @@ def _personal(
             shopper_uses=_shopper_uses(),
             held_out=Subquery(held_out.values("pk")[:1]),
             dismissed=Subquery(dismissed.values("pk")[:1]),
-            knows_devices=_knows_devices(),
+            **_known_of_shop(),
         )
         .values(
-            *("shopper", "score", "reasons", "shopper_uses", "held_out", "dismissed", "knows_devices"),
+            *("shopper", "score", "reasons", "shopper_uses", "held_out", "dismissed", *_known_of_shop()),
             *_SERVED_COLUMNS,
             *_LIMITING_COLUMNS,
         )
@@ -261,9 +263,10 @@ def _still_offered(rows: Sequence[Row], at: datetime) -> list[Row]:
     return [row for row in left if may_use(row, row["shopper"], row["shopper_uses"])]
 
 
-def _knows_devices() -> Exists:
-    """Whether anything in the shop is for devices: told of each row, so that a shop without pays for nothing more."""
-    return Exists(DevicePart.objects.all())
+def _known_of_shop() -> dict[str, Exists]:
+    """Whether anything in the shop is for devices, and is in stock in batches: told of each row, so that a shop without
+    pays for nothing more."""
+    return {"knows_devices": Exists(DevicePart.objects.all()), "knows_batches": Exists(Batch.objects.all())}
 
 
 def _shopper_uses() -> Expression:
@@ -340,11 +343,13 @@ class _ForEveryone:
             .annotate(
                 score=F("mean_score"),
                 correction=Coalesce(Subquery(latest), Value(str(RunCorrection.Kind.INCLUDE))),
-                knows_devices=_knows_devices(),
+                **_known_of_shop(),
             )
             .exclude(correction=RunCorrection.Kind.EXCLUDE)
             .order_by("-mean_score", "coupon__coupon_id")
-            .values("score", "knows_devices", "run__campaign__holdout_percent", *_SERVED_COLUMNS, *_LIMITING_COLUMNS)
+            .values(
+                *("score", "run__campaign__holdout_percent", *_known_of_shop()), *_SERVED_COLUMNS, *_LIMITING_COLUMNS
+            )
         )
 
     def _read_shoppers(self) -> None:
@@ -390,14 +395,21 @@ class _Uses:
         segments = {row["coupon__segment"] for row in rows} - {None}
         self._members = self._find_members(segments) if segments else {}
         self._ordered = who_ordered(self._shoppers) if any(row["coupon__first_order_only"] for row in rows) else set()
-        knows_devices = any(row["knows_devices"] for row in rows)
-        self._devices = OfDevices({row["coupon"] for row in rows}, self._shoppers, at) if knows_devices else None
+        coupons = {row["coupon"] for row in rows}
+        knows_devices, knows_batches = (any(row[known] for row in rows) for known in _known_of_shop())
+        self._devices = OfDevices(coupons, self._shoppers, at) if knows_devices else None
+        self._stock = Stock(coupons, at) if knows_batches else None
         self._kept = self._find_kept({row["coupon"] for row in rows if row["coupon__group_size"] is not None})
 
     def may_use(self, row: Row, shopper: int | None, ever: int) -> bool:
         """Whether uses and budgets are left of a coupon for a shopper, and it is for them. ``shopper`` is None for
         somebody whom the shop does not know; ``ever`` is how often they used it."""
-        return self._is_left(row, shopper) and self._is_left_to(row, shopper, ever) and self._is_for(row, shopper)
+        return (
+            self._is_left(row, shopper)
+            and self._is_left_to(row, shopper, ever)
+            and self._is_for(row, shopper)
+            and (self._stock is None or self._stock.lasts(row["coupon"], self._at, row["coupon__ends_at"]))
+        )
 
     def _is_left(self, row: Row, shopper: int | None) -> bool:
         coupon, limit, budget = row["coupon"], row["coupon__total_limit"], row["coupon__budget"]

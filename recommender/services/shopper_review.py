@@ -23,6 +23,7 @@ from recommender.models import (
     Shopper,
 )
 from recommender.services.fitting import OfDevices
+from recommender.services.stock import Stock
 
 LATEST = 10  # of orders, products, redemptions and campaigns
 
@@ -36,6 +37,7 @@ class WhyNot(StrEnum):
     NO_LIST = "no_list"
     INACTIVE = "inactive"
     NOT_OPEN = "not_open"
+    NOT_GOOD_LONG_ENOUGH = "not_good_long_enough"
     USED_UP = "used_up"
     USED_BY_SHOPPER = "used_by_shopper"
     BUDGET_SPENT = "budget_spent"
@@ -205,7 +207,9 @@ class _Absence:
     def explain(self, coupons: Sequence[Coupon]) -> list[NotOffered]:
         own = dict(self._shopper.redemptions.values_list("coupon").annotate(uses=Count("pk")).order_by())
         corrections = self._corrections()
-        self._devices = OfDevices([coupon.pk for coupon in coupons], [self._shopper.pk], self._moment)
+        keys = [coupon.pk for coupon in coupons]
+        self._devices = OfDevices(keys, [self._shopper.pk], self._moment)
+        self._stock = Stock(keys, self._moment)
         return [self._explain(coupon, own.get(coupon.pk, 0), corrections) for coupon in coupons]
 
     def _explain(self, coupon: Coupon, own_uses: int, corrections: Sequence[RunCorrection]) -> NotOffered:
@@ -255,6 +259,10 @@ class _Absence:
                 WhyNot.NOT_OPEN,
                 (coupon.ends_at is not None and coupon.ends_at <= opens)
                 or (coupon.starts_at is not None and coupon.starts_at >= self._run.campaign.ends_at),
+            ),
+            (
+                WhyNot.NOT_GOOD_LONG_ENOUGH,
+                not self._stock.lasts(coupon.pk, max(opens, coupon.starts_at or opens), coupon.ends_at),
             ),
             (WhyNot.USED_UP, _reached(of_all.uses, coupon.total_limit)),
             (WhyNot.USED_BY_SHOPPER, _reached(own_uses, coupon.per_shopper_limit)),

@@ -310,6 +310,7 @@ _SOURCES = {
     "device_parts": _Source(
         models.DevicePart, {c.PRODUCT: "product_id", c.DEVICE_PRODUCT: "device_product_id"}, [c.PART, c.LIFE]
     ),
+    "batches": _Source(models.Batch, {c.PRODUCT: "product_id"}, [c.RECEIVED_AT, c.BEST_BEFORE, c.SOLD_OUT_AT]),
 }
 
 
@@ -386,6 +387,7 @@ _ORDERED_BY = {
     "events": [c.OCCURRED_AT],
     "offers": [c.OFFERED_AT],
     "devices": [c.ACQUIRED_AT],
+    "batches": [c.RECEIVED_AT],
 }
 
 

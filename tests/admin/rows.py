@@ -79,6 +79,9 @@ def add_rows(number: int) -> None:
     kettle = models.Product.objects.create(product_id=f"kettle-{number}")
     models.DevicePart.objects.create(product=product, device_product=kettle, part="filter", life=40)
     models.Device.objects.create(device_id=f"device-{number}", shopper=shopper, product=kettle, acquired_at=moment)
+    models.Batch.objects.create(
+        batch_id=f"batch-{number}", product=product, received_at=moment, best_before=moment + timedelta(days=5)
+    )
     coupon = models.Coupon.objects.create(coupon_id=f"coupon-{number}")
     models.CouponTarget.objects.create(coupon=coupon, product=product)
     campaign = models.Campaign.objects.create(

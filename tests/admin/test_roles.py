@@ -44,6 +44,7 @@ PAGES = {
     models.CodeBatch: (ALL, EDITORS, NOBODY, NOBODY),
     models.Coupon: (ALL, EDITORS, EDITORS, EDITORS),
     models.CouponTarget: (ALL, EDITORS, EDITORS, EDITORS),
+    models.Batch: (ALL, EDITORS, EDITORS, EDITORS),
     models.Device: (ALL, NOBODY, NOBODY, NOBODY),
     models.DevicePart: (ALL, EDITORS, EDITORS, EDITORS),
     models.Evaluation: (ALL, NOBODY, NOBODY, NOBODY),

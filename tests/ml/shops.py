@@ -154,6 +154,13 @@ class Shop:
         self.rows["device_parts"].append(row)
         return self
 
+    def batch(self, product: str, received: datetime, best_before: datetime, sold_out: datetime | None = None) -> Self:
+        """Pieces of a product that came in together."""
+        self.product(product)
+        row = {"product": product, "received_at": received, "best_before": best_before, "sold_out_at": sold_out}
+        self.rows["batches"].append(row)
+        return self
+
     def offer(self, campaign: str, shopper: str, coupon: str, at: datetime, rank: int = 1) -> Self:
         self.rows["offers"].append(
             {"campaign": campaign, "shopper": shopper, "coupon": coupon, "rank": rank, "offered_at": at}

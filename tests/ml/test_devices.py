@@ -15,7 +15,7 @@ from recommender.ml.devices import (
     WORN_SHARE,
     CouponsForDevices,
 )
-from recommender.ml.features import FEATURES, GROUPS, PairFeatures, told_by
+from recommender.ml.features import FEATURES, GROUPS, OPTIONAL_GROUPS, PairFeatures, told_by
 from recommender.ml.history import Snapshot
 from recommender.ml.leaks import Occasion, moved_columns, with_another_future
 from tests.ml.shops import Shop, day, numbers_of, pairs_of
@@ -139,9 +139,10 @@ def test_a_shop_without_devices_is_told_nothing_and_shown_nothing(tmp_path: Path
     described = PairFeatures().prepare(snapshot.before(day(NOW)), pairs["coupon"]).describe(pairs)
 
     assert described.select(GROUPS["devices"]).to_dicts() == [NO_DEVICES]
-    assert told_by(described) == FEATURES[: -len(NO_DEVICES)]
+    of_other_kinds = {feature for group in OPTIONAL_GROUPS for feature in GROUPS[group]}
+    assert told_by(described) == [feature for feature in FEATURES if feature not in of_other_kinds]
     worn = described.with_columns(pl.lit(0.5, dtype=pl.Float32).alias(WORN_SHARE))
-    assert told_by(pl.concat([described, worn])) == FEATURES
+    assert told_by(pl.concat([described, worn])) == [*told_by(described), *GROUPS["devices"]]
 
 
 @pytest.fixture(scope="module")

@@ -157,7 +157,7 @@ def test_where_nothing_speaks_for_a_pair(inputs: pl.DataFrame) -> None:
 
 def medians_of(model: SupervisedAlgorithm) -> dict[str, float]:
     """By feature. Of those that the model is not shown, which move nothing, any value will do."""
-    return dict.fromkeys(FEATURES, 0.0) | dict(zip(FEATURES, model.medians_, strict=False))
+    return dict.fromkeys(FEATURES, 0.0) | dict(zip(model.features_, model.medians_, strict=True))
 
 
 def test_contributions_are_what_the_model_itself_says(model: SupervisedAlgorithm, inputs: pl.DataFrame) -> None:

@@ -22,7 +22,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
         shop.sell(name, at, "milk")
         shop.campaign(name, at, at + timedelta(days=7), ["V"], [name])
         shop.redeem(name, "V", name, at).event(name, "click", at, "V").offer(name, name, "V", at)
-        shop.device(name, "kettle", at)
+        shop.device(name, "kettle", at).batch("milk", at, at + timedelta(days=5))
     return shop.write(tmp_path_factory.mktemp("history") / "shop")
 
 
@@ -65,6 +65,22 @@ def test_when_a_device_will_be_given_up_is_not_known(tmp_path: Path) -> None:
 
     names = {number: name for name, number in numbers_of(snapshot, "shopper").items()}
     assert {names[number]: at for number, at in devices.select("shopper", "retired_at").iter_rows()} == {
+        "before": MOMENT - INSTANT,
+        "at": None,
+        "after": None,
+    }
+
+
+def test_when_a_batch_will_be_sold_out_is_not_known(tmp_path: Path) -> None:
+    shop = Shop()
+    for name, at in {"before": MOMENT - INSTANT, "at": MOMENT, "after": MOMENT + INSTANT}.items():
+        shop.batch(name, DAY_0, day(30), sold_out=at)
+    snapshot = shop.write(tmp_path / "shop")
+
+    batches = snapshot.before(MOMENT).scan("batches").collect()
+
+    names = {number: name for name, number in numbers_of(snapshot, "product").items()}
+    assert {names[number]: at for number, at in batches.select("product", "sold_out_at").iter_rows()} == {
         "before": MOMENT - INSTANT,
         "at": None,
         "after": None,

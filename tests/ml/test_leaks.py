@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +76,7 @@ def plant(shop: Shop, at: datetime) -> Shop:
             shop.event(shopper, kind, moment, coupon).event(SHOPPERS[0], "click", moment, LEAF_COUPONS[number % 8])
         shop.offer("A later one", shopper, coupon, moment)
         shop.offer("last", SHOPPERS[number % 60], COUPONS[number % 15], moment)
-        shop.device(shopper, product, moment)
+        shop.device(shopper, product, moment).batch(product, moment, moment + timedelta(days=9))
     return shop
 
 

@@ -38,8 +38,7 @@ def measure_lift(run: Run, truth: pl.DataFrame) -> Lift:
     Args:
         truth: columns ``shopper_id``, ``coupon_id``, ``probability`` and ``may_have``.
     """
-    rows = run.recommendations.values_list("shopper__shopper_id", "coupon__coupon_id")
-    listed = pl.DataFrame(list(rows), schema=["shopper_id", "coupon_id"], orient="row")
+    listed = listed_of(run)
     allowed = truth.filter("may_have")
     best = allowed.sort("probability", descending=True).group_by("shopper_id").head(TOP)
     means = truth.group_by("coupon_id").agg(pl.col("probability").mean()).sort("probability", descending=True)
@@ -50,6 +49,12 @@ def measure_lift(run: Run, truth: pl.DataFrame) -> Lift:
         random=_mean(allowed),
         same=_mean(same),
     )
+
+
+def listed_of(run: Run) -> pl.DataFrame:
+    """The pairs of a run's lists: ``shopper_id`` and ``coupon_id``."""
+    rows = run.recommendations.values_list("shopper__shopper_id", "coupon__coupon_id")
+    return pl.DataFrame(list(rows), schema=["shopper_id", "coupon_id"], orient="row")
 
 
 def _mean(pairs: pl.DataFrame) -> float:

@@ -7,14 +7,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from recommender.models import Campaign, Run
+from recommender.models import Campaign
 from recommender.presets import PRESETS
 from recommender.presets.appliances.shop import LAST_ORDER, LIVE_CAMPAIGN, MEASURES_ITS_PARTS, AppliancesShop
 from recommender.services import scoring
 from recommender.services.ingest import load_export
 from recommender.services.runs import compute_run, plan_run
 from recommender.services.training import train
-from tests.presets.lift import TOP, measure_lift
+from tests.presets.lift import TOP, listed_of, measure_lift
 
 UNTIL = datetime(2026, 4, 1, tzinfo=UTC)
 
@@ -42,11 +42,6 @@ def load(folder: Path) -> Campaign:
     assert not any(file.left_out_columns for file in report.files)
     scoring.prepare_scorer.cache_clear()
     return Campaign.objects.get(campaign_id=LIVE_CAMPAIGN)
-
-
-def listed_of(run: Run) -> pl.DataFrame:
-    rows = run.recommendations.values_list("shopper__shopper_id", "coupon__coupon_id")
-    return pl.DataFrame(list(rows), schema=["shopper_id", "coupon_id"], orient="row")
 
 
 # The made-up shop

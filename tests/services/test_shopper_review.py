@@ -98,6 +98,24 @@ def make_part_of_own(run: Run) -> None:
     models.Device.objects.create(device_id="d", shopper=shopper(), product=make_part(run), acquired_at=START)
 
 
+def spoil(run: Run) -> None:
+    models.Batch.objects.create(
+        batch_id="b",
+        product=models.Product.objects.get(product_id="p2"),
+        received_at=NOW - timedelta(days=3),
+        best_before=NOW,
+    )
+
+
+def restock(run: Run) -> None:
+    models.Batch.objects.create(
+        batch_id="next",
+        product=models.Product.objects.get(product_id="p2"),
+        received_at=NOW,
+        best_before=NOW + timedelta(days=9),
+    )
+
+
 def add_later(run: Run) -> None:
     run.coupon_ids.remove("c2")
 
@@ -111,6 +129,8 @@ def add_later(run: Run) -> None:
         (lambda run: Coupon.objects.update(active=False), WhyNot.INACTIVE),
         (lambda run: Coupon.objects.update(ends_at=NOW), WhyNot.NOT_OPEN),
         (lambda run: Coupon.objects.update(starts_at=START + timedelta(days=30)), WhyNot.NOT_OPEN),
+        (spoil, WhyNot.NOT_GOOD_LONG_ENOUGH),
+        (lambda run: (spoil(run), restock(run)), WhyNot.RANKED_LOWER),
         (make_part, WhyNot.FITS_NO_DEVICE),
         (make_part_of_own, WhyNot.RANKED_LOWER),
         (lambda run: (make_part(run), run.recommendations.all().delete()), WhyNot.FITS_NO_DEVICE),

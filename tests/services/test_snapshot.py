@@ -172,6 +172,14 @@ def make_shop(seed: int | None = None) -> None:
     )
     insert(
         [
+            models.Batch(
+                batch_id="b1", product=products["p2"], received_at=days(-5), best_before=days(4), sold_out_at=days(1)
+            ),
+            models.Batch(batch_id="b2", product=products["p1"], received_at=days(-6), best_before=days(2)),
+        ]
+    )
+    insert(
+        [
             models.DevicePart(product=products["p1"], device_product=products["p4"], part="cone", life=2.5),
             models.DevicePart(product=products["p2"], device_product=products["p4"]),
         ]
@@ -195,12 +203,13 @@ def table(snapshot: models.Snapshot, name: str) -> list[tuple]:
 
 
 @pytest.mark.django_db
-def test_a_shop_without_devices_has_no_files_of_them() -> None:
-    """Its snapshots are those that were taken before there were devices, which can be read as ever."""
+def test_a_shop_has_no_files_of_what_only_other_kinds_of_shop_tell() -> None:
+    """Its snapshots are those that were taken before there were such tables, which can be read as ever."""
     make_shop()
     with_devices = take_snapshot()
     models.Device.objects.all().delete()
     models.DevicePart.objects.all().delete()
+    models.Batch.objects.all().delete()
 
     snapshot = take_snapshot()
 
@@ -229,6 +238,7 @@ def test_the_tables_are_exactly_those_of_the_schemas() -> None:
         (2, "s2", None, True),
     ]
     assert table(snapshot, "devices") == [(0, 3, days(-10), None), (2, 3, days(-9), days(3))]
+    assert table(snapshot, "batches") == [(0, days(-6), days(2), None), (1, days(-5), days(4), days(1))]
     assert table(snapshot, "device_parts") == [(0, 3, "cone", 2.5), (1, 3, "", None)]
     assert table(snapshot, "shopper_attributes") == [(1, "age", "35-44"), (1, "size", "2"), (2, "vip", "true")]
     assert table(snapshot, "categories") == [
@@ -295,6 +305,7 @@ def test_the_fingerprint_does_not_depend_on_keys_and_order_of_rows(seed: int) ->
     make_shop()
     first = take_snapshot()
     for model in (
+        models.Batch,
         models.Device,
         models.Event,
         models.Redemption,

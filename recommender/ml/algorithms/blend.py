@@ -39,7 +39,8 @@ class Blend(SupervisedAlgorithm):
 
     def _join(self, members: Sequence[Algorithm]) -> Self:
         self.members_ = [member for member in members if isinstance(member, SupervisedAlgorithm)]
-        self.informed_, self.medians_ = self.members_[0].informed_, self.members_[0].medians_
+        first = self.members_[0]
+        self.informed_, self.features_, self.medians_ = first.informed_, first.features_, first.medians_
         return self
 
     def _fit(self, X: np.ndarray, labels: np.ndarray, weights: np.ndarray, campaigns: np.ndarray, seed: int) -> None:

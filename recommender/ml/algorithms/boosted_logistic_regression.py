@@ -58,7 +58,7 @@ class BoostedLogisticRegression(SupervisedAlgorithm):
             losses = np.zeros(self.most_trees + 1)
             for early, later in folds:
                 start = _logistic(self.C, X[early], labels[early], weights[early]).decision_function(X)
-                examples = Examples(X, labels, weights, start)
+                examples = Examples(X, self.features_, labels, weights, start)
                 losses += loss_by_trees(
                     self._booster(self.most_trees, seed), examples.where(early), examples.where(later)
                 )
@@ -67,7 +67,7 @@ class BoostedLogisticRegression(SupervisedAlgorithm):
         start = self.logistic_.decision_function(X)
         sets = self.sets_of_trees if self.trees_ else 0
         untrained = [self._booster(self.trees_, seed + number) for number in range(sets)]
-        self.boosters_ = grow(untrained, Examples(X, labels, weights, start))
+        self.boosters_ = grow(untrained, Examples(X, self.features_, labels, weights, start))
 
     def _booster(self, trees: int, seed: int) -> XGBClassifier:
         return booster(seed, n_estimators=trees, max_depth=self.max_depth, learning_rate=self.learning_rate)

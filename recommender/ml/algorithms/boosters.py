@@ -17,15 +17,17 @@ NEAREST = 1e-9
 
 @dataclass(frozen=True)
 class Examples:
-    """n rows to boost on: (n, features), n labels, n weights, and the n log-odds that the trees start from."""
+    """n rows to boost on: (n, features), the features' names, n labels, n weights, and the n log-odds that the trees
+    start from."""
 
     X: np.ndarray
+    features: Sequence[str]
     labels: np.ndarray
     weights: np.ndarray
     start: np.ndarray
 
     def where(self, mask: np.ndarray) -> "Examples":
-        return Examples(self.X[mask], self.labels[mask], self.weights[mask], self.start[mask])
+        return Examples(self.X[mask], self.features, self.labels[mask], self.weights[mask], self.start[mask])
 
 
 def booster(seed: int, **parameters: Any) -> XGBClassifier:
@@ -47,15 +49,15 @@ def booster(seed: int, **parameters: Any) -> XGBClassifier:
     )
 
 
-def _directed(untrained: XGBClassifier, features: int) -> XGBClassifier:
-    """The booster, whose scores never fall (rise) with what rises (falls) of the first so many features."""
-    directions = tuple(1 if x in f.RISING else -1 if x in f.FALLING else 0 for x in f.FEATURES[:features])
+def _directed(untrained: XGBClassifier, features: Sequence[str]) -> XGBClassifier:
+    """The booster, whose scores never fall (rise) with what rises (falls) of these features."""
+    directions = tuple(1 if x in f.RISING else -1 if x in f.FALLING else 0 for x in features)
     return untrained.set_params(monotone_constraints=directions)
 
 
 def loss_by_trees(untrained: XGBClassifier, early: Examples, later: Examples) -> np.ndarray:
     """(trees + 1,): the weighted sum of the log loss on later rows after 0, 1, ... trees learned from early rows."""
-    _directed(untrained, early.X.shape[1]).fit(
+    _directed(untrained, early.features).fit(
         early.X,
         early.labels,
         sample_weight=early.weights,
@@ -73,7 +75,7 @@ def loss_by_trees(untrained: XGBClassifier, early: Examples, later: Examples) ->
 def grow(untrained: Sequence[XGBClassifier], examples: Examples) -> list[XGBClassifier]:
     """The boosters, trained; a booster a processor at a time."""
     return map_in_threads(
-        lambda booster: _directed(booster, examples.X.shape[1]).fit(
+        lambda booster: _directed(booster, examples.features).fit(
             examples.X, examples.labels, sample_weight=examples.weights, base_margin=examples.start
         ),
         untrained,

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import polars as pl
 
-from recommender.ml import features as f
 from recommender.ml.algorithms.statements import STATEMENTS, Row
 from recommender.ml.contract import Reason
 
@@ -24,21 +23,26 @@ NOTHING_PARTICULAR: Reason = {"kind": "nothing_particular"}
 
 
 def contributions(
-    log_odds: Callable[[np.ndarray], np.ndarray], X: np.ndarray, medians: np.ndarray, parts: Sequence[Sequence[str]]
+    log_odds: Callable[[np.ndarray], np.ndarray],
+    X: np.ndarray,
+    features: Sequence[str],
+    medians: np.ndarray,
+    parts: Sequence[Sequence[str]],
 ) -> np.ndarray:
     """(n, parts): how much each part of the features moves the log-odds of the score.
 
     Args:
         log_odds: of the model, n for (n, features).
-        X: (n, features), the first of :data:`~recommender.ml.features.FEATURES`, in their order. Those that the model
-            is not shown move nothing.
+        X: (n, features).
+        features: the names of its columns.
         medians: (features,), among the examples.
-        parts: names of features.
+        parts: names of features. Those that the model is not shown move nothing.
     """
     moved = np.zeros((len(X), len(parts)))
+    column_of = {feature: column for column, feature in enumerate(features)}
     as_it_is = log_odds(X)
     for number, part in enumerate(parts):
-        columns = [column for feature in part if (column := f.FEATURES.index(feature)) < X.shape[1]]
+        columns = [column_of[feature] for feature in part if feature in column_of]
         differing = np.flatnonzero((X[:, columns] != medians[columns]).any(axis=1))
         if len(differing):
             without = X[differing]

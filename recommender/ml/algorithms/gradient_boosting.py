@@ -47,7 +47,7 @@ class GradientBoosting(SupervisedAlgorithm):
     def _fit(self, X: np.ndarray, labels: np.ndarray, weights: np.ndarray, campaigns: np.ndarray, seed: int) -> None:
         rate = np.average(labels, weights=weights)
         self.start_, self.trees_ = float(logit(rate)), self.trees
-        examples = Examples(X, labels, weights, np.full(len(X), self.start_))
+        examples = Examples(X, self.features_, labels, weights, np.full(len(X), self.start_))
         folds = choosing_folds(labels, campaigns)
         if folds:
             losses = np.zeros(self.most_trees + 1)

@@ -10,6 +10,7 @@ from recommender.ml import shopper_profile as profile
 from recommender.ml.behaviour import HORIZON
 from recommender.ml.contract import Reason
 from recommender.ml.devices import DAYS_UNTIL_WORN, FITTED_DEVICES, MAY_HAVE, WORN_SHARE
+from recommender.ml.freshness import DAYS_GOOD, GONE_SHARE, MOST_DAYS_GOOD, MOST_GONE, SEASON, USUAL_GAP, VISITS
 from recommender.ml.people_alike import USE_BY_PEOPLE_ALIKE
 from recommender.ml.product_sets import BUYERS
 from recommender.ml.purchases import DAYS_SINCE_LAST, FADED_AMOUNT, FADED_TIMES, HALF_LIFE, TIMES
@@ -162,6 +163,18 @@ def _no_fit(row: Row) -> Reason | None:
     return None if row[MAY_HAVE] else {"kind": "fits_no_own_device"}
 
 
+def _keeping(row: Row) -> Reason | None:
+    return {"kind": "keeps_for", "days": round(row[DAYS_GOOD], 1)} if row[DAYS_GOOD] < MOST_DAYS_GOOD else None
+
+
+def _rhythm(row: Row) -> Reason | None:
+    if not row[GONE_SHARE]:
+        return None
+    gap, gone = row[USUAL_GAP], row[GONE_SHARE]
+    ago = round(gap * gone, 1) if gone < MOST_GONE else None  # or it is long ago
+    return {"kind": "bought_every", "days": round(gap, 1), "ago": ago}
+
+
 def _standing_in_the_list(kind: str, fact: str, affinities: Sequence[str]) -> Statement:
     features = tuple(feature for affinity in affinities for feature in f.standing_in_the_list(affinity))
     return Statement("standing in the list", features, *_place(kind, fact))
@@ -247,4 +260,12 @@ STATEMENTS: tuple[Statement, ...] = (
     Statement("coupon", (f.PRODUCT_PRICE,), _amount("price", "price", f.PRODUCT_PRICE)),
     Statement("devices", (WORN_SHARE, DAYS_UNTIL_WORN), _wear, _wear),
     Statement("devices", (MAY_HAVE, FITTED_DEVICES), _fit, _no_fit),
+    Statement("freshness", (DAYS_GOOD, VISITS), _keeping, _keeping),
+    Statement("freshness", (USUAL_GAP, GONE_SHARE), _rhythm, _rhythm),
+    Statement(
+        "freshness",
+        (SEASON,),
+        lambda row: {"kind": "in_season", "factor": round(row[SEASON], 2)} if row[SEASON] > 1.01 else None,
+        lambda row: {"kind": "out_of_season", "factor": round(row[SEASON], 2)} if row[SEASON] < 0.99 else None,
+    ),
 )

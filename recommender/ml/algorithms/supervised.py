@@ -45,24 +45,30 @@ def later_rows(labels: np.ndarray, campaigns: np.ndarray) -> np.ndarray | None:
 
 
 class SupervisedAlgorithm(Algorithm):
-    """Learns from features. A subclass says how to fit a matrix and how to score one."""
+    """Learns from features. A subclass says how to fit a matrix and how to score one.
+
+    Attributes:
+        features_: the names of those that the model is shown, in the order of its columns.
+        medians_: theirs, among the examples that it learned from.
+    """
 
     inputs: ClassVar[Inputs] = f.PairFeatures()
     most_unused: ClassVar[int] = MOST_UNUSED
 
     def fit(self, examples: pl.DataFrame, labels: np.ndarray, campaigns: np.ndarray, seed: int) -> Self:
         self.informed_ = bool(labels.any() and not labels.all())
-        self.medians_ = np.zeros(len(f.FEATURES), dtype=np.float32)
+        self.features_ = f.told_by(examples)
+        self.medians_ = np.zeros(len(self.features_), dtype=np.float32)
         if self.informed_:
             rows, weights = sample_unused(labels, np.random.default_rng(seed), self.most_unused)
-            X = examples[rows].select(f.told_by(examples)).to_numpy()
+            X = self._matrix(examples[rows])
             self.medians_ = np.median(X, axis=0)
             self._fit(X, labels[rows], weights, campaigns[rows], seed)
         return self
 
     def _matrix(self, inputs: pl.DataFrame) -> np.ndarray:
         """(n, features): those that the model was shown."""
-        return inputs.to_numpy()[:, : len(self.medians_)]
+        return inputs.select(self.features_).to_numpy()
 
     @abstractmethod
     def _fit(self, X: np.ndarray, labels: np.ndarray, weights: np.ndarray, campaigns: np.ndarray, seed: int) -> None:
@@ -84,7 +90,7 @@ class SupervisedAlgorithm(Algorithm):
         def log_odds(X: np.ndarray) -> np.ndarray:
             return logit(np.clip(self._probability(X).astype(np.float64), 1e-9, 1 - 1e-9))
 
-        return contributions(log_odds, self._matrix(inputs), self.medians_, parts)
+        return contributions(log_odds, self._matrix(inputs), self.features_, self.medians_, parts)
 
     def explain(self, inputs: pl.DataFrame) -> list[list[Reason]]:
         if not self.informed_:

@@ -11,7 +11,6 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from recommender.ml import features as f
 from recommender.ml.algorithms.trees import DecisionTree
 from recommender.ml.drawing import INK, SOFT, write_figure
 from recommender.ml.feature_names import NAMES
@@ -111,7 +110,7 @@ def lay_out(model: DecisionTree, levels: int = LEVELS) -> Box:
         if column == levels:
             return Box(column, next(rows), share, (found, f"asked on, into {leaves_below(node)} groups"))
         no, yes = (box_of(answer, column + 1) for answer in answers_of(node))
-        feature = NAMES[f.FEATURES[tree.feature[node]]]
+        feature = NAMES[model.features_[tree.feature[node]]]
         question = f"more than {_number(tree.threshold[node])}?"
         return Box(column, (no.row + yes.row) / 2, share, (feature, question, found), (no, yes))
 

@@ -6,6 +6,7 @@ import polars as pl
 from django.db import models
 
 from recommender.models import (
+    Batch,
     Campaign,
     CampaignCoupon,
     CampaignShopper,
@@ -299,5 +300,29 @@ TABLES = (
         key=("product_id", "device_product_id"),
         replaced_with="product_id",
         checks=(Check("life", pl.col("life") <= 0, say("Expected more than 0.")),),
+    ),
+    Table(
+        "batches",
+        Batch,
+        (
+            Column("batch_id", required=True),
+            Column("product_id", required=True, refers_to="products"),
+            Column("received_at", Moment(), required=True),
+            Column("best_before", Moment(through_day=True), required=True),
+            Column("sold_out_at", Moment()),
+        ),
+        key=("batch_id",),
+        checks=(
+            Check(
+                "best_before",
+                pl.col("best_before") <= pl.col("received_at"),
+                say("The end is not after received_at."),
+            ),
+            Check(
+                "sold_out_at",
+                pl.col("sold_out_at") <= pl.col("received_at"),
+                say("The end is not after received_at."),
+            ),
+        ),
     ),
 )

@@ -9,6 +9,7 @@ import polars as pl
 from django.db import models
 
 from recommender.models import (
+    Batch,
     Campaign,
     CampaignCoupon,
     CampaignShopper,
@@ -42,6 +43,7 @@ TABLES: tuple[type[models.Model], ...] = (
     Event,
     Device,
     DevicePart,
+    Batch,
 )
 
 EXPORT: Mapping[str, str] = {
