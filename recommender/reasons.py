@@ -383,6 +383,28 @@ def _season(reason: Reason) -> str:
     }
 
 
+def _needed_in_project(reason: Reason) -> str:
+    if reason["stages"] == 0:
+        return _("What this coupon is for is needed in the stage of a project that the shopper is at")
+    if reason["stages"] == 1:
+        return _("What this coupon is for is needed next in a project of the shopper's")
+    return _("What this coupon is for is needed %(stages)s stages later in a project of the shopper's") % {
+        "stages": _number(reason["stages"])
+    }
+
+
+def _behind_in_project(reason: Reason) -> str:
+    return _("What this coupon is for was needed in a stage of the shopper's project that is over")
+
+
+def _project_went_on(reason: Reason) -> str:
+    return _("The shopper last bought for this project %(ago)s") % {"ago": _ago(reason["days"])}
+
+
+def _finished_project(reason: Reason) -> str:
+    return _("What this coupon is for is of a project that the shopper has finished")
+
+
 _WORDS = {
     "bought_products": _bought_products,
     "bought_category": _bought_category,
@@ -420,6 +442,10 @@ _WORDS = {
     "part_wears": _part_wears,
     "fits_own_device": _fits_own_device,
     "fits_no_own_device": _fits_no_own_device,
+    "needed_in_project": _needed_in_project,
+    "behind_in_project": _behind_in_project,
+    "project_went_on": _project_went_on,
+    "finished_project": _finished_project,
     "keeps_for": _keeps_for,
     "bought_every": _bought_every,
     "in_season": _season,

@@ -36,6 +36,7 @@ EDITED = (
     "coupontarget",
     "devicepart",
     "product",
+    "projectstage",
     "segment",
     "segmentcondition",
 )

@@ -29,6 +29,7 @@ LABELS: Mapping[str, str | Promise] = MappingProxyType(
         "coupon": _("The coupon itself: products, price, discount"),
         "devices": _("The shopper's devices: what fits them, and what is worn"),
         "freshness": _("How long its stock keeps, the shopper's rhythm, the season"),
+        "projects": _("The shopper's projects: how far they are"),
     }
 )
 

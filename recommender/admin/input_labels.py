@@ -120,6 +120,12 @@ LABELS: Mapping[str, str | Promise] = MappingProxyType(
         "usual_days_between_purchases": _("usual days between purchases"),
         "share_of_usual_days_gone": _("share of the usual days gone"),
         "season_of_its_kind": _("its sales after this day last year"),
+        "of_no_finished_project": _("of no finished project"),
+        "of_an_own_project": _("of an own project"),
+        "stages_ahead": _("stages of the project until it"),
+        "stages_behind": _("stages of the project since it"),
+        "days_since_the_project_went_on": _("days since the project went on"),
+        "share_of_usual_days_in_stage": _("share of a stage's days gone"),
     }
 )
 

@@ -59,6 +59,7 @@ def _groups() -> list[tuple[str, list[Page]]]:
                 (_("Devices"), "coffee_maker", "recommender.device"),
                 (_("Parts of devices"), "settings_input_component", "recommender.devicepart"),
                 (_("Batches"), "eco", "recommender.batch"),
+                (_("Stages of projects"), "format_paint", "recommender.projectstage"),
                 (_("Orders"), "receipt_long", "recommender.order"),
                 (_("Events"), "ads_click", "recommender.event"),
                 (_("Redemptions"), "redeem", "recommender.redemption"),

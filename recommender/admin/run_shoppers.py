@@ -221,6 +221,7 @@ _WORDS: dict[str, Callable[["NotOffered"], str]] = {
     "inactive": lambda other: _("The coupon is not active."),
     "not_open": lambda other: _("The coupon does not hold in what is left of the campaign."),
     "not_good_long_enough": lambda other: _("What it is for is no longer good before the coupon could be used."),
+    "project_finished": lambda other: _("It is of a project that the shopper has finished."),
     "fits_no_device": lambda other: _("It is for devices, and fits none that the shopper owns."),
     "used_up": lambda other: _("All shoppers together used it as often as it may be used."),
     "used_by_shopper": lambda other: _("The shopper used it as often as one shopper may."),

@@ -7,14 +7,16 @@ from django.db import migrations, models
 from recommender.roles import grant_roles
 
 # The roles as they were when this was written. Those of today are in recommender/roles.py.
-SEEN = tuple(f"recommender.view_{model}" for model in ("batch", "device", "devicepart"))
+SEEN = tuple(f"recommender.view_{model}" for model in ("batch", "device", "devicepart", "projectstage"))
 EDITED = tuple(
-    f"recommender.{verb}_{model}" for model in ("batch", "devicepart") for verb in ("add", "change", "delete")
+    f"recommender.{verb}_{model}"
+    for model in ("batch", "devicepart", "projectstage")
+    for verb in ("add", "change", "delete")
 )
 ROLES = {
     **{role: SEEN for role in ("analyst", "approver", "publisher")},
     "editor": (*SEEN, *EDITED),
-    "administrator": tuple(f"recommender.*_{model}" for model in ("batch", "device", "devicepart")),
+    "administrator": tuple(f"recommender.*_{model}" for model in ("batch", "device", "devicepart", "projectstage")),
 }
 
 
@@ -80,6 +82,22 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'batches',
                 'indexes': [models.Index(fields=['product', 'best_before'], name='batch_product_best_before')],
                 'constraints': [models.CheckConstraint(condition=models.Q(('best_before__gt', models.F('received_at'))), name='batch_good_when_received'), models.CheckConstraint(condition=models.Q(('sold_out_at__isnull', True), ('sold_out_at__gt', models.F('received_at')), _connector='OR'), name='batch_sold_out_after_received')],
+            },
+        ),
+        migrations.CreateModel(
+            name='ProjectStage',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('project', models.CharField(max_length=64, verbose_name='project')),
+                ('position', models.PositiveIntegerField(help_text='Of the stage in the project. What has the same is needed at the same time.', verbose_name='position')),
+                ('stage', models.CharField(blank=True, help_text='What the stage is called.', max_length=64, verbose_name='stage')),
+                ('category', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='of_stages', to='recommender.category', verbose_name='category')),
+                ('product', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='of_stages', to='recommender.product', verbose_name='product')),
+            ],
+            options={
+                'verbose_name': 'stage of a project',
+                'verbose_name_plural': 'stages of projects',
+                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('category__isnull', True), ('product__isnull', False)), models.Q(('category__isnull', False), ('product__isnull', True)), _connector='OR'), name='project_stage_is_one_thing'), models.UniqueConstraint(condition=models.Q(('product__isnull', False)), fields=('project', 'product'), name='project_stage_product'), models.UniqueConstraint(condition=models.Q(('category__isnull', False)), fields=('project', 'category'), name='project_stage_category')],
             },
         ),
         migrations.RunPython(grant, migrations.RunPython.noop),

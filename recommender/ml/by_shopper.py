@@ -30,3 +30,13 @@ class ByShopper:
         counts = ends - begins
         rows = np.repeat(begins - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
         return self._frame[rows if self._order is None else self._order[rows]]
+
+
+def all_pairs(shoppers: pl.Series, coupons: pl.Series) -> pl.DataFrame:
+    """Every one of the shoppers with every coupon, a shopper after the other."""
+    return pl.DataFrame(
+        {
+            c.SHOPPER: shoppers.gather(np.repeat(np.arange(len(shoppers)), len(coupons))),
+            c.COUPON: coupons.gather(np.tile(np.arange(len(coupons)), len(shoppers))),
+        }
+    )

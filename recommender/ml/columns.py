@@ -66,6 +66,8 @@ BUDGET = "budget"
 IS_CONTROL = "is_control"
 RANK = "rank"
 PART = "part"
+PROJECT = "project"
+POSITION = "position"
 LIFE = "life"
 
 # what evaluation writes

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from recommender.ml import columns as c
-from recommender.ml.by_shopper import ByShopper
+from recommender.ml.by_shopper import ByShopper, all_pairs
 from recommender.ml.catalogue import coupon_products
 from recommender.ml.history import History, Snapshot
 from recommender.ml.purchases import age_in_days
@@ -109,13 +109,7 @@ class CouponsForDevices:
         """
         if not self.any:
             return {}
-        pairs = pl.DataFrame(
-            {
-                c.SHOPPER: shoppers.gather(np.repeat(np.arange(len(shoppers)), len(coupons))),
-                c.COUPON: coupons.gather(np.tile(np.arange(len(coupons)), len(shoppers))),
-            }
-        )
-        described = self.describe(pairs, shoppers)
+        described = self.describe(all_pairs(shoppers, coupons), shoppers)
         return {
             name: described[name].to_numpy().reshape(len(shoppers), len(coupons))
             for name in (MAY_HAVE, FITTED_DEVICES, WORN_SHARE)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from recommender.ml import devices, freshness
+from recommender.ml import devices, freshness, projects
 from recommender.ml import features as f
 from recommender.ml import product_sets as sets
 from recommender.ml import purchases as bought
@@ -119,6 +119,12 @@ _ALL = {
     freshness.USUAL_GAP: "usual days between purchases",
     freshness.GONE_SHARE: "share of the usual days gone",
     freshness.SEASON: "its sales after this day last year",
+    projects.NOT_FINISHED: "of no finished project",
+    projects.IN_PROJECT: "of an own project",
+    projects.STAGES_AHEAD: "stages of the project until it",
+    projects.STAGES_BEHIND: "stages of the project since it",
+    projects.DAYS_IN_STAGE: "days since the project went on",
+    projects.STAGE_GONE: "share of a stage's days gone",
 }
 
 #: By feature, few enough words for a box of a drawing; no two are the same.

@@ -42,6 +42,16 @@ from recommender.ml.product_sets import (
     SET,
     ProductSets,
 )
+from recommender.ml.projects import (
+    DAYS_IN_STAGE,
+    IN_PROJECT,
+    NOT_FINISHED,
+    STAGE_GONE,
+    STAGES_AHEAD,
+    STAGES_BEHIND,
+    ProjectsOfCoupons,
+    knows_projects,
+)
 from recommender.ml.purchases import (
     AGE,
     DAYS_SINCE_LAST,
@@ -198,9 +208,14 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "devices": (MAY_HAVE, FITTED_DEVICES, WORN_SHARE, DAYS_UNTIL_WORN),
     "freshness": (DAYS_GOOD, VISITS, USUAL_GAP, GONE_SHARE, SEASON),
+    "projects": (NOT_FINISHED, IN_PROJECT, STAGES_AHEAD, STAGES_BEHIND, DAYS_IN_STAGE, STAGE_GONE),
 }
 #: Groups that only some kinds of shop tell anything of, and what says whether one does.
-OPTIONAL_GROUPS: Mapping[str, Callable[[Snapshot], bool]] = {"devices": knows_devices, "freshness": knows_batches}
+OPTIONAL_GROUPS: Mapping[str, Callable[[Snapshot], bool]] = {
+    "devices": knows_devices,
+    "freshness": knows_batches,
+    "projects": knows_projects,
+}
 FEATURES = [feature for group in GROUPS.values() for feature in group]
 
 #: Directions that common sense gives: more of the first never lowers the score, more of the second never raises it.
@@ -229,6 +244,7 @@ RISING = {
     WORN_SHARE,
     VISITS,
     SEASON,
+    NOT_FINISHED,
 }
 FALLING = {
     DAYS_UNTIL_WORN,
@@ -295,6 +311,7 @@ class _DescribedPairs(DescribedHistory):
         associations = beside.submit(Associations, finest.by_group(learned), finest.shares)
         self._devices = CouponsForDevices(history, self._coupons)
         self._freshness = FreshnessOfCoupons(history, self._coupons)
+        self._projects = ProjectsOfCoupons(history, self._coupons)
         self._people_alike = ByShopper(use_by_people_alike(history))
         self._brands = GroupShares(self._matrix, members, _brands(history), self._coupons)
         sold = self._matrix.sold()
@@ -372,6 +389,7 @@ class _DescribedPairs(DescribedHistory):
             .join(self._people_alike.of(shoppers), on=c.SHOPPER, how="left", maintain_order="left")
             .hstack(self._devices.describe(grid, shoppers))
             .hstack(self._freshness.describe(grid, shoppers))
+            .hstack(self._projects.describe(grid, shoppers))
             .with_columns(
                 pl.Series(LIKELY_TO_BUY, _taken(likely, columns).ravel()),
                 *(pl.Series(name, table.ravel()) for name, table in tables.items()),
@@ -400,7 +418,7 @@ class _DescribedPairs(DescribedHistory):
 
     def _known_of_offers(self, shoppers: pl.Series) -> dict[str, np.ndarray]:
         """(shoppers, coupons): what a sketch tells besides what was bought."""
-        kinds_of_shop = (self._devices, self._freshness)
+        kinds_of_shop = (self._devices, self._freshness, self._projects)
         return self._offer_tables(shoppers) | {
             name: table for kind in kinds_of_shop for name, table in kind.tables(shoppers, self._coupons).items()
         }

@@ -106,11 +106,13 @@ SCHEMAS: dict[str, dict[str, pl.DataType | type[pl.DataType]]] = {
     "device_parts": {c.PRODUCT: pl.UInt32, c.DEVICE_PRODUCT: pl.UInt32, c.PART: pl.String, c.LIFE: pl.Float64},
     # what is in stock, from when to when, and how long it is good
     "batches": {c.PRODUCT: pl.UInt32, c.RECEIVED_AT: TIME, c.BEST_BEFORE: TIME, c.SOLD_OUT_AT: TIME},
+    # what each stage of a project needs; categories, with everything below them, spelled out as products
+    "project_stages": {c.PROJECT: pl.String, c.POSITION: pl.Int64, c.PRODUCT: pl.UInt32},
 }
 
 #: Tables that only some kinds of shop have. Where they hold nothing there is no file, and the snapshot of a shop is
 #: what it was before there were such tables.
-OPTIONAL = frozenset({"devices", "device_parts", "batches"})
+OPTIONAL = frozenset({"devices", "device_parts", "batches", "project_stages"})
 
 #: The column that dates a table's rows. A table without one holds what is true at any time.
 DATED_BY: Mapping[str, str] = {

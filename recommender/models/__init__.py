@@ -23,6 +23,7 @@ from recommender.models.learning import (
     Snapshot,
 )
 from recommender.models.orders import Order, OrderLine
+from recommender.models.projects import ProjectStage
 from recommender.models.review import RunComment, RunCorrection, RunCorrectionShopper, RunCoupon, RunInput
 from recommender.models.runs import Publication, Recommendation, Run, RunShard
 from recommender.models.segments import Segment, SegmentCondition
@@ -65,6 +66,7 @@ __all__ = [
     "Order",
     "OrderLine",
     "Product",
+    "ProjectStage",
     "Promotion",
     "Publication",
     "Recommendation",

@@ -91,4 +91,14 @@ PRESETS: Mapping[str, Preset] = {
         files=("batches",),
         shoppers=1_000,
     ),
+    "home": Preset(
+        shop_name="Haus & Heim",
+        time_zone="UTC",
+        currency="EUR",
+        module="recommender.presets.home.shop",
+        last_order_id="A0000000",
+        title=_("Home"),
+        files=("project_stages",),
+        shoppers=1_000,
+    ),
 }

@@ -19,6 +19,7 @@ from recommender.ml.contract import Algorithm, DescribedHistory, Sketch
 from recommender.ml.devices import CouponsForDevices
 from recommender.ml.input_drift import LearnedInput, add_counts, count_inputs
 from recommender.ml.narration import Narrator
+from recommender.ml.projects import ProjectsOfCoupons
 from recommender.ml.retrieval import MOST_KEPT, Retrieval, learn_retrieval
 from recommender.models import Run, RunShard
 from recommender.progress import Progress
@@ -80,6 +81,7 @@ class Scorer:
     coupons: pl.DataFrame  # coupon, coupon_id, offer
     learned: list[LearnedInput]  # what the inputs are compared with
     devices: CouponsForDevices  # what is for devices, and for whom
+    projects: ProjectsOfCoupons  # what is of projects, and who finished them
     terms: BudgetTerms | None = None  # of a run within a budget
     retrieval: Retrieval | None = None  # without it every pair is scored
 
@@ -116,10 +118,12 @@ class Scorer:
     def _choose_best(self, scored: pl.DataFrame, top: int) -> pl.DataFrame:
         """Of each shopper what stands on the list, ranked, or what may stand on it once candidates are allocated.
 
-        What is for devices that the shopper does not own stands on none, whatever its score.
+        What is for devices that the shopper does not own, or of a project that the shopper has finished, stands on
+        none, whatever its score.
         """
-        if self.devices.any:
-            scored = scored.filter(self.devices.may_have(scored, scored[c.SHOPPER]))
+        for rule in (self.devices, self.projects):
+            if rule.any:
+                scored = scored.filter(rule.may_have(scored, scored[c.SHOPPER]))
         return _list_best(scored, top) if self.terms is None else find_candidates(scored, self.terms, top)
 
     def _explain(self, lists: pl.DataFrame, inputs: pl.DataFrame) -> pl.DataFrame:
@@ -241,6 +245,7 @@ def prepare_scorer(key: str) -> Scorer:
         coupons=coupons,
         learned=learned_inputs_of(run),
         devices=CouponsForDevices(history, coupons[c.COUPON]),
+        projects=ProjectsOfCoupons(history, coupons[c.COUPON]),
         terms=BudgetTerms.of(run),
     )
     return replace(scorer, retrieval=_find_retrieval(run, scorer))

@@ -38,6 +38,7 @@ from recommender.models import (
     Event,
     GroupBuyMember,
     Order,
+    ProjectStage,
     Recommendation,
     Reservation,
     RunCorrection,
@@ -50,6 +51,7 @@ from recommender.models.coupons import coupon_is_open
 from recommender.services.counters import SHOPPER_LIMITS, Span, read_counters, uses_ever, uses_of_shoppers
 from recommender.services.fitting import OfDevices
 from recommender.services.holdout import is_held_out
+from recommender.services.projects import OfProjects
 from recommender.services.segments import find_shoppers
 from recommender.services.stock import Stock
 
@@ -115,8 +117,9 @@ def offers_of_many(
 
     Left out is what staff took out, what is not open, what is used up by this shopper (ever, or today, this week or
     month) or by all, what its own or its campaign's budget no longer pays for, what is for a segment that the shopper
-    is not in, for a first order that they made or for devices that they do not own, what is no longer good before it
-    could be used, what the shopper dismissed, and campaigns that they are held out of.
+    is not in, for a first order that they made or for devices that they do not own, what is of a project that they have
+    finished or no longer good before it could be used, what the shopper dismissed, and campaigns that they are held out
+    of.
     Whoever opted out is offered nothing.
 
     A shopper for whom nothing on show was computed, known to the shop or not, gets the live campaigns that are for
@@ -264,9 +267,13 @@ def _still_offered(rows: Sequence[Row], at: datetime) -> list[Row]:
 
 
 def _known_of_shop() -> dict[str, Exists]:
-    """Whether anything in the shop is for devices, and is in stock in batches: told of each row, so that a shop without
-    pays for nothing more."""
-    return {"knows_devices": Exists(DevicePart.objects.all()), "knows_batches": Exists(Batch.objects.all())}
+    """Whether anything in the shop is for devices, in stock in batches, and of projects: told of each row, so that a
+    shop without pays for nothing more."""
+    return {
+        "knows_devices": Exists(DevicePart.objects.all()),
+        "knows_batches": Exists(Batch.objects.all()),
+        "knows_projects": Exists(ProjectStage.objects.all()),
+    }
 
 
 def _shopper_uses() -> Expression:
@@ -396,9 +403,10 @@ class _Uses:
         self._members = self._find_members(segments) if segments else {}
         self._ordered = who_ordered(self._shoppers) if any(row["coupon__first_order_only"] for row in rows) else set()
         coupons = {row["coupon"] for row in rows}
-        knows_devices, knows_batches = (any(row[known] for row in rows) for known in _known_of_shop())
+        knows_devices, knows_batches, knows_projects = (any(row[known] for row in rows) for known in _known_of_shop())
         self._devices = OfDevices(coupons, self._shoppers, at) if knows_devices else None
         self._stock = Stock(coupons, at) if knows_batches else None
+        self._projects = OfProjects(coupons, self._shoppers, at) if knows_projects else None
         self._kept = self._find_kept({row["coupon"] for row in rows if row["coupon__group_size"] is not None})
 
     def may_use(self, row: Row, shopper: int | None, ever: int) -> bool:
@@ -431,8 +439,9 @@ class _Uses:
     def _is_for(self, row: Row, shopper: int | None) -> bool:
         if row["coupon__segment"] is not None and shopper not in self._members[row["coupon__segment"]]:
             return False
-        if self._devices is not None and not self._devices.may_have(row["coupon"], shopper):
-            return False
+        for rule in (self._devices, self._projects):
+            if rule is not None and not rule.may_have(row["coupon"], shopper):
+                return False
         return not (row["coupon__first_order_only"] and shopper in self._ordered)
 
     def _read_missing_counters(self, rows: Sequence[Row]) -> None:

@@ -23,6 +23,7 @@ from recommender.models import (
     Shopper,
 )
 from recommender.services.fitting import OfDevices
+from recommender.services.projects import OfProjects
 from recommender.services.stock import Stock
 
 LATEST = 10  # of orders, products, redemptions and campaigns
@@ -34,6 +35,7 @@ class WhyNot(StrEnum):
     OPTED_OUT = "opted_out"
     HELD_OUT = "held_out"
     FITS_NO_DEVICE = "fits_no_device"
+    PROJECT_FINISHED = "project_finished"
     NO_LIST = "no_list"
     INACTIVE = "inactive"
     NOT_OPEN = "not_open"
@@ -209,6 +211,7 @@ class _Absence:
         corrections = self._corrections()
         keys = [coupon.pk for coupon in coupons]
         self._devices = OfDevices(keys, [self._shopper.pk], self._moment)
+        self._projects = OfProjects(keys, [self._shopper.pk], self._moment)
         self._stock = Stock(keys, self._moment)
         return [self._explain(coupon, own.get(coupon.pk, 0), corrections) for coupon in coupons]
 
@@ -253,6 +256,7 @@ class _Absence:
             (WhyNot.OPTED_OUT, self._opted_out),
             (WhyNot.HELD_OUT, self._held_out),
             (WhyNot.FITS_NO_DEVICE, not self._devices.may_have(coupon.pk, self._shopper.pk)),
+            (WhyNot.PROJECT_FINISHED, not self._projects.may_have(coupon.pk, self._shopper.pk)),
             (WhyNot.NO_LIST, self._is_without_list()),
             (WhyNot.INACTIVE, not coupon.active),
             (

@@ -310,6 +310,11 @@ _SOURCES = {
     "device_parts": _Source(
         models.DevicePart, {c.PRODUCT: "product_id", c.DEVICE_PRODUCT: "device_product_id"}, [c.PART, c.LIFE]
     ),
+    "project_stages": _Source(
+        models.ProjectStage,
+        {c.POSITION: "position", c.PRODUCT: "product_id", c.CATEGORY: "category_id"},
+        [c.PROJECT],
+    ),
     "batches": _Source(models.Batch, {c.PRODUCT: "product_id"}, [c.RECEIVED_AT, c.BEST_BEFORE, c.SOLD_OUT_AT]),
 }
 
@@ -410,6 +415,7 @@ def _shape_tables(rows: dict[str, pl.DataFrame], offers: pl.DataFrame) -> dict[s
     )
     targets = tables["coupon_products"]
     tables["coupon_products"] = _spell_out_targets(targets, tables["products"], tables["categories"])
+    tables["project_stages"] = _spell_out_stages(tables["project_stages"], tables["products"], tables["categories"])
     tables["coupons"] = tables["coupons"].with_columns(
         pl.col(c.COUPON).is_in(targets[c.COUPON].unique().implode()).not_().alias(c.WHOLE_SHOP)
     )
@@ -446,6 +452,30 @@ def _spell_out_attributes(frame: pl.DataFrame, thing: str) -> pl.DataFrame:
 
 def _spell_out_targets(targets: pl.DataFrame, products: pl.DataFrame, categories: pl.DataFrame) -> pl.DataFrame:
     """The products that each coupon is for by product, by category with everything below it, or by brand."""
+    in_category = _products_of_categories(products, categories)
+    by_product = targets.select(c.COUPON, c.PRODUCT).drop_nulls()
+    by_category = targets.select(c.COUPON, c.CATEGORY).join(in_category, on=c.CATEGORY).select(c.COUPON, c.PRODUCT)
+    by_brand = (
+        targets.filter(pl.col(c.BRAND) != "")
+        .select(c.COUPON, c.BRAND)
+        .join(products.select(c.PRODUCT, c.BRAND), on=c.BRAND)
+        .select(c.COUPON, c.PRODUCT)
+    )
+    return pl.concat([by_product, by_category, by_brand]).unique()
+
+
+def _spell_out_stages(stages: pl.DataFrame, products: pl.DataFrame, categories: pl.DataFrame) -> pl.DataFrame:
+    """The products that each stage of a project needs by product, or by category with everything below it."""
+    of_stage = [c.PROJECT, c.POSITION]
+    in_category = _products_of_categories(products, categories)
+    by_category = stages.select(*of_stage, c.CATEGORY).join(in_category, on=c.CATEGORY)
+    return pl.concat(
+        [stages.select(*of_stage, c.PRODUCT).drop_nulls(), by_category.select(*of_stage, c.PRODUCT)]
+    ).unique()
+
+
+def _products_of_categories(products: pl.DataFrame, categories: pl.DataFrame) -> pl.DataFrame:
+    """Each category's products, and those of everything below it."""
     number_of = dict(categories.select(c.PATH, c.CATEGORY).iter_rows())
     within = pl.DataFrame(
         [
@@ -459,16 +489,7 @@ def _spell_out_targets(targets: pl.DataFrame, products: pl.DataFrame, categories
         schema={c.CATEGORY: pl.UInt32, "below": pl.UInt32},
         orient="row",
     )
-    in_category = within.join(products.select(c.PRODUCT, below=c.CATEGORY), on="below").select(c.CATEGORY, c.PRODUCT)
-    by_product = targets.select(c.COUPON, c.PRODUCT).drop_nulls()
-    by_category = targets.select(c.COUPON, c.CATEGORY).join(in_category, on=c.CATEGORY).select(c.COUPON, c.PRODUCT)
-    by_brand = (
-        targets.filter(pl.col(c.BRAND) != "")
-        .select(c.COUPON, c.BRAND)
-        .join(products.select(c.PRODUCT, c.BRAND), on=c.BRAND)
-        .select(c.COUPON, c.PRODUCT)
-    )
-    return pl.concat([by_product, by_category, by_brand]).unique()
+    return within.join(products.select(c.PRODUCT, below=c.CATEGORY), on="below").select(c.CATEGORY, c.PRODUCT)
 
 
 def _last_moment(tables: dict[str, pl.DataFrame]) -> datetime | None:

@@ -45,6 +45,7 @@ PAGES = {
     models.Coupon: (ALL, EDITORS, EDITORS, EDITORS),
     models.CouponTarget: (ALL, EDITORS, EDITORS, EDITORS),
     models.Batch: (ALL, EDITORS, EDITORS, EDITORS),
+    models.ProjectStage: (ALL, EDITORS, EDITORS, EDITORS),
     models.Device: (ALL, NOBODY, NOBODY, NOBODY),
     models.DevicePart: (ALL, EDITORS, EDITORS, EDITORS),
     models.Evaluation: (ALL, NOBODY, NOBODY, NOBODY),

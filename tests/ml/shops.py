@@ -161,6 +161,13 @@ class Shop:
         self.rows["batches"].append(row)
         return self
 
+    def stage(self, project: str, position: int, *products: str) -> Self:
+        """What a stage of a project needs."""
+        for product in products:
+            self.product(product)
+            self.rows["project_stages"].append({"project": project, "position": position, "product": product})
+        return self
+
     def offer(self, campaign: str, shopper: str, coupon: str, at: datetime, rank: int = 1) -> Self:
         self.rows["offers"].append(
             {"campaign": campaign, "shopper": shopper, "coupon": coupon, "rank": rank, "offered_at": at}

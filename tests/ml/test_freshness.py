@@ -150,7 +150,7 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
     shop = market()
     for number in range(20):
         for at in range(number, 560, 5 + number):
-            shop.sell(f"s{number:02}", day(at + 0.5), "milk", *(["bread"] if at % 3 else []))
+            shop.sell(f"s{number:02}", day(at + 0.5), "milk", *(["bread"] if at % 3 else ["rice"]))
     for at in range(0, 560, 4):
         for product, keeps in (("milk", 9), ("bread", 3)):
             shop.batch(product, day(at), day(at + keeps), sold_out=day(at + 2) if at % 3 else None)

@@ -17,6 +17,7 @@ from hypothesis import settings as properties
 from hypothesis import strategies as st
 
 from recommender.ml.devices import CouponsForDevices
+from recommender.ml.projects import ProjectsOfCoupons
 from recommender.models import (
     CATEGORY_SEPARATOR,
     Category,
@@ -185,6 +186,7 @@ def make_lists(shop: Given) -> dict[str, list[str]]:
         coupons=coupons,
         learned=[],
         devices=CouponsForDevices(files.before(NOW), coupons["coupon"]),
+        projects=ProjectsOfCoupons(files.before(NOW), coupons["coupon"]),
     )
     rows = scorer.recommend(shoppers, TOP).rows
     return {name: rows.filter(pl.col("shopper_id") == name)["coupon_id"].to_list() for name in SHOPPERS}

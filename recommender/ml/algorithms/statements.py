@@ -13,6 +13,15 @@ from recommender.ml.devices import DAYS_UNTIL_WORN, FITTED_DEVICES, MAY_HAVE, WO
 from recommender.ml.freshness import DAYS_GOOD, GONE_SHARE, MOST_DAYS_GOOD, MOST_GONE, SEASON, USUAL_GAP, VISITS
 from recommender.ml.people_alike import USE_BY_PEOPLE_ALIKE
 from recommender.ml.product_sets import BUYERS
+from recommender.ml.projects import (
+    DAYS_IN_STAGE,
+    IN_PROJECT,
+    MOST_STAGES,
+    NOT_FINISHED,
+    STAGE_GONE,
+    STAGES_AHEAD,
+    STAGES_BEHIND,
+)
 from recommender.ml.purchases import DAYS_SINCE_LAST, FADED_AMOUNT, FADED_TIMES, HALF_LIFE, TIMES
 from recommender.ml.standing import PER_MILLE
 from recommender.ml.tastes import NOT_KNOWN
@@ -175,6 +184,25 @@ def _rhythm(row: Row) -> Reason | None:
     return {"kind": "bought_every", "days": round(gap, 1), "ago": ago}
 
 
+def _stage(row: Row) -> Reason | None:
+    if not row[IN_PROJECT] or row[STAGES_AHEAD] >= MOST_STAGES:
+        return None
+    return {"kind": "needed_in_project", "stages": round(row[STAGES_AHEAD])}
+
+
+def _other_stage(row: Row) -> Reason | None:
+    behind = round(row[STAGES_BEHIND])
+    return {"kind": "behind_in_project", "stages": behind} if behind else _stage(row)
+
+
+def _time_in_stage(row: Row) -> Reason | None:
+    return {"kind": "project_went_on", "days": round(row[DAYS_IN_STAGE], 1)} if row[IN_PROJECT] else None
+
+
+def _finished_project(row: Row) -> Reason | None:
+    return None if row[NOT_FINISHED] else {"kind": "finished_project"}
+
+
 def _standing_in_the_list(kind: str, fact: str, affinities: Sequence[str]) -> Statement:
     features = tuple(feature for affinity in affinities for feature in f.standing_in_the_list(affinity))
     return Statement("standing in the list", features, *_place(kind, fact))
@@ -268,4 +296,7 @@ STATEMENTS: tuple[Statement, ...] = (
         lambda row: {"kind": "in_season", "factor": round(row[SEASON], 2)} if row[SEASON] > 1.01 else None,
         lambda row: {"kind": "out_of_season", "factor": round(row[SEASON], 2)} if row[SEASON] < 0.99 else None,
     ),
+    Statement("projects", (IN_PROJECT, STAGES_AHEAD, STAGES_BEHIND), _stage, _other_stage),
+    Statement("projects", (DAYS_IN_STAGE, STAGE_GONE), _time_in_stage, _time_in_stage),
+    Statement("projects", (NOT_FINISHED,), _nothing, _finished_project),
 )

@@ -18,6 +18,7 @@ from recommender.models import (
     Order,
     OrderLine,
     Product,
+    ProjectStage,
     Redemption,
     Shopper,
 )
@@ -300,6 +301,26 @@ TABLES = (
         key=("product_id", "device_product_id"),
         replaced_with="product_id",
         checks=(Check("life", pl.col("life") <= 0, say("Expected more than 0.")),),
+    ),
+    Table(
+        "project_stages",
+        ProjectStage,
+        (
+            Column("project", Text(64), required=True),
+            Column("position", Whole(), required=True),
+            Column("stage", Text(64), empty=""),
+            Column("product_id", refers_to="products"),
+            Column("category", CategoryPath(), refers_to=CATEGORIES, attribute="category_id"),
+        ),
+        key=("project", "product_id", "category_id"),
+        replaced_with="project",
+        checks=(
+            Check(
+                "product_id",
+                pl.sum_horizontal(pl.col("product_id", "category").is_not_null()) != 1,
+                say("Expected product_id or category, and one only."),
+            ),
+        ),
     ),
     Table(
         "batches",

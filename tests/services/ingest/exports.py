@@ -22,6 +22,7 @@ from recommender.models import (
     Order,
     OrderLine,
     Product,
+    ProjectStage,
     Redemption,
     Shop,
     Shopper,
@@ -44,6 +45,7 @@ TABLES: tuple[type[models.Model], ...] = (
     Device,
     DevicePart,
     Batch,
+    ProjectStage,
 )
 
 EXPORT: Mapping[str, str] = {
