@@ -397,6 +397,10 @@ def _behind_in_project(reason: Reason) -> str:
     return _("What this coupon is for was needed in a stage of the shopper's project that is over")
 
 
+def _bought_for_project(reason: Reason) -> str:
+    return _("The shopper has bought such things for this project already")
+
+
 def _project_went_on(reason: Reason) -> str:
     return _("The shopper last bought for this project %(ago)s") % {"ago": _ago(reason["days"])}
 
@@ -444,6 +448,7 @@ _WORDS = {
     "fits_no_own_device": _fits_no_own_device,
     "needed_in_project": _needed_in_project,
     "behind_in_project": _behind_in_project,
+    "bought_for_project": _bought_for_project,
     "project_went_on": _project_went_on,
     "finished_project": _finished_project,
     "keeps_for": _keeps_for,

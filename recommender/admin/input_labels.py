@@ -124,6 +124,7 @@ LABELS: Mapping[str, str | Promise] = MappingProxyType(
         "of_an_own_project": _("of an own project"),
         "stages_ahead": _("stages of the project until it"),
         "stages_behind": _("stages of the project since it"),
+        "bought_for_the_project": _("its kind bought for the project"),
         "days_since_the_project_went_on": _("days since the project went on"),
         "share_of_usual_days_in_stage": _("share of a stage's days gone"),
     }

@@ -6,6 +6,8 @@ from recommender.ml import columns as c
 from recommender.ml.history import History
 from recommender.ml.purchases import products_bought
 
+KIND_OF_THING = "kind_of_thing"
+
 _SEPARATOR = " / "
 #: Finer levels than this have too few purchases each to say what a shopper likes.
 MOST_CATEGORIES = 500
@@ -24,6 +26,17 @@ def coupon_products(history: History, coupons: pl.Series) -> pl.DataFrame:
     )
     spelled_out = whole_shop.join(everything, how="cross").select(c.COUPON, c.PRODUCT)
     return pl.concat([targeted, spelled_out]).sort(c.COUPON, c.PRODUCT).collect()
+
+
+def kinds_of_things(history: History) -> pl.DataFrame:
+    """What each product is a kind of: the category that it is in, or it alone. Columns ``product`` and
+    ``kind_of_thing``."""
+    alone = -1 - pl.col(c.PRODUCT).cast(pl.Int64)
+    return (
+        history.scan("products")
+        .select(c.PRODUCT, pl.coalesce(pl.col(c.CATEGORY).cast(pl.Int64), alone).alias(KIND_OF_THING))
+        .collect()
+    )
 
 
 def product_categories(history: History, depth: int) -> pl.DataFrame:

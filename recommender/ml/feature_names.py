@@ -123,6 +123,7 @@ _ALL = {
     projects.IN_PROJECT: "of an own project",
     projects.STAGES_AHEAD: "stages of the project until it",
     projects.STAGES_BEHIND: "stages of the project since it",
+    projects.BOUGHT_ALREADY: "its kind bought for the project",
     projects.DAYS_IN_STAGE: "days since the project went on",
     projects.STAGE_GONE: "share of a stage's days gone",
 }

@@ -43,6 +43,7 @@ from recommender.ml.product_sets import (
     ProductSets,
 )
 from recommender.ml.projects import (
+    BOUGHT_ALREADY,
     DAYS_IN_STAGE,
     IN_PROJECT,
     NOT_FINISHED,
@@ -208,7 +209,15 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "devices": (MAY_HAVE, FITTED_DEVICES, WORN_SHARE, DAYS_UNTIL_WORN),
     "freshness": (DAYS_GOOD, VISITS, USUAL_GAP, GONE_SHARE, SEASON),
-    "projects": (NOT_FINISHED, IN_PROJECT, STAGES_AHEAD, STAGES_BEHIND, DAYS_IN_STAGE, STAGE_GONE),
+    "projects": (
+        NOT_FINISHED,
+        IN_PROJECT,
+        STAGES_AHEAD,
+        STAGES_BEHIND,
+        BOUGHT_ALREADY,
+        DAYS_IN_STAGE,
+        STAGE_GONE,
+    ),
 }
 #: Groups that only some kinds of shop tell anything of, and what says whether one does.
 OPTIONAL_GROUPS: Mapping[str, Callable[[Snapshot], bool]] = {
@@ -248,6 +257,7 @@ RISING = {
 }
 FALLING = {
     DAYS_UNTIL_WORN,
+    STAGES_AHEAD,
     DAYS_SINCE_LAST,
     profile.DAYS_SINCE_LAST_COUPON,
     profile.DAYS_SINCE_LAST_REDEMPTION,

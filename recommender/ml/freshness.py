@@ -12,7 +12,7 @@ import polars as pl
 
 from recommender.ml import columns as c
 from recommender.ml.by_shopper import ByShopper, all_pairs
-from recommender.ml.catalogue import coupon_products
+from recommender.ml.catalogue import KIND_OF_THING, coupon_products, kinds_of_things
 from recommender.ml.history import History, Snapshot
 from recommender.ml.purchases import NEVER, age_in_days
 
@@ -36,7 +36,6 @@ YEAR, AHEAD = timedelta(days=365), timedelta(days=28)
 #: Lines that every kind of thing is credited with in any four weeks, so that one sale is not a season.
 PRIOR_LINES = 5.0
 
-_KIND = "kind_of_thing"
 _DAY = "day"
 _PACE = "visits_a_day"
 
@@ -59,11 +58,15 @@ class FreshnessOfCoupons:
             return
         members = coupon_products(history, coupons)
         kinds = kinds_of_things(history)
-        of_kinds = members.join(kinds, on=c.PRODUCT).select(c.COUPON, _KIND).unique().sort(c.COUPON, _KIND)
+        of_kinds = (
+            members.join(kinds, on=c.PRODUCT).select(c.COUPON, KIND_OF_THING).unique().sort(c.COUPON, KIND_OF_THING)
+        )
         good = members.join(_days_good(history), on=c.PRODUCT, how="left").with_columns(
             pl.col(DAYS_GOOD).fill_null(MOST_DAYS_GOOD)
         )
-        season = of_kinds.join(_seasons(history), on=_KIND, how="left").with_columns(pl.col(SEASON).fill_null(1.0))
+        season = of_kinds.join(_seasons(history), on=KIND_OF_THING, how="left").with_columns(
+            pl.col(SEASON).fill_null(1.0)
+        )
         self._coupons = (
             coupons.unique()
             .to_frame(c.COUPON)
@@ -87,7 +90,7 @@ class FreshnessOfCoupons:
             return pairs.select(pl.repeat(value, pl.len()).alias(name) for name, value in NO_FRESHNESS.items())
         of_pairs = (
             self._rhythms.of(shoppers)
-            .join(self._of_kinds, on=_KIND)
+            .join(self._of_kinds, on=KIND_OF_THING)
             .group_by(c.SHOPPER, c.COUPON)
             .agg(pl.col(GONE_SHARE).sort_by(USUAL_GAP, GONE_SHARE).first(), pl.col(USUAL_GAP).min())
         )
@@ -116,17 +119,6 @@ class FreshnessOfCoupons:
         }
 
 
-def kinds_of_things(history: History) -> pl.DataFrame:
-    """What each product is a kind of: the category that it is in, or it alone. Columns ``product`` and
-    ``kind_of_thing``."""
-    alone = -1 - pl.col(c.PRODUCT).cast(pl.Int64)
-    return (
-        history.scan("products")
-        .select(c.PRODUCT, pl.coalesce(pl.col(c.CATEGORY).cast(pl.Int64), alone).alias(_KIND))
-        .collect()
-    )
-
-
 @lru_cache(maxsize=4)
 def rhythms(history: History) -> pl.DataFrame:
     """A row for each (shopper, kind of thing) that was bought on two days at least, sorted by both.
@@ -138,15 +130,15 @@ def rhythms(history: History) -> pl.DataFrame:
         .filter(pl.col(c.QUANTITY) > 0)
         .select(c.SHOPPER, c.PRODUCT, age_in_days(c.ORDERED_AT, history).floor().alias(_DAY))
         .join(kinds_of_things(history).lazy(), on=c.PRODUCT)
-        .select(c.SHOPPER, _KIND, _DAY)
+        .select(c.SHOPPER, KIND_OF_THING, _DAY)
         .unique()
-        .sort(c.SHOPPER, _KIND, _DAY)
-        .group_by(c.SHOPPER, _KIND, maintain_order=True)
+        .sort(c.SHOPPER, KIND_OF_THING, _DAY)
+        .group_by(c.SHOPPER, KIND_OF_THING, maintain_order=True)
         .agg(pl.col(_DAY).diff(null_behavior="drop").median().alias(USUAL_GAP), pl.col(_DAY).first())
         .filter(pl.col(USUAL_GAP).is_not_null())
     )
     gone = (pl.col(_DAY) + 0.5) / pl.col(USUAL_GAP)  # a day is as old as its middle
-    return days.select(c.SHOPPER, _KIND, USUAL_GAP, gone.clip(0, MOST_GONE).alias(GONE_SHARE)).collect()
+    return days.select(c.SHOPPER, KIND_OF_THING, USUAL_GAP, gone.clip(0, MOST_GONE).alias(GONE_SHARE)).collect()
 
 
 def _days_good(history: History) -> pl.DataFrame:
@@ -168,17 +160,17 @@ def _seasons(history: History) -> pl.DataFrame:
     year_ago = history.moment - YEAR
     first = lines.select(pl.col(c.ORDERED_AT).min()).collect().item()
     if first is None or first > year_ago:
-        return pl.DataFrame(schema={_KIND: pl.Int64, SEASON: pl.Float64})
+        return pl.DataFrame(schema={KIND_OF_THING: pl.Int64, SEASON: pl.Float64})
     sold = (
         lines.filter(pl.col(c.ORDERED_AT) >= year_ago)
         .select(c.PRODUCT, (pl.col(c.ORDERED_AT) < year_ago + AHEAD).alias("then"))
         .join(kinds_of_things(history).lazy(), on=c.PRODUCT)
-        .group_by(_KIND)
+        .group_by(KIND_OF_THING)
         .agg(pl.len().alias("year"), pl.col("then").sum())
     )
     usual = pl.col("year") * (AHEAD / YEAR)
     return sold.select(
-        _KIND, ((pl.col("then") + PRIOR_LINES) / (usual + PRIOR_LINES)).clip(0, MOST_SEASON).alias(SEASON)
+        KIND_OF_THING, ((pl.col("then") + PRIOR_LINES) / (usual + PRIOR_LINES)).clip(0, MOST_SEASON).alias(SEASON)
     ).collect()
 
 

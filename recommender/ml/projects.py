@@ -11,7 +11,7 @@ import polars as pl
 
 from recommender.ml import columns as c
 from recommender.ml.by_shopper import ByShopper, all_pairs
-from recommender.ml.catalogue import coupon_products
+from recommender.ml.catalogue import KIND_OF_THING, coupon_products, kinds_of_things
 from recommender.ml.history import History, Snapshot
 from recommender.ml.purchases import NEVER, age_in_days
 
@@ -19,10 +19,13 @@ from recommender.ml.purchases import NEVER, age_in_days
 NOT_FINISHED = "of_no_finished_project"
 #: 1 for what is of a project that the shopper is in.
 IN_PROJECT = "of_an_own_project"
-#: By how many stages it is ahead of the one that the shopper is at; the most stand for what is of no own project.
+#: By how many stages it is ahead of the one that the shopper is at; the most stand for what is not needed any more, and
+#: for what is of no own project.
 STAGES_AHEAD, MOST_STAGES = "stages_ahead", 9.0
 #: By how many it is behind.
 STAGES_BEHIND = "stages_behind"
+#: 1 where the shopper bought of its kind since the project was begun.
+BOUGHT_ALREADY = "bought_for_the_project"
 #: Days since the shopper last bought anything of the project.
 DAYS_IN_STAGE = "days_since_the_project_went_on"
 #: These days by the median of those that shoppers let go by between this stage and the next.
@@ -34,6 +37,7 @@ NO_PROJECTS = {
     IN_PROJECT: 0.0,
     STAGES_AHEAD: MOST_STAGES,
     STAGES_BEHIND: 0.0,
+    BOUGHT_ALREADY: 0.0,
     DAYS_IN_STAGE: NEVER,
     STAGE_GONE: 0.0,
 }
@@ -72,13 +76,23 @@ class ProjectsOfCoupons:
             .filter("is_of_project", ~pl.col(c.COUPON).is_in(whole_shop.implode()))
             .select(c.COUPON)
         )
-        of_coupons = members.join(stages, on=c.PRODUCT).select(c.COUPON, c.PROJECT, _PLACE).unique()
+        of_coupons = (
+            members.join(stages, on=c.PRODUCT)
+            .join(kinds_of_things(history), on=c.PRODUCT)
+            .select(c.COUPON, c.PROJECT, _PLACE, KIND_OF_THING)
+            .unique()
+        )
         projects = (
             of_coupons.join(closed, on=c.COUPON, how="semi")
             .group_by(c.COUPON)
             .agg(pl.col(c.PROJECT).n_unique().alias("projects"))
         )
-        own = progress(history).join(of_coupons, on=c.PROJECT)
+        own = (
+            progress(history)
+            .join(of_coupons, on=c.PROJECT)
+            .join(_bought_already(history), on=[c.SHOPPER, c.PROJECT, KIND_OF_THING], how="left")
+            .with_columns(pl.col(BOUGHT_ALREADY).fill_null(0.0))
+        )
         finished = (
             own.filter(_FINISHED)
             .group_by(c.SHOPPER, c.COUPON)
@@ -91,17 +105,21 @@ class ProjectsOfCoupons:
         going_on = (
             own.filter(~pl.col(_FINISHED))
             .with_columns(
-                pl.when(ahead >= 0).then(ahead).otherwise(MOST_STAGES).clip(0, MOST_STAGES).alias(STAGES_AHEAD),
+                pl.when(ahead >= 0, pl.col(BOUGHT_ALREADY) == 0)
+                .then(ahead)
+                .otherwise(MOST_STAGES)
+                .clip(0, MOST_STAGES)
+                .alias(STAGES_AHEAD),
                 (-ahead).clip(0, MOST_STAGES).alias(STAGES_BEHIND),
             )
-            .sort(c.SHOPPER, c.COUPON, STAGES_AHEAD, STAGES_BEHIND, DAYS_IN_STAGE, STAGE_GONE)
+            .sort(c.SHOPPER, c.COUPON, STAGES_AHEAD, STAGES_BEHIND, BOUGHT_ALREADY, DAYS_IN_STAGE, STAGE_GONE)
             .group_by(c.SHOPPER, c.COUPON, maintain_order=True)
             .first()
             .select(
                 c.SHOPPER,
                 c.COUPON,
                 pl.lit(1.0).alias(IN_PROJECT),
-                *(pl.col(name).cast(pl.Float64) for name in (STAGES_AHEAD, STAGES_BEHIND, DAYS_IN_STAGE, STAGE_GONE)),
+                *(pl.col(name).cast(pl.Float64) for name in NO_PROJECTS if name not in (NOT_FINISHED, IN_PROJECT)),
             )
         )
         self._pairs = ByShopper(
@@ -165,35 +183,55 @@ def progress(history: History) -> pl.DataFrame:
     ``days_since_the_project_went_on`` and ``share_of_usual_days_in_stage``.
     """
     of_project = [c.SHOPPER, c.PROJECT]
-    bought = (
-        history.order_lines.filter(pl.col(c.QUANTITY) > 0)
-        .select(c.SHOPPER, c.PRODUCT, c.ORDERED_AT)
-        .join(project_stages(history), on=c.PRODUCT)
-    )
-    at = pl.col(c.ORDERED_AT)
-    ends = bought.group_by(of_project).agg(
-        at.filter(pl.col(_PLACE) == pl.col(_LAST)).max().alias("ended_at"),
-        at.filter(pl.col(_PLACE) == 0).max().alias("begun_at"),
-    )
-    since = bought.join(ends, on=of_project)
-    is_finished = pl.col("ended_at").is_not_null() & (
-        pl.col("begun_at").is_null() | (pl.col("begun_at") <= pl.col("ended_at"))
-    )
-    begun_again = at.filter((pl.col(_PLACE) == 0) & (at > pl.col("ended_at"))).min().over(of_project)
-    going_on = pl.col("ended_at").is_null() | is_finished | (at >= begun_again)
     found = (
-        since.filter(going_on)
+        _bought_since_begun(history)
         .group_by(of_project)
         .agg(
-            is_finished.first().alias(_FINISHED),
+            pl.col(_FINISHED).first(),
             pl.col(_PLACE).max().alias(_REACHED),
             age_in_days(c.ORDERED_AT, history).min().alias(DAYS_IN_STAGE),
         )
-        .join(_usual_days(bought), left_on=[c.PROJECT, _REACHED], right_on=[c.PROJECT, _PLACE], how="left")
+        .join(_usual_days(_bought(history)), left_on=[c.PROJECT, _REACHED], right_on=[c.PROJECT, _PLACE], how="left")
     )
     gone = (pl.col(DAYS_IN_STAGE) / pl.col("usual_days").clip(1.0)).clip(0, MOST_GONE)
     return found.select(*of_project, _FINISHED, _REACHED, DAYS_IN_STAGE, gone.fill_null(0.0).alias(STAGE_GONE)).sort(
         of_project
+    )
+
+
+def _bought_already(history: History) -> pl.DataFrame:
+    """A row for each (shopper, project, kind of thing) that was bought since the project was last begun."""
+    return (
+        _bought_since_begun(history)
+        .join(kinds_of_things(history), on=c.PRODUCT)
+        .select(c.SHOPPER, c.PROJECT, KIND_OF_THING, pl.lit(1.0).alias(BOUGHT_ALREADY))
+        .unique()
+    )
+
+
+def _bought(history: History) -> pl.DataFrame:
+    """A row for each purchase of something that a project needs, and each of these projects."""
+    return (
+        history.order_lines.filter(pl.col(c.QUANTITY) > 0)
+        .select(c.SHOPPER, c.PRODUCT, c.ORDERED_AT)
+        .join(project_stages(history), on=c.PRODUCT)
+    )
+
+
+@lru_cache(maxsize=4)
+def _bought_since_begun(history: History) -> pl.DataFrame:
+    """Of :func:`_bought` what was bought since the shopper last began the project; all where it is ``finished``."""
+    of_project = [c.SHOPPER, c.PROJECT]
+    at = pl.col(c.ORDERED_AT)
+    ended = at.filter(pl.col(_PLACE) == pl.col(_LAST)).max().over(of_project)
+    begun = at.filter(pl.col(_PLACE) == 0).max().over(of_project)
+    bought = _bought(history).with_columns(ended.alias("ended_at"), begun.alias("begun_at"))
+    begun_again = at.filter((pl.col(_PLACE) == 0) & (at > pl.col("ended_at"))).min().over(of_project)
+    is_finished = pl.col("ended_at").is_not_null() & (
+        pl.col("begun_at").is_null() | (pl.col("begun_at") <= pl.col("ended_at"))
+    )
+    return bought.with_columns(is_finished.alias(_FINISHED)).filter(
+        pl.col("ended_at").is_null() | pl.col(_FINISHED) | (at >= begun_again)
     )
 
 

@@ -97,7 +97,7 @@ PRESETS: Mapping[str, Preset] = {
         currency="EUR",
         module="recommender.presets.home.shop",
         last_order_id="A0000000",
-        title=_("Home"),
+        title=_("Home improvement"),
         files=("project_stages",),
         shoppers=1_000,
     ),

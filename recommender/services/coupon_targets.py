@@ -33,8 +33,8 @@ def read_targets(coupons: Iterable[int]) -> dict[int, list[Target]]:
     """By coupon, what it is for. One for the whole shop has no entry."""
     targets: dict[int, list[Target]] = defaultdict(list)
     rows = CouponTarget.objects.filter(coupon__in=set(coupons))
-    for coupon, *target in rows.values_list("coupon_id", "product_id", "category__path", "brand"):
-        targets[coupon].append(Target(*target))
+    for coupon, product, path, brand in rows.values_list("coupon_id", "product_id", "category__path", "brand"):
+        targets[coupon].append(Target(product, path, brand))
     return targets
 
 

@@ -138,7 +138,7 @@ BUDGETS: dict[str, int] = {
     "recommender_run_reject": 7,
     "recommender_run_review": 4,
     "recommender_run_sample": 9,
-    "recommender_run_shopper": 26,
+    "recommender_run_shopper": 28,
     "recommender_runcomment list": 5,
     "recommender_runcomment page": 7,
     "recommender_runcorrection list": 5,

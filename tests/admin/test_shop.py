@@ -17,7 +17,7 @@ def test_the_kind_of_shop_is_chosen_and_says_what_files_it_has(admin_client: Cli
         ("", "any other"),
         ("appliances", "Smart appliances"),
         ("fresh_food", "Fresh food"),
-        ("home", "Home"),
+        ("home", "Home improvement"),
     ]
     assert "device_parts" not in admin_client.get(page(shop)).content.decode()
 

@@ -9,6 +9,7 @@ from recommender.ml.features import GROUPS, PairFeatures, told_by
 from recommender.ml.history import Snapshot
 from recommender.ml.leaks import Occasion, moved_columns, with_another_future
 from recommender.ml.projects import (
+    BOUGHT_ALREADY,
     DAYS_IN_STAGE,
     IN_PROJECT,
     MOST_STAGES,
@@ -43,13 +44,16 @@ def told(shop: Shop, tmp_path: Path, *pairs: tuple[str, str], at: float = NOW) -
     return ProjectsOfCoupons(snapshot.before(day(at)), coupons).describe(asked, asked["shopper"]).to_dicts()
 
 
-def facts(ahead: float = MOST_STAGES, behind: float = 0, days: float = 0, gone: float = 0) -> dict[str, float]:
+def facts(
+    ahead: float = MOST_STAGES, behind: float = 0, days: float = 0, gone: float = 0, bought: float = 0
+) -> dict[str, float]:
     """Of a project that the shopper is in."""
     return {
         NOT_FINISHED: 1,
         IN_PROJECT: 1,
         STAGES_AHEAD: ahead,
         STAGES_BEHIND: behind,
+        BOUGHT_ALREADY: bought,
         DAYS_IN_STAGE: days,
         STAGE_GONE: gone,
     }
@@ -60,17 +64,18 @@ def test_a_project_stands_at_the_last_stage_that_anything_was_bought_of(tmp_path
     shop.sell("anna", day(60), "paint")
     shop.sell("anna", day(80), "rollers")
     shop.sell("anna", day(90), "boards", quantity=0.0)  # is none
-    names = ("paint", "rollers", "pictures", "boards", "tea", "paint-or-tea")
+    names = ("paint", "rollers", "pictures", "boards", "tea", "paint-or-tea", "tape")
 
     found = told(shop, tmp_path, *(("anna", f"V-{name}") for name in names))
 
     assert found == [
-        facts(behind=1, days=20),
-        facts(ahead=0, days=20),
+        facts(behind=1, days=20, bought=1),
+        facts(days=20, bought=1),
         facts(ahead=1, days=20),
         NO_PROJECTS,
         NO_PROJECTS,
-        facts(behind=1, days=20),
+        facts(behind=1, days=20, bought=1),
+        facts(ahead=0, days=20),
     ]
 
 
@@ -81,7 +86,7 @@ def test_of_several_projects_the_one_that_needs_it_first_tells(tmp_path: Path) -
 
     found = told(shop, tmp_path, ("anna", "V-rollers-or-boards"), ("anna", "V-boards"), ("anna", "V-tape"))
 
-    assert found == [facts(ahead=0, days=30), facts(ahead=1, days=30), facts(ahead=0, days=30)]
+    assert found == [facts(ahead=0, days=30), facts(ahead=1, days=30), facts(days=30, bought=1)]
 
 
 def test_days_in_a_stage_are_compared_with_those_of_others(tmp_path: Path) -> None:
@@ -92,6 +97,18 @@ def test_days_in_a_stage_are_compared_with_those_of_others(tmp_path: Path) -> No
     shop.sell("anna", day(90), "paint")
 
     assert told(shop, tmp_path, ("anna", "V-rollers")) == [facts(ahead=1, days=10, gone=0.5)]
+
+
+def test_what_is_bought_is_of_its_kind_whatever_the_product(tmp_path: Path) -> None:
+    shop = Shop().product("white paint", "Paint").product("red paint", "Paint").stage("walls", 2, "rollers")
+    shop.stage("walls", 1, "white paint", "red paint").stage("walls", 3, "pictures").coupon("V-red", "red paint")
+    shop.sell("anna", day(60), "white paint")
+    shop.sell("ben", day(60), "rollers")
+
+    assert told(shop, tmp_path, ("anna", "V-red"), ("ben", "V-red")) == [
+        facts(days=40, bought=1),
+        facts(behind=1, days=40),
+    ]
 
 
 def test_who_bought_of_the_last_stage_has_finished_until_they_begin_again(tmp_path: Path) -> None:

@@ -98,6 +98,13 @@ def make_part_of_own(run: Run) -> None:
     models.Device.objects.create(device_id="d", shopper=shopper(), product=make_part(run), acquired_at=START)
 
 
+def finish_project(run: Run) -> None:
+    product = models.Product.objects.get(product_id="p2")
+    models.ProjectStage.objects.create(project="bath", position=1, product=product)
+    order = models.Order.objects.create(order_id="last", shopper=shopper(), ordered_at=NOW - timedelta(days=1))
+    models.OrderLine.objects.create(order=order, position=1, product=product, quantity=1, amount=1)
+
+
 def spoil(run: Run) -> None:
     models.Batch.objects.create(
         batch_id="b",
@@ -129,6 +136,7 @@ def add_later(run: Run) -> None:
         (lambda run: Coupon.objects.update(active=False), WhyNot.INACTIVE),
         (lambda run: Coupon.objects.update(ends_at=NOW), WhyNot.NOT_OPEN),
         (lambda run: Coupon.objects.update(starts_at=START + timedelta(days=30)), WhyNot.NOT_OPEN),
+        (finish_project, WhyNot.PROJECT_FINISHED),
         (spoil, WhyNot.NOT_GOOD_LONG_ENOUGH),
         (lambda run: (spoil(run), restock(run)), WhyNot.RANKED_LOWER),
         (make_part, WhyNot.FITS_NO_DEVICE),

@@ -172,6 +172,12 @@ def make_shop(seed: int | None = None) -> None:
     )
     insert(
         [
+            models.ProjectStage(project="party", position=1, product=products["p4"]),
+            models.ProjectStage(project="party", position=7, category=models.Category.objects.get(path="Food")),
+        ]
+    )
+    insert(
+        [
             models.Batch(
                 batch_id="b1", product=products["p2"], received_at=days(-5), best_before=days(4), sold_out_at=days(1)
             ),
@@ -210,6 +216,7 @@ def test_a_shop_has_no_files_of_what_only_other_kinds_of_shop_tell() -> None:
     models.Device.objects.all().delete()
     models.DevicePart.objects.all().delete()
     models.Batch.objects.all().delete()
+    models.ProjectStage.objects.all().delete()
 
     snapshot = take_snapshot()
 
@@ -305,6 +312,7 @@ def test_the_fingerprint_does_not_depend_on_keys_and_order_of_rows(seed: int) ->
     make_shop()
     first = take_snapshot()
     for model in (
+        models.ProjectStage,
         models.Batch,
         models.Device,
         models.Event,

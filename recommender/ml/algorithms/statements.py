@@ -14,6 +14,7 @@ from recommender.ml.freshness import DAYS_GOOD, GONE_SHARE, MOST_DAYS_GOOD, MOST
 from recommender.ml.people_alike import USE_BY_PEOPLE_ALIKE
 from recommender.ml.product_sets import BUYERS
 from recommender.ml.projects import (
+    BOUGHT_ALREADY,
     DAYS_IN_STAGE,
     IN_PROJECT,
     MOST_STAGES,
@@ -192,6 +193,8 @@ def _stage(row: Row) -> Reason | None:
 
 def _other_stage(row: Row) -> Reason | None:
     behind = round(row[STAGES_BEHIND])
+    if row[BOUGHT_ALREADY]:
+        return {"kind": "bought_for_project"}
     return {"kind": "behind_in_project", "stages": behind} if behind else _stage(row)
 
 
@@ -296,7 +299,7 @@ STATEMENTS: tuple[Statement, ...] = (
         lambda row: {"kind": "in_season", "factor": round(row[SEASON], 2)} if row[SEASON] > 1.01 else None,
         lambda row: {"kind": "out_of_season", "factor": round(row[SEASON], 2)} if row[SEASON] < 0.99 else None,
     ),
-    Statement("projects", (IN_PROJECT, STAGES_AHEAD, STAGES_BEHIND), _stage, _other_stage),
+    Statement("projects", (IN_PROJECT, STAGES_AHEAD, STAGES_BEHIND, BOUGHT_ALREADY), _stage, _other_stage),
     Statement("projects", (DAYS_IN_STAGE, STAGE_GONE), _time_in_stage, _time_in_stage),
     Statement("projects", (NOT_FINISHED,), _nothing, _finished_project),
 )

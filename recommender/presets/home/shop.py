@@ -22,7 +22,7 @@ from scipy.special import expit
 from recommender.models import CATEGORY_SEPARATOR
 from recommender.progress import Progress
 
-WEEKS = 110  # of history
+WEEKS = 80  # of history
 #: A past campaign starts every so many weeks and lasts as long; the live one begins where history ends.
 CAMPAIGN_WEEKS = 4
 PAST_CAMPAIGNS = 9
@@ -90,19 +90,19 @@ GENERAL = ("Candles", "House plants", "Cushions", "Storage boxes", "Batteries", 
 PRODUCTS_OF_A_KIND = 2
 #: The chance a week that a shopper begins a project, and how much that differs between shoppers and projects; after so
 #: many weeks one that was finished may be begun again.
-BEGUN, BEGUN_SPREAD, AGAIN = 0.012, 0.9, 60
+BEGUN, BEGUN_SPREAD, AGAIN = 0.009, 0.9, 40
 #: How much the weeks between stages differ between shoppers, and from one time to the next.
 PACE_SPREAD, GAP_SPREAD = 0.35, 0.3
 #: The share of a stage's kinds that a shopper needs; the chance a week of going for them; what is brought home then.
-NEEDED_SHARE, TRIP, BROUGHT = 0.85, 0.35, 0.8
+NEEDED_SHARE, TRIP, BROUGHT = 0.92, 0.35, 0.8
 #: The chance a week that a thing of every day is bought, and in a basket with things of a project.
-BOUGHT_GENERAL, BESIDE = 0.012, 0.15
+BOUGHT_GENERAL, BESIDE = 0.02, 0.15
 #: Log-odds of a use: of anything; of what is needed now; of what was needed before; of a project that the shopper is
 #: not in: of what begins it and of the rest; of a thing of every day; of ten percent more off.
 BASE, NEEDED, OVER, BEGINS, STRANGE, OF_GENERAL, OF_DISCOUNT = -3.6, 4.8, -2.0, -0.6, -1.6, 0.2, 0.4
 #: By so many weeks ahead half of what a need weighs is left, and how steep that is.
 HALF_READY, READINESS = 4.0, 1.3
-#: The spreads between shoppers: of how much they use coupons, of what they are drawn to.
+#: The spreads between shoppers: of how much they use coupons, and of what they like of the things of every day.
 HABIT, LIKING = 0.6, 0.6
 
 
@@ -281,8 +281,8 @@ class _History:
         self._begins = BEGUN * random.lognormal(0, BEGUN_SPREAD, size)
         self._gaps = _GAP * random.lognormal(0, PACE_SPREAD, (shop.shoppers, 1))
         self._habit = random.normal(0, HABIT, shop.shoppers)
-        #: To each project, and to each kind of every day.
-        self._drawn_to = random.normal(0, LIKING, (shop.shoppers, len(PROJECTS) + len(GENERAL)))
+        #: To each kind of every day.
+        self._liking = random.normal(0, LIKING, (shop.shoppers, len(GENERAL)))
         self._stage = np.full(size, NOT_IN)
         #: The week from which on the stage's things are needed, and that in which the project was finished.
         self._opens = np.zeros(size)
@@ -307,9 +307,9 @@ class _History:
         wait = np.clip(self._opens[:, projects] - week, 0, None) + (stages - at) * self._gaps[:, projects]
         needed = NEEDED * expit((HALF_READY - wait) / READINESS)
         in_project = np.where((stages >= at) & self._needs[:, _OF_PROJECT], needed, OVER)
-        stranger = np.where(stages == 0, BEGINS, STRANGE) + self._drawn_to[:, projects]
+        stranger = np.where(stages == 0, BEGINS, STRANGE)
         log_odds[:, _OF_PROJECT] += np.where(at == NOT_IN, stranger, in_project)
-        log_odds[:, len(_OF_PROJECT) :] += OF_GENERAL + self._drawn_to[:, len(PROJECTS) :]
+        log_odds[:, len(_OF_PROJECT) :] += OF_GENERAL + self._liking
         return expit(log_odds + OF_DISCOUNT * (self._catalogue.discounts - 20) / 10 + self._habit[:, None])
 
     def live(self, week: int) -> None:
@@ -349,18 +349,20 @@ class _History:
         """(n, 2): shopper and kind of what is bought in a week without a coupon."""
         random = self._random
         out = (self._stage == NOT_IN) | ((self._stage == FINISHED) & (week - self._finished >= AGAIN))
-        shopper, project = np.nonzero(out & (random.random(out.shape) < self._begins))
-        for one, of in zip(shopper, project, strict=True):
+        begun = out & (random.random(out.shape) < self._begins)
+        shopper, project = np.nonzero(begun)
+        for one, of in zip(shopper.tolist(), project.tolist(), strict=True):
             self._begin(one, of, 0, week)
         active = (self._stage != NOT_IN) & (self._stage != FINISHED) & (self._opens <= week)
-        trips = active & (random.random(active.shape) < TRIP)
+        trips = begun | (active & (random.random(active.shape) < TRIP))  # a project begins with a basket
         now = _STAGE[_OF_PROJECT] == self._stage[:, _PROJECT[_OF_PROJECT]]
         wanted = trips[:, _PROJECT[_OF_PROJECT]] & now & self._needs[:, _OF_PROJECT]
         is_last = _STAGE[_OF_PROJECT] == _LAST_STAGE[_PROJECT[_OF_PROJECT]]
-        brought = wanted & (is_last | (random.random(wanted.shape) < BROUGHT))
+        whole = is_last | begun[:, _PROJECT[_OF_PROJECT]]  # at once: what begins a project and what finishes it
+        brought = wanted & (whole | (random.random(wanted.shape) < BROUGHT))
         of_project = np.stack(np.nonzero(brought), axis=1)  # kinds of projects come first
         everyday = np.where(trips.any(axis=1), BESIDE, BOUGHT_GENERAL)[:, None]
-        likely = everyday * np.exp(self._drawn_to[:, len(PROJECTS) :])
+        likely = everyday * np.exp(self._liking)
         shopper, general = np.nonzero(random.random(likely.shape) < likely)
         return np.concatenate([of_project, np.stack([shopper, len(_OF_PROJECT) + general], axis=1)])
 

@@ -1,0 +1,166 @@
+"""The preset of the home: its made-up shop, from the export to lists that know what a project needs next."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from recommender.models import CATEGORY_SEPARATOR, Campaign, Coupon, ProjectStage, Shopper
+from recommender.presets import PRESETS
+from recommender.presets.home.shop import LAST_ORDER, LIVE_CAMPAIGN, HomeShop
+from recommender.services import scoring
+from recommender.services.ingest import load_export
+from recommender.services.projects import OfProjects
+from recommender.services.runs import compute_run, plan_run
+from recommender.services.training import train
+from tests.presets.lift import TOP, listed_of, measure_lift
+
+UNTIL = datetime(2026, 4, 1, tzinfo=UTC)
+ALGORITHM = "gradient_boosting"
+SHOPPERS = 250
+
+
+@pytest.fixture(scope="module")
+def shop() -> HomeShop:
+    return HomeShop(shoppers=SHOPPERS, until=UNTIL, seed=1)
+
+
+@pytest.fixture(scope="module")
+def export(shop: HomeShop, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    shop.write(folder)
+    return folder
+
+
+def read(export: Path, table: str) -> pl.DataFrame:
+    return pl.read_parquet(export / f"{table}.parquet")
+
+
+def load(folder: Path) -> Campaign:
+    report = load_export(folder=folder)
+    assert not report.examples, report.examples
+    assert not report.ignored_files
+    assert not any(file.left_out_columns for file in report.files)
+    scoring.prepare_scorer.cache_clear()
+    return Campaign.objects.get(campaign_id=LIVE_CAMPAIGN)
+
+
+# The made-up shop
+
+
+def test_the_same_seed_makes_the_same_shop(shop: HomeShop, export: Path, tmp_path: Path) -> None:
+    again, other = (HomeShop(shoppers=SHOPPERS, until=UNTIL, seed=seed) for seed in (1, 2))
+    for name, made in (("again", again), ("other", other)):
+        (tmp_path / name).mkdir()
+        made.write(tmp_path / name)
+
+    tables = sorted(path.stem for path in export.iterdir())
+    assert all(read(export, table).equals(read(tmp_path / "again", table)) for table in tables)
+    assert not read(export, "orders").equals(read(tmp_path / "other", "orders"))
+    assert again.true_probabilities().equals(shop.true_probabilities())
+
+
+def test_nothing_happens_once_history_has_ended(export: Path) -> None:
+    orders = read(export, "orders")
+    assert orders.sort("ordered_at")["order_id"][-1] == LAST_ORDER
+    for table, column in (("orders", "ordered_at"), ("redemptions", "redeemed_at")):
+        assert read(export, table)[column].max() < UNTIL
+    live = read(export, "campaigns").row(by_predicate=pl.col("campaign_id") == LIVE_CAMPAIGN, named=True)
+    assert (live["starts_at"], live["ends_at"]) == (UNTIL, UNTIL + timedelta(weeks=4))
+
+
+def test_projects_go_on_stage_by_stage_with_long_gaps_and_large_baskets(export: Path) -> None:
+    of_project = (
+        read(export, "order_lines")
+        .filter(pl.col("coupon_id").is_null())
+        .join(read(export, "orders"), on="order_id")
+        .join(read(export, "products"), on="product_id")
+        .filter(~pl.col("category").str.starts_with("Every day"))
+        .with_columns(
+            pl.col("category").str.split(CATEGORY_SEPARATOR).list.get(0).alias("project"),
+            pl.col("category").str.split(CATEGORY_SEPARATOR).list.head(2).list.join(CATEGORY_SEPARATOR),
+        )
+        .join(read(export, "project_stages").select("category", "position"), on="category", validate="m:1")
+    )
+    begun = of_project.group_by("shopper_id", "project", "position").agg(pl.col("ordered_at").min())
+    steps = begun.join(
+        begun.with_columns(pl.col("position") - 1), on=["shopper_id", "project", "position"], suffix="_next"
+    )
+    days = (steps["ordered_at_next"] - steps["ordered_at"]).dt.total_days()
+
+    assert steps.height > 500
+    assert (days >= 0).mean() > 0.95  # type: ignore[operator]  # but for those who began with a coupon
+    assert days.median() > 20  # type: ignore[operator]
+    assert of_project.group_by("order_id").len()["len"].mean() > 1.8  # type: ignore[operator]
+
+
+def test_coupons_are_used_by_those_who_have_them(export: Path) -> None:
+    used = read(export, "redemptions").join(
+        read(export, "campaigns").select("campaign_id", "starts_at", "ends_at"), on="campaign_id"
+    )
+
+    assert used.height > 1_000
+    assert used.filter(
+        (pl.col("redeemed_at") < pl.col("starts_at")) | (pl.col("redeemed_at") >= pl.col("ends_at"))
+    ).is_empty()
+    assert used.join(read(export, "campaign_shoppers"), on=["campaign_id", "shopper_id"], how="anti").is_empty()
+
+
+@pytest.mark.django_db
+def test_the_truth_is_worth_knowing_and_keeps_the_rule(shop: HomeShop, export: Path) -> None:
+    load(export)
+    truth = shop.true_probabilities()
+    keys = dict(Shopper.objects.values_list("shopper_id", "pk"))
+    coupons = dict(Coupon.objects.values_list("coupon_id", "pk"))
+    rule = OfProjects(coupons.values(), keys.values(), UNTIL)
+    told = [rule.may_have(coupons[coupon], keys[shopper]) for shopper, coupon, *_rest in truth.iter_rows()]
+
+    assert truth["may_have"].to_list() == told
+    assert truth.filter(~pl.col("may_have"))["probability"].max() == 0
+    assert truth.filter(~pl.col("may_have")).height > 1_000
+    assert 0.02 < truth.filter("may_have")["probability"].mean() < 0.08  # type: ignore[operator]
+    assert truth["probability"].max() > 0.6  # type: ignore[operator]
+
+
+# From the export to the lists
+
+
+@pytest.mark.django_db
+def test_lists_know_what_a_project_needs_next(shop: HomeShop, export: Path, settings: Any, tmp_path: Path) -> None:
+    settings.DATA_DIR = tmp_path
+    campaign = load(export)
+
+    run = compute_run(run=plan_run(campaign=campaign, as_of=UNTIL, algorithm=ALGORITHM, top=TOP))
+
+    truth = shop.true_probabilities()
+    allowed = truth.filter("may_have")
+    listed = listed_of(run)
+    most = allowed.group_by("shopper_id").agg(pl.len().clip(0, TOP))
+    assert listed.height == most["len"].sum() > 9 * SHOPPERS  # some have finished almost everything
+    assert listed.join(allowed, on=["shopper_id", "coupon_id"], how="anti").is_empty()
+    lift = measure_lift(run, truth)
+    assert lift.captured > 0.85
+    assert lift.lists > 2 * lift.same
+    reasons = [reason["kind"] for row in run.recommendations.filter(rank=1) for reason in row.reasons]
+    assert reasons.count("needed_in_project") > SHOPPERS / 4
+
+
+@pytest.mark.prove
+@pytest.mark.django_db
+def test_the_champion_of_the_whole_shop_captures_the_lift(settings: Any, tmp_path: Path) -> None:
+    """At the size at which it is shown, with all that a training does."""
+    settings.DATA_DIR = tmp_path / "data"
+    shop = HomeShop(shoppers=PRESETS["home"].shoppers or 0, until=UNTIL)
+    (tmp_path / "export").mkdir()
+    shop.write(tmp_path / "export")
+    campaign = load(tmp_path / "export")
+    assert ProjectStage.objects.exists()
+    train(as_of=UNTIL)
+
+    run = compute_run(run=plan_run(campaign=campaign, as_of=UNTIL, top=TOP))
+
+    lift = measure_lift(run, shop.true_probabilities())
+    assert lift.captured > 0.85
+    assert lift.lists > 2 * lift.same
