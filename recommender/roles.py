@@ -33,6 +33,8 @@ EDITED = (
     "category",
     "coupon",
     "coupontarget",
+    "experiment",
+    "experimentarm",
     "product",
     "segment",
     "segmentcondition",

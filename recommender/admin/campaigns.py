@@ -32,7 +32,16 @@ from recommender.admin.remarks import RemarksMixin
 from recommender.admin.results import ResultsMixin
 from recommender.admin.runs import tabulate_runs
 from recommender.admin.summed_up import Shown, show_figures
-from recommender.models import Campaign, CampaignCoupon, CampaignSegment, CampaignShopper, Job, Publication, Run
+from recommender.models import (
+    Campaign,
+    CampaignCoupon,
+    CampaignSegment,
+    CampaignShopper,
+    Experiment,
+    Job,
+    Publication,
+    Run,
+)
 from recommender.models.campaigns import MOST_HELD_OUT
 from recommender.services.budgeting import MOST_RETURN, left_of_campaign
 from recommender.services.reporting import CampaignUses
@@ -374,6 +383,7 @@ def _describe_campaign(campaign: Campaign) -> dict[str, Any]:
     return {
         "live": live,
         "live_link": live and link_to(live.run, _("Run %(run)s") % {"run": live.run_id}),
+        "experiment_link": link_to(campaign.experiments.filter(state=Experiment.State.RUNNING).first()),
         "live_shoppers": count_of(live.run.shopper_count if live else 0),
         "live_recommendations": _("%(count)s recommendations")
         % {"count": count_of(live.run.recommendation_count if live else 0)},

@@ -9,6 +9,7 @@ from recommender.models.codes import Code, CodeBatch
 from recommender.models.counters import CampaignCounter, CouponCounter, ShopperCounter
 from recommender.models.coupons import Coupon, CouponTarget
 from recommender.models.erasures import Erasure
+from recommender.models.experiments import Experiment, ExperimentArm, ExperimentExposure
 from recommender.models.feedback import Event, Redemption
 from recommender.models.groups import GroupBuy, GroupBuyMember
 from recommender.models.jobs import Job
@@ -51,6 +52,9 @@ __all__ = [
     "Erasure",
     "Evaluation",
     "Event",
+    "Experiment",
+    "ExperimentArm",
+    "ExperimentExposure",
     "GroupBuy",
     "GroupBuyMember",
     "IdempotencyRecord",

@@ -290,7 +290,7 @@ class RecommendationQuerySet(models.QuerySet["Recommendation"]):
         return self.filter(excluded=False)
 
     def live(self) -> "RecommendationQuerySet":
-        """Those of the runs that are published now."""
+        """Those of the runs that are published now, for all or for an arm of an experiment."""
         return self.offered().filter(run__publications__ended_at__isnull=True, run__publications__isnull=False)
 
 
@@ -353,14 +353,20 @@ class Recommendation(models.Model):
 
 
 class PublicationQuerySet(models.QuerySet["Publication"]):
+    def for_all(self) -> "PublicationQuerySet":
+        """Those that were not for the share of an experiment alone."""
+        return self.filter(arm__isnull=True)
+
     def live(self) -> "PublicationQuerySet":
-        return self.filter(ended_at__isnull=True)
+        """What campaigns show now to all to whom no experiment shows something else."""
+        return self.for_all().filter(ended_at__isnull=True)
 
 
 class Publication(models.Model):
     """A run's time on show, and so the record of who was offered what, and when.
 
-    A campaign has at most one live publication. ``replaces`` is what rolling it back returns to.
+    A campaign has at most one live publication for all. ``replaces`` is what rolling it back returns to. One with an
+    ``arm`` is shown beside it, to that share of an experiment's shoppers.
     """
 
     campaign = models.ForeignKey(
@@ -369,6 +375,15 @@ class Publication(models.Model):
     run = models.ForeignKey(Run, verbose_name=_("run"), on_delete=models.PROTECT, related_name="publications")
     replaces = models.ForeignKey(
         "self", verbose_name=_("replaces"), null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    arm = models.OneToOneField(
+        "ExperimentArm",
+        verbose_name=_("arm of an experiment"),
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="publication",
+        help_text=_("Empty: for all."),
     )
     published_at = models.DateTimeField(_("published"))
     published_by = models.ForeignKey(
@@ -389,7 +404,9 @@ class Publication(models.Model):
         ordering = ["-pk"]
         constraints = [
             models.UniqueConstraint(
-                fields=["campaign"], condition=Q(ended_at__isnull=True), name="publication_one_live_a_campaign"
+                fields=["campaign"],
+                condition=Q(ended_at__isnull=True, arm__isnull=True),
+                name="publication_one_live_for_all",
             ),
             models.CheckConstraint(
                 condition=Q(ended_at__isnull=True) | Q(ended_at__gte=F("published_at")),

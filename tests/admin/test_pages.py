@@ -53,6 +53,8 @@ WITHOUT_PAGES = {
     models.IdempotencyRecord,
     models.CampaignCounter,
     models.CouponCounter,
+    models.ExperimentArm,
+    models.ExperimentExposure,
     models.ShopperCounter,
     models.Code,
     models.GroupBuyMember,
