@@ -182,9 +182,9 @@ class _Sent:
     def __init__(self, campaign: Campaign, shoppers: QuerySet[Shopper] | None = None) -> None:
         self.campaign = campaign
         self._shoppers = shoppers
-        publications = Publication.objects.filter(campaign=campaign)
-        self._runs = set(publications.values_list("run", flat=True))
-        self._runs_for_all = set(publications.for_all().values_list("run", flat=True))
+        shown = set(Publication.objects.filter(campaign=campaign).values_list("run", "arm"))
+        self._runs = {run for run, _arm in shown}
+        self._runs_for_all = {run for run, arm in shown if arm is None}
         self.events = self._only_sent(
             Event.objects.filter(campaign=campaign, kind__in=list(STAGES), coupon__isnull=False)
         )
