@@ -42,7 +42,7 @@ from recommender.models import (
     Publication,
     Run,
 )
-from recommender.models.campaigns import MOST_HELD_OUT
+from recommender.models.campaigns import MOST_EXPLORED, MOST_HELD_OUT
 from recommender.services.budgeting import MOST_RETURN, left_of_campaign
 from recommender.services.reporting import CampaignUses
 from recommender.services.summaries import UsesOfCampaigns
@@ -169,7 +169,7 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
         (
             gettext_lazy("For whom"),
             {
-                "fields": ("holdout_percent",),
+                "fields": (("holdout_percent", "exploration_percent"),),
                 "description": gettext_lazy(
                     "Whoever is in any of the segments below and in none that is excluded; without segments everyone. "
                     "A list that the shop gave comes before both. Who is held out is drawn when recommendations are "
@@ -185,6 +185,8 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
     def formfield_for_dbfield(self, db_field: Field, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "holdout_percent":  # “at most 90” says more than “at most 2 digits before the point”
             kwargs |= {"min_value": 0, "max_value": MOST_HELD_OUT, "max_digits": None}
+        if db_field.name == "exploration_percent":
+            kwargs |= {"min_value": 0, "max_value": MOST_EXPLORED, "max_digits": None}
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
                 ('outcome', models.CharField(choices=[('revenue', 'revenue'), ('margin', 'margin'), ('orders', 'orders'), ('uses', "uses of the campaign's coupons")], default='revenue', help_text='Choose it before you start: what is chosen afterwards can always be made to look better.', max_length=16, verbose_name='decided by')),
                 ('salt', models.CharField(default=recommender.models.experiments.make_salt, editable=False, max_length=32, unique=True, verbose_name='salt')),
                 ('state', models.CharField(choices=[('drafted', 'in preparation'), ('running', 'running'), ('ended', 'ended')], default='drafted', editable=False, max_length=16, verbose_name='state')),
-                ('split', models.JSONField(blank=True, editable=False, help_text='Since it started: the run of each arm, and up to which thousandth of the digests it reaches.', null=True, verbose_name='split')),
+                ('split', models.JSONField(blank=True, editable=False, help_text='Since it started: the run of each arm, up to which thousandth of the digests it reaches, and which is the default.', null=True, verbose_name='split')),
                 ('started_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='started')),
                 ('ended_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='ended')),
             ],
@@ -150,6 +150,25 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='experimentexposure',
             constraint=models.UniqueConstraint(fields=('experiment', 'shopper'), name='experiment_exposure_once'),
+        ),
+        migrations.AddField(
+            model_name='campaign',
+            name='exploration_percent',
+            field=models.DecimalField(db_default=0, decimal_places=1, default=0, help_text='On the last place of this share of the lists stands a coupon that was drawn, those of which little is known more often: so that new coupons get a chance, and other lists can be judged before they go live.', max_digits=3, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(20)], verbose_name='lists that try something, percent'),
+        ),
+        migrations.AddField(
+            model_name='recommendation',
+            name='propensity',
+            field=models.FloatField(blank=True, help_text='The chance with which it came to stand on the list. Empty: the run tries nothing.', null=True, verbose_name='propensity'),
+        ),
+        migrations.AddField(
+            model_name='run',
+            name='exploration',
+            field=models.JSONField(blank=True, editable=False, help_text='As of the plan: the share of the lists whose last place is drawn, and with which chance each coupon is. Empty: nothing is tried.', null=True, verbose_name='exploration'),
+        ),
+        migrations.AddConstraint(
+            model_name='campaign',
+            constraint=models.CheckConstraint(condition=models.Q(('exploration_percent__gte', 0), ('exploration_percent__lte', 20)), name='campaign_exploration_is_a_share'),
         ),
         migrations.RunPython(grant, migrations.RunPython.noop),
     ]

@@ -61,7 +61,10 @@ class Experiment(models.Model):
         null=True,
         blank=True,
         editable=False,
-        help_text=_("Since it started: the run of each arm, and up to which thousandth of the digests it reaches."),
+        help_text=_(
+            "Since it started: the run of each arm, up to which thousandth of the digests it reaches, and which is the "
+            "default."
+        ),
     )
     started_at = models.DateTimeField(_("started"), null=True, blank=True, editable=False)
     started_by = models.ForeignKey(

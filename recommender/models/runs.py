@@ -100,6 +100,16 @@ class Run(models.Model):
             "Empty: not decided yet, or older than this."
         ),
     )
+    exploration = models.JSONField(
+        _("exploration"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_(
+            "As of the plan: the share of the lists whose last place is drawn, and with which chance each coupon is. "
+            "Empty: nothing is tried."
+        ),
+    )
     objective = models.CharField(
         _("objective"),
         max_length=24,
@@ -326,6 +336,12 @@ class Recommendation(models.Model):
         help_text=_("The number of the correction that put it first; the highest is at the very front."),
     )
     score = models.FloatField(_("score"), help_text=_("Probability that the shopper uses the coupon."))
+    propensity = models.FloatField(
+        _("propensity"),
+        null=True,
+        blank=True,
+        help_text=_("The chance with which it came to stand on the list. Empty: the run tries nothing."),
+    )
     reasons = models.JSONField(_("reasons"), default=list, encoder=DjangoJSONEncoder)
     excluded = models.BooleanField(_("taken out"), default=False)
 

@@ -17,9 +17,9 @@ from recommender.models import (
     ExperimentExposure,
     Order,
     OrderLine,
-    Publication,
     Redemption,
 )
+from recommender.services.incrementality import read_columns
 from recommender.services.split import choose_arm
 
 if TYPE_CHECKING:
@@ -143,17 +143,11 @@ class _Measurement:
         assert self._experiment.split is not None
         planned = self._experiment.split["arms"]
         arms = self._experiment.arms.in_bulk([each["arm"] for each in planned])
-        default_runs = set(
-            Publication.objects.for_all()
-            .filter(campaign=self._experiment.campaign_id, published_at__lte=self._since)
-            .filter(Q(ended_at__isnull=True) | Q(ended_at__gte=self._since))
-            .values_list("run", flat=True)
-        )
         untils = [0, *(each["until"] for each in planned)]
         found = [
             ArmResult(
                 arm=arms[each["arm"]],
-                is_default=each["run"] in default_runs,
+                is_default=each["arm"] == self._experiment.split["default"],
                 shoppers=int((self._shoppers["arm"] == each["arm"]).sum()),
                 share=(until - before) / 1000,
             )
@@ -267,12 +261,4 @@ class _Measurement:
         }
 
     def _columns(self, grouped: QuerySet, number: int) -> "list[np.ndarray]":
-        """What a query says by shopper, as arrays; 0 for those of whom it says nothing."""
-        import polars as pl
-
-        from recommender.bulk import read_frame
-
-        names = [f"column_{place}" for place in range(number)]
-        frame = read_frame(grouped.order_by(), {"shopper": pl.Int64, **dict.fromkeys(names, pl.Float64)})
-        joined = self._shoppers.select("shopper").join(frame, on="shopper", how="left", maintain_order="left")
-        return [joined[name].fill_null(0.0).to_numpy() for name in names]
+        return read_columns(self._shoppers["shopper"], grouped, number)

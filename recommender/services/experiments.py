@@ -36,11 +36,12 @@ def start_experiment(*, experiment: Experiment, started_by: User | None = None, 
         ExperimentRefused: it is not as it should be; nothing was changed.
         PublishingForbidden: a run breaks a guardrail that nobody may overrule.
     """
-    coupons = CampaignCoupon.objects.filter(campaign=experiment.campaign_id).values_list("coupon_id", flat=True)
-    counters.make_counters(coupons=list(coupons), campaigns=[experiment.campaign_id])  # as for publishing
+    _make_counters(experiment)
     with transaction.atomic():
         locked = _lock(experiment)
         now = now or timezone.now()
+        # So that nobody rejects or corrects a run meanwhile.
+        list(Run.objects.select_for_update().filter(pk__in=locked.arms.values("run")).order_by("pk"))
         arms = list(locked.arms.select_related("run__campaign", "run__model_version", "run__snapshot"))
         live = Publication.objects.live().filter(campaign=locked.campaign_id).first()
         if refusal := refuse_to_start(experiment=locked, arms=arms, live=live, now=now):
@@ -49,14 +50,13 @@ def start_experiment(*, experiment: Experiment, started_by: User | None = None, 
         for arm in arms:
             if arm.run_id == live.run_id:
                 continue
-            run = Run.objects.select_for_update().get(pk=arm.run_id)
-            forbid_or_pass(run=run, moment=now)
-            Run.objects.filter(pk=run.pk).update(state=Run.State.PUBLISHED)
+            forbid_or_pass(run=arm.run, moment=now)
+            Run.objects.filter(pk=arm.run_id).update(state=Run.State.PUBLISHED)
             Publication.objects.create(
-                campaign_id=locked.campaign_id, run=run, arm=arm, published_at=now, published_by=started_by
+                campaign_id=locked.campaign_id, run=arm.run, arm=arm, published_at=now, published_by=started_by
             )
         locked.state = Experiment.State.RUNNING
-        locked.split = make_split(locked, arms)
+        locked.split = make_split(locked, arms, default_run=live.run_id)
         locked.started_at, locked.started_by = now, started_by
         locked.save(update_fields=["state", "split", "started_at", "started_by"])
     experiment.refresh_from_db()
@@ -122,10 +122,17 @@ def make_default(*, arm: ExperimentArm, by: User | None = None, now: datetime | 
         ExperimentRefused: the experiment is not running.
         PublishingForbidden: the run breaks a guardrail by now that nobody may overrule; nothing was changed.
     """
+    _make_counters(arm.experiment)
     with transaction.atomic():
         locked = _lock(arm.experiment)
         now = _end(locked, arm, by, now or timezone.now())
         return publish(run=Run.objects.get(pk=arm.run_id), published_by=by, now=now)
+
+
+def _make_counters(experiment: Experiment) -> None:
+    """As for publishing: before anything is locked."""
+    coupons = CampaignCoupon.objects.filter(campaign=experiment.campaign_id).values_list("coupon_id", flat=True)
+    counters.make_counters(coupons=list(coupons), campaigns=[experiment.campaign_id])
 
 
 def _lock(experiment: Experiment) -> Experiment:

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 from django.db import Error as DatabaseError
@@ -27,6 +28,7 @@ from recommender.services.assignment import is_for_everyone, record_assignment
 from recommender.services.budgeting import AS_IT_IS, Budget, BudgetTerms, amount_of, decide_terms
 from recommender.services.correction_jobs import refuse_while_corrected
 from recommender.services.estimates import estimate_run
+from recommender.services.exploration import decide_exploration
 from recommender.services.input_drift import choose_reference, record_inputs
 from recommender.services.snapshot import take_snapshot
 from recommender.wording import gettext as _
@@ -113,6 +115,9 @@ def plan_run(
     shopper_ids = _find_audience(campaign)
     version = _find_version(algorithm, as_of, job, progress)
     terms = decide_terms(campaign=campaign, coupon_ids=coupon_ids, version=version, as_of=as_of, budget=budget)
+    exploration = None
+    if terms is None:
+        exploration = decide_exploration(campaign=campaign, coupon_ids=coupon_ids, top=top, as_of=as_of)
     objective = budget.objective or Run.Objective.REDEMPTIONS
     if terms is not None:
         coupon_ids = terms.coupon_ids
@@ -137,6 +142,7 @@ def plan_run(
                 coupon_ids=coupon_ids,
                 assigned_at=assignment.assigned_at,
                 within=None if terms is None else [objective, str(budget.required_return), terms.as_json()],
+                exploration=exploration,
             ),
             defaults={
                 "campaign": campaign,
@@ -148,6 +154,7 @@ def plan_run(
                 "shopper_count": len(shopper_ids),
                 "learned_inputs": choose_reference(version=version, campaign=campaign),
                 "retrieval": None if scoring.is_worth_two_stages(len(shopper_ids), len(coupon_ids), listed) else {},
+                "exploration": exploration,
                 **(_describe_budget(objective, budget, terms) if terms is not None else {}),
                 "created_by": created_by,
                 "job": job,
@@ -278,6 +285,7 @@ def _run_key(
     coupon_ids: Sequence[str],
     assigned_at: datetime | None,
     within: Sequence[object] | None = None,
+    exploration: dict[str, Any] | None = None,
 ) -> str:
     """A digest of everything that decides what a run comes to."""
     moment = as_of.timestamp()
@@ -286,6 +294,8 @@ def _run_key(
         decides.append(assigned_at.timestamp())
     if within is not None:
         decides.append(within)
+    if exploration is not None:
+        decides.append(exploration)
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
 

@@ -16,6 +16,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from recommender import models
 from recommender.ml import columns as c
 from recommender.ml.contract import Algorithm, DescribedHistory, Sketch
+from recommender.ml.exploration import Exploration, draw_last_places
 from recommender.ml.input_drift import LearnedInput, add_counts, count_inputs
 from recommender.ml.narration import Narrator
 from recommender.ml.retrieval import MOST_KEPT, Retrieval, learn_retrieval
@@ -23,6 +24,7 @@ from recommender.models import Run, RunShard
 from recommender.progress import Progress
 from recommender.services.allocation import NUMBER, find_candidates, read_lists
 from recommender.services.budgeting import BudgetTerms
+from recommender.services.exploration import exploration_of
 from recommender.services.input_drift import learned_inputs_of
 from recommender.services.shared_files import find_file
 from recommender.services.snapshot import open_snapshot
@@ -34,6 +36,7 @@ BLOCK_PAIRS = 250_000  # described at once; what bounds the memory
 SAMPLE_SHOPPERS = 2_000
 FEWEST_WITH_CANDIDATES = 50  # of them, or every pair is scored
 FEWEST_SHOPPERS = 4 * SAMPLE_SHOPPERS  # of a run in two stages
+_NO_PROPENSITY = pl.lit(None, dtype=pl.Float64)
 
 
 def is_worth_two_stages(shoppers: int, coupons: int, top: int) -> bool:
@@ -60,7 +63,7 @@ class Block:
     """Some shoppers scored.
 
     Attributes:
-        rows: their lists: shopper, coupon, rank, score and reasons (JSON); or the candidates for these.
+        rows: their lists: shopper, coupon, rank, score, propensity and reasons (JSON); or the candidates for these.
         told: None where not all pairs are scored.
     """
 
@@ -80,6 +83,7 @@ class Scorer:
     learned: list[LearnedInput]  # what the inputs are compared with
     terms: BudgetTerms | None = None  # of a run within a budget
     retrieval: Retrieval | None = None  # without it every pair is scored
+    exploration: Exploration | None = None  # without it nothing is tried
 
     @property
     def block_shoppers(self) -> int:
@@ -98,9 +102,59 @@ class Scorer:
             inputs = chosen.inputs
         best = self._choose_best(scored, top)
         return Block(
-            rows=self._explain(best, inputs[best["pair"]]) if self.terms is None else best,
+            rows=self._write(best, inputs, top) if self.terms is None else best,
             told=self._tell(scored, inputs) if self.retrieval is None else None,
         )
+
+    def _write(self, best: pl.DataFrame, inputs: pl.DataFrame, top: int) -> pl.DataFrame:
+        """The rows of lists with the best coupons, or in a run that tries something with others on some last places."""
+        if self.exploration is None:
+            return self._explain(best.with_columns(propensity=_NO_PROPENSITY), inputs[best["pair"]])
+        best, tried = self._explore(best, top)
+        rows = self._explain(best, inputs[best["pair"]])
+        if tried.is_empty():
+            return rows
+        inputs = self.history.describe(tried.select(c.SHOPPER, c.COUPON))
+        tried = tried.with_columns(pl.Series(c.SCORE, self.algorithm.score(inputs)))
+        return pl.concat([rows, self._explain(tried, inputs)])
+
+    def _explore(self, best: pl.DataFrame, top: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The lists with the chance of each coupon to stand there, and what was drawn for last places in the stead of
+        what stood there: without a score, which need not be known yet."""
+        assert self.exploration is not None
+        last = best.filter(pl.col(c.RANK) == top)  # shorter lists have every coupon
+        coupons = self.coupons.with_row_index("place")
+        names, offers = np.unique(coupons["offer"].to_list(), return_inverse=True)
+        places = coupons.select(c.COUPON, "place")
+        before = (
+            best.filter(pl.col(c.RANK) < top)
+            .join(last.select(c.SHOPPER).with_row_index("list"), on=c.SHOPPER)
+            .join(places, on=c.COUPON)
+        )
+        taken = np.zeros((last.height, len(names)), dtype=bool)
+        taken[before["list"].to_numpy(), offers[before["place"].to_numpy()]] = True
+        ordinary = last.join(places, on=c.COUPON, maintain_order="left")["place"].to_numpy()
+        chosen, chance = draw_last_places(
+            self.exploration,
+            shopper_ids=last[c.SHOPPER_ID].to_list(),
+            ordinary=ordinary,
+            eligible=~taken[:, offers],
+        )
+        drawn = last.select(c.SHOPPER, c.SHOPPER_ID).with_columns(
+            coupons[c.COUPON][chosen],
+            coupons[c.COUPON_ID][chosen],
+            pl.lit(top, dtype=best.schema[c.RANK]).alias(c.RANK),
+            pl.Series("propensity", chance),
+        )
+        others = best.join(drawn.select(c.SHOPPER, c.COUPON, c.RANK, "propensity"), on=[c.SHOPPER, c.RANK], how="left")
+        replaced = pl.col(f"{c.COUPON}_right").is_not_null() & (pl.col(f"{c.COUPON}_right") != pl.col(c.COUPON))
+        stays = (
+            others.filter(~replaced)
+            .drop(f"{c.COUPON}_right")
+            .with_columns(pl.col("propensity").fill_null(1.0))
+            .sort(c.SHOPPER, c.RANK)
+        )
+        return stays, drawn.filter(pl.Series(chosen != ordinary))
 
     def write_lists(self, allocated: pl.DataFrame) -> pl.DataFrame:
         """The rows of lists that were allocated: ranked, and explained.
@@ -108,7 +162,7 @@ class Scorer:
         Args:
             allocated: columns ``shopper``, ``shopper_id``, ``coupon``, ``coupon_id`` and ``score``.
         """
-        lists = _rank(allocated.with_columns(_chance().alias("chance")))
+        lists = _rank(allocated.with_columns(_chance().alias("chance"), propensity=_NO_PROPENSITY))
         return self._explain(lists, self.history.describe(lists.select(c.SHOPPER, c.COUPON)))
 
     def _choose_best(self, scored: pl.DataFrame, top: int) -> pl.DataFrame:
@@ -119,7 +173,7 @@ class Scorer:
         explained = self.narrator.tell(lists, self.algorithm.explain(inputs))
         reasons = [orjson.dumps(of_pair).decode() for of_pair in explained]
         told = pl.Series("reasons", reasons, dtype=pl.String)
-        return lists.select(c.SHOPPER_ID, c.COUPON_ID, c.RANK, c.SCORE, told)
+        return lists.select(c.SHOPPER_ID, c.COUPON_ID, c.RANK, c.SCORE, "propensity", told)
 
     def choose_pairs(self, shoppers: pl.DataFrame, top: int) -> dict[str, Any]:
         """What :attr:`Run.retrieval` keeps: learned from some shoppers, all of whose pairs are scored for it."""
@@ -234,6 +288,7 @@ def prepare_scorer(key: str) -> Scorer:
         coupons=coupons,
         learned=learned_inputs_of(run),
         terms=BudgetTerms.of(run),
+        exploration=exploration_of(run, coupons[c.COUPON_ID]),
     )
     return replace(scorer, retrieval=_find_retrieval(run, scorer))
 
@@ -374,6 +429,7 @@ def _as_recommendations(
             pl.col("coupon_key").alias("coupon_id"),
             c.RANK,
             c.SCORE,
+            "propensity",
             "reasons",
             pl.lit(False).alias("excluded"),
         )

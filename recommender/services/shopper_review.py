@@ -45,6 +45,7 @@ class WhyNot(StrEnum):
     BRINGS_NOTHING = "brings_nothing"
     BUDGET = "budget"
     WORTH_LESS = "worth_less"
+    PLACE_DRAWN = "place_drawn"
     RANKED_LOWER = "ranked_lower"
 
 
@@ -54,7 +55,7 @@ class NotOffered:
 
     Attributes:
         same_as: the coupon of the list that is the same offer.
-        last_score: of the last coupon of the list, which this one scored no better than.
+        last_score: of the last coupon of the list that was not drawn, which this one scored no better than.
         correction: the one that took it out; None if it was taken out before corrections were kept.
     """
 
@@ -217,7 +218,14 @@ class _Absence:
             return NotOffered(coupon, WhyNot.SAME_OFFER, same_as=same)
         if self._run.is_allocated:
             return NotOffered(coupon, self._not_allocated(coupon))
-        return NotOffered(coupon, WhyNot.RANKED_LOWER, last_score=min(row.score for row in self._listed))
+        return self._ranked_lower(coupon)
+
+    def _ranked_lower(self, coupon: Coupon) -> NotOffered:
+        # What was drawn for its place may score anything.
+        ranked = [row.score for row in self._listed if row.propensity is None or row.propensity == 1]
+        if not ranked:
+            return NotOffered(coupon, WhyNot.PLACE_DRAWN)
+        return NotOffered(coupon, WhyNot.RANKED_LOWER, last_score=min(ranked))
 
     def _not_chosen_from(self, coupon: Coupon) -> WhyNot | None:
         """Why the run does not choose from a coupon, if it does not."""

@@ -33,8 +33,11 @@ class Exposure:
     shopper: int
 
 
-def make_split(experiment: Experiment, arms: Sequence[ExperimentArm]) -> dict[str, Any]:
+def make_split(experiment: Experiment, arms: Sequence[ExperimentArm], *, default_run: int) -> dict[str, Any]:
     """What an experiment is served by while it runs, as JSON.
+
+    Args:
+        default_run: key of the run that the campaign shows when it starts; an arm has it.
 
     Raises:
         ValueError: the shares do not make up a whole.
@@ -45,6 +48,7 @@ def make_split(experiment: Experiment, arms: Sequence[ExperimentArm]) -> dict[st
     return {
         "experiment": experiment.pk,
         "salt": experiment.salt,
+        "default": next(arm.pk for arm in arms if arm.run_id == default_run),
         "arms": [
             {"arm": arm.pk, "run": arm.run_id, "until": until}
             for arm, until in zip(arms, accumulate(shares), strict=True)

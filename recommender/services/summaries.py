@@ -33,6 +33,7 @@ from recommender.services.drift import CalibrationDrift, measure_calibration
 from recommender.services.experiment_results import ExperimentResults, measure_experiment
 from recommender.services.guardrails import Finding, check_guardrails
 from recommender.services.incrementality import Incrementality, has_holdout, measure_incrementality
+from recommender.services.off_policy import OffPolicy, estimate_candidate, find_live, refuse_to_estimate
 from recommender.services.reporting import CampaignReport, CampaignUses, count_uses, report_campaign
 from recommender.services.shopper_review import CouponUses, count_uses_of_coupons
 from recommender.wording import gettext as _
@@ -237,6 +238,31 @@ class WhatArmsChanged(Topic[ExperimentResults]):
         return measure_experiment(experiment=self.experiment)
 
 
+@dataclass(frozen=True)
+class WouldBring(Topic[OffPolicy]):
+    """What a run under review would bring, by what is live in its campaign, which tries something."""
+
+    kind: ClassVar[Any] = OffPolicy
+    lasts: ClassVar[timedelta] = timedelta(hours=1)
+    run: Run
+    live: Publication
+
+    @property
+    def key(self) -> str:
+        return f"off-policy:{self.run.pk}"
+
+    @property
+    def basis(self) -> str:
+        return str(self.live.pk)
+
+    def is_large(self) -> bool:
+        """Always: the maths takes libraries that no page loads."""
+        return True
+
+    def make(self) -> OffPolicy:
+        return estimate_candidate(run=self.run)
+
+
 def find_incomparable() -> list[Incrementality]:
     """The latest campaigns whose groups differ in what they should not: nothing said of them may be believed."""
     now = timezone.now()
@@ -341,6 +367,10 @@ def find_topic(*, key: str) -> Topic:
     elif name == "experiment":
         experiment = Experiment.objects.filter(pk=subject, started_at__isnull=False).first()
         topic = WhatArmsChanged(experiment) if experiment else None
+    elif name == "off-policy":
+        run = Run.objects.select_related("campaign").filter(pk=subject).first()
+        live = find_live(run=run) if run else None
+        topic = WouldBring(run, live) if run and live and refuse_to_estimate(live=live) is None else None
     elif name == "checks":
         run = Run.objects.select_related(*RUN_WITH_WHAT_IS_CHECKED).filter(pk=subject).first()
         topic = RunChecks(run) if run else None

@@ -9,9 +9,19 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from recommender.models import Campaign, Coupon, Experiment, ExperimentArm, Product, Publication, Run, Shopper
+from recommender.models import (
+    Campaign,
+    Coupon,
+    Experiment,
+    ExperimentArm,
+    Product,
+    Publication,
+    Redemption,
+    Run,
+    Shopper,
+)
 from recommender.services.experiments import start_experiment
-from recommender.services.summaries import WhatArmsChanged
+from recommender.services.summaries import WhatArmsChanged, WouldBring
 from tests.services.test_experiment_results import amounts, buy, keys_of
 from tests.services.test_experiments import approved_run, arms_of, draft, make_campaign, put_on_show
 
@@ -229,6 +239,40 @@ def test_publishing_beside_an_experiment_says_what_to_do(
         reverse("admin:recommender_campaign_change", args=[experiment.campaign_id])
     )
     assert page(experiment) in told.content.decode()
+
+
+def test_a_run_under_review_says_what_it_would_bring_or_why_it_cannot(admin_client: Client, campaign: Campaign) -> None:
+    live, run = Run.objects.get(), approved_run(campaign, "milk")
+    address = reverse("admin:recommender_run_change", args=[run.pk])
+
+    def told() -> dict[str, Any]:
+        return admin_client.get(address).context["would_bring"]
+
+    assert "tries nothing" in str(told()["refusal"])
+    Run.objects.filter(pk=live.pk).update(exploration={"share": 0.5, "chances": {"tea": 0.5, "milk": 0.5}})
+    live.recommendations.update(propensity=0.75)
+    chosen = list(live.recommendations.order_by("pk").values_list("pk", flat=True))[::2]
+    milk = Coupon.objects.get(coupon_id="milk")
+    live.recommendations.filter(pk__in=chosen).update(coupon=milk, propensity=0.25)
+    assert told()["shown"].content is None, "a job adds it up"
+    topic = WouldBring(run, Publication.objects.live().get())
+    topic.sum_up()
+    assert told()["refusal"].startswith("Not enough data yet: since this run was computed, shoppers used 0 coupons")
+    Redemption.objects.bulk_create(
+        Redemption(
+            shopper=row.shopper, coupon=milk, campaign=campaign, redeemed_at=timezone.now() - timedelta(minutes=1)
+        )
+        for row in live.recommendations.filter(coupon=milk).select_related("shopper")[:60]
+    )
+    topic.sum_up()
+    assert [(row["name"], row["value"]) for row in told()["rows"]] == [
+        ("What the live lists brought", "15.00"),
+        ("What these lists would have brought", f"{100 * (0.4 + 4 * (60 - 200 * 0.4) / 400):.2f}"),
+        ("The same by weighting alone", "60.00"),
+    ]
+    Run.objects.filter(pk=live.pk).update(exploration={"share": 0.5, "chances": {"tea": 1.0}})
+    topic.sum_up()
+    assert told()["refusal"].startswith("Only 0.0 % of these lists could have stood")
 
 
 def test_the_page_takes_as_many_queries_for_many_arms_as_for_few(admin_client: Client, campaign: Campaign) -> None:

@@ -1,6 +1,6 @@
 """How often what is claimed of experiments is true, in made-up shops whose truth is known. Run by name:
 
-    python -m tests.load.experiments [--report docs/experiments.md] [--simulations 2000]
+python -m tests.load.experiments [--report docs/experiments.md] [--simulations 2000]
 """
 
 import argparse

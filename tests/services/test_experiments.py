@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from django.conf import LazySettings
+from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -40,6 +42,7 @@ from recommender.services.snapshot import open_snapshot, take_snapshot
 from recommender.services.split import Exposure, choose_arm
 from tests.api.shop_rows import make_campaign
 from tests.api.shop_rows import publish as put_on_show
+from tests.services.test_publishing import at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -180,6 +183,7 @@ def test_what_is_recorded_of_a_start(experiment: Experiment) -> None:
     assert experiment.split == {
         "experiment": experiment.pk,
         "salt": "salt",
+        "default": first.pk,
         "arms": [
             {"arm": first.pk, "run": first.run_id, "until": 500},
             {"arm": second.pk, "run": second.run_id, "until": 1000},
@@ -399,6 +403,9 @@ def test_nothing_is_published_or_rolled_back_beside_it(experiment: Experiment) -
         publish(run=other, now=NOW)
     with pytest.raises(ExperimentRuns, match="end the experiment first"):
         rollback(campaign=experiment.campaign, now=NOW)
+    for command in (["publish", str(other.pk)], ["rollback", "spring"]):
+        with pytest.raises(CommandError, match="end the experiment first"):
+            call_command(*command)
     assert everything() == before
 
 
@@ -459,6 +466,50 @@ def test_an_ended_one_leaves_room_for_the_next(experiment: Experiment) -> None:
     again = draft(experiment.campaign, arms_of(experiment)[1].run, salt="again")
     start_experiment(experiment=again, now=NOW)
     assert set(map(tuple, lists().values())) == {("tea",), ("milk", "bread")}
+
+
+# At once
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_those_who_end_it_at_once_one_does(experiment: Experiment) -> None:
+    start_experiment(experiment=experiment)
+    first, second = arms_of(experiment)
+    errors = at_once(
+        lambda: make_default(arm=first),
+        lambda: make_default(arm=second),
+        lambda: stop_experiment(experiment=experiment),
+    )
+    assert [type(error) for error in errors] == [ExperimentRefused] * 2
+    experiment.refresh_from_db()
+    live = Publication.objects.get(ended_at__isnull=True)
+    assert (experiment.state, live.arm) == ("ended", None)
+    assert live.run_id == (second.run_id if experiment.winner == second else first.run_id)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_starts_or_something_else_is_published(experiment: Experiment) -> None:
+    other = approved_run(experiment.campaign, "bread")
+    [error] = at_once(
+        lambda: start_experiment(experiment=experiment),
+        lambda: publish(run=other),
+    )
+    experiment.refresh_from_db()
+    live = Publication.objects.live().get()
+    if isinstance(error, ExperimentRuns):
+        assert (experiment.state, live.run) == ("running", arms_of(experiment)[0].run)
+    else:
+        assert (type(error), experiment.state, live.run) == (ExperimentRefused, "drafted", other)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_is_served_twice_at_once_is_on_record_once(experiment: Experiment, shoppers: list[Shopper]) -> None:
+    start_experiment(experiment=experiment)
+    exposure = [Exposure(experiment.pk, arms_of(experiment)[0].pk, shoppers[0].pk)]
+    assert at_once(*[lambda: record_exposures(exposures=exposure, at=NOW)] * 4) == []
+    assert ExperimentExposure.objects.count() <= 1
+    record_exposures(exposures=exposure, at=NOW)
+    assert ExperimentExposure.objects.count() == 1
 
 
 # What it leaves for learning and for reports

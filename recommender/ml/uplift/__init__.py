@@ -4,16 +4,19 @@ from recommender.ml.uplift.contract import NotRandomised, UpliftModel, check_ran
 from recommender.ml.uplift.evaluation import UpliftFigures, evaluate_uplift
 from recommender.ml.uplift.models import UPLIFT_MODELS, ClassTransformation, TwoModels, XLearner
 from recommender.ml.uplift.policy_value import (
+    ListPairs,
     PolicyValue,
     compare_policies,
     predict_outcomes,
     value_by_doubly_robust,
     value_by_inverse_propensity,
+    value_of_lists,
 )
 
 __all__ = [
     "UPLIFT_MODELS",
     "ClassTransformation",
+    "ListPairs",
     "NotRandomised",
     "PolicyValue",
     "TwoModels",
@@ -26,4 +29,5 @@ __all__ = [
     "predict_outcomes",
     "value_by_doubly_robust",
     "value_by_inverse_propensity",
+    "value_of_lists",
 ]
