@@ -122,7 +122,7 @@ BUDGETS: dict[str, int] = {
     "recommender_reservation list": 5,
     "recommender_reservation page": 7,
     "recommender_run list": 5,
-    "recommender_run page": 37,
+    "recommender_run page": 38,
     "recommender_run_budget": 7,
     "recommender_run_correct": 9,
     "recommender_run_publish": 24,
