@@ -208,6 +208,7 @@ def test_a_campaign_is_saved_with_its_coupons(admin_client: Client) -> None:
             "ends_at_0": f"{START:%Y-%m-%d}",
             "ends_at_1": "23:00:00",
             "holdout_percent": "0",
+            "exploration_percent": "0",
             "campaign_segments-TOTAL_FORMS": "0",
             "campaign_segments-INITIAL_FORMS": "0",
             "campaign_coupons-TOTAL_FORMS": "1",
