@@ -151,6 +151,7 @@ def test_workers_of_a_run_within_a_budget_killed_at_random_moments(site: Site, w
         site.wait_for(lambda until=until: time.monotonic() > until, sweeping=True)
         workers[killed % 2].restart()
         killed += 1
+    assert killed == kills, "the run was over too early"
     assert_whole(site, site.finish(job), within_a_budget)
 
 
