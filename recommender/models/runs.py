@@ -373,9 +373,13 @@ class PublicationQuerySet(models.QuerySet["Publication"]):
         """Those that were not for the share of an experiment alone."""
         return self.filter(arm__isnull=True)
 
+    def on_show(self) -> "PublicationQuerySet":
+        """What is served now, be it to all or to the share of an experiment."""
+        return self.filter(ended_at__isnull=True)
+
     def live(self) -> "PublicationQuerySet":
         """What campaigns show now to all to whom no experiment shows something else."""
-        return self.for_all().filter(ended_at__isnull=True)
+        return self.for_all().on_show()
 
 
 class Publication(models.Model):

@@ -6,8 +6,6 @@ files lie in a folder that the run's key names and go when the lists are stored.
 """
 
 import io
-import os
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -16,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Q
 
@@ -27,13 +24,7 @@ from recommender.ml.allocation import allocate as allocate_candidates
 from recommender.models import Recommendation, Run, RunShard
 from recommender.progress import Progress
 from recommender.services.budgeting import BudgetTerms
-from recommender.services.shared_files import (
-    delete_folder,
-    find_file,
-    folder_of_run,
-    name_of,
-    share_file,
-)
+from recommender.services.shared_files import delete_folder, find_file, folder_of_run, write_file
 from recommender.wording import gettext as _
 
 #: Candidates of a shopper by what they bring, and as many by what they bring for their cost: several times as many as
@@ -242,22 +233,9 @@ def _as_json(curve: Curve, terms: BudgetTerms) -> dict[str, list[float]]:
 
 
 def _write(table: pl.DataFrame, name: str) -> None:
-    """Write a table aside, give it its name, and give it to other hosts."""
-    path: Path = settings.DATA_DIR / name
     content = io.BytesIO()
     table.write_parquet(content)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        Path(aside).rename(path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
-    share_file(name_of(path))
+    write_file(name, content.getvalue())
 
 
 def _candidates_of(key: str, number: int) -> str:

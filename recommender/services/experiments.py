@@ -146,7 +146,7 @@ def _end(experiment: Experiment, winner: ExperimentArm | None, by: User | None, 
         raise ExperimentRefused(_("This experiment is not running."))
     assert experiment.started_at is not None
     now = max(now, experiment.started_at)
-    shown = Publication.objects.filter(arm__experiment=experiment, ended_at__isnull=True)
+    shown = Publication.objects.on_show().filter(arm__experiment=experiment)
     Run.objects.filter(pk__in=list(shown.values_list("run", flat=True))).update(state=Run.State.APPROVED)
     shown.update(ended_at=now)
     experiment.state = Experiment.State.ENDED

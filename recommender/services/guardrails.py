@@ -223,7 +223,7 @@ def check_other_campaigns(run: Run, moment: datetime) -> Finding:
     window = Q(run__campaign__starts_at=run.campaign.starts_at, run__campaign__ends_at=run.campaign.ends_at)
     elsewhere = (
         RunCoupon.objects.filter(
-            run__in=Publication.objects.filter(ended_at__isnull=True).values("run"),  # those of experiments too
+            run__in=Publication.objects.on_show().values("run"),
             run__campaign__ends_at__gt=moment,
             shopper_count__gt=0,
         )

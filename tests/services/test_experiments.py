@@ -32,7 +32,7 @@ from recommender.services import exposures
 from recommender.services.access import create_api_key
 from recommender.services.experiments import ExperimentRefused, make_default, start_experiment, stop_experiment
 from recommender.services.exposures import record_exposures
-from recommender.services.guardrails import PublishingForbidden
+from recommender.services.guardrails import PublishingForbidden, check_other_campaigns
 from recommender.services.holdout import is_held_out
 from recommender.services.patience import Busy
 from recommender.services.publishing import ExperimentRuns, publish, rollback
@@ -43,6 +43,7 @@ from recommender.services.split import Exposure, choose_arm
 from tests.api.shop_rows import make_campaign
 from tests.api.shop_rows import publish as put_on_show
 from tests.services.test_publishing import at_once
+from tests.test_monitoring import read_metrics
 
 pytestmark = pytest.mark.django_db
 
@@ -194,6 +195,23 @@ def test_what_is_recorded_of_a_start(experiment: Experiment) -> None:
         (second.run_id, second.pk, None),
     ]
     assert list(Run.objects.order_by("pk").values_list("state", flat=True)) == ["published", "published"]
+
+
+def test_what_an_arm_shows_counts_as_shown(experiment: Experiment, client: Client) -> None:
+    """For whoever watches the site, and for campaigns with another window that would share its coupons."""
+    elsewhere = approved_run(make_campaign("summer", starts_at=NOW), "milk")
+    milk = Coupon.objects.get(coupon_id="milk")
+    for run in (elsewhere, arms_of(experiment)[1].run):
+        RunCoupon.objects.create(run=run, coupon=milk, shopper_count=20)
+    assert check_other_campaigns(elsewhere, NOW).kept
+    start_experiment(experiment=experiment, now=NOW)
+    found = read_metrics(client.get("/metrics").content.decode())
+    assert found["couponsite_publications_live"] == {(): 2}
+    assert found["couponsite_publication_timestamp_seconds"] == {(): NOW.timestamp()}
+    assert not check_other_campaigns(elsewhere, NOW).kept
+    stop_experiment(experiment=experiment, now=NOW)
+    assert read_metrics(client.get("/metrics").content.decode())["couponsite_publications_live"] == {(): 1}
+    assert check_other_campaigns(elsewhere, NOW).kept
 
 
 def test_a_change_of_the_shares_moves_nobody_while_it_runs(experiment: Experiment) -> None:
