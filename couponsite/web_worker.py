@@ -1,8 +1,8 @@
 """The worker of Gunicorn: connections are shared out evenly among its processes.
 
-Gunicorn's threaded worker takes connections as long as it has room for them, which is a thousand. Of twenty callers that
-come at once one process can so take nearly all; and callers that keep their connection stay where they are. One core
-then answers, and the others have nothing to do.
+Gunicorn's threaded worker takes connections as long as it has room for them, which is a thousand. Of twenty callers
+that come at once one process can so take nearly all; and callers that keep their connection stay where they are. One
+core then answers, and the others have nothing to do.
 """
 
 import time
