@@ -4,8 +4,7 @@
 more, of two threads; where the site has no Redis of its own, and so all of it is on one host, two of four. A command
 line comes before what stands here.
 
-A connection that a caller keeps stays with the process that took it. Of few processes one may have nearly all of them,
-while the others have nothing to do; and threads of one process share one core.
+Threads of one process share one core, so connections are shared out evenly (couponsite.web_worker).
 """
 
 import os
@@ -23,6 +22,7 @@ from django.conf import settings  # noqa: E402
 
 _processes, _threads = (2, 4) if settings.ENVIRONMENT.broker_is_embedded else (2 * (os.cpu_count() or 1) + 1, 2)
 workers = int(os.environ.get("WEB_CONCURRENCY", _processes))
+worker_class = "couponsite.web_worker.SharingThreadWorker"
 threads = int(os.environ.get("WEB_THREADS", _threads))
 control_socket_disable = True
 forwarded_allow_ips = ",".join(settings.ENVIRONMENT.trusted_proxies)
