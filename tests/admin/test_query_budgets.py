@@ -55,6 +55,7 @@ BUDGETS: dict[str, int] = {
     "recommender_campaign list": 6,
     "recommender_campaign page": 52,
     "recommender_campaign_calendar": 9,
+    "recommender_campaign_change_export": 7,
     "recommender_campaign_duplicate": 8,
     "recommender_campaign_recommend": 10,
     "recommender_campaign_results": 78,
@@ -306,6 +307,7 @@ def list_pages(run: Run) -> dict[str, str]:
     shopper = models.Shopper.objects.earliest("pk")
     of_campaign, of_run = [run.campaign_id], [run.pk]
     keys = {
+        "recommender_campaign_change_export": of_campaign,
         "recommender_campaign_results_export": of_campaign,
         "recommender_recommendation_correct": ["exclude"],
         "recommender_run_budget": of_run,

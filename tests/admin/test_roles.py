@@ -143,10 +143,13 @@ LOOKING = {
     "run.roll_back",
 }
 
+#: Files that are of one campaign.
+OF_A_CAMPAIGN = {"results_export", "change_export"}
 #: Who may open the pages that are neither of the above.
 ADDRESSES = {
     "auth_user_password_change": ADMINISTRATORS,
     "recommender_campaign_calendar": ALL,
+    "recommender_campaign_change_export": ALL,
     "recommender_campaign_results_export": ALL,
     "recommender_campaign_results_list": ALL,
     "recommender_coupon_export": ALL,
@@ -442,7 +445,7 @@ def other_address(name: str) -> str:
         return reverse(f"admin:{name}", args=["approve"], query={"run": Run.objects.get().pk})
     if page == "correct":
         return reverse(f"admin:{name}", args=["exclude"], query={"row": models.Recommendation.objects.get().pk})
-    if page.endswith(("calendar", "list", "export", "import", "backtest_figure")) and page != "results_export":
+    if page.endswith(("calendar", "list", "export", "import", "backtest_figure")) and page not in OF_A_CAMPAIGN:
         return reverse(f"admin:{name}")
     if name == "recommender_segment_preview":
         return reverse(f"admin:{name}")
