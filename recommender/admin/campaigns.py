@@ -84,8 +84,9 @@ class RecommendForm(forms.Form):
         required=False,
         help_text=gettext_lazy(
             "What all lists together are to bring the most of. Revenue is what is paid after the discount, margin is "
-            "that without what the goods cost. Without any budget, limit or return, redemptions give each shopper the "
-            "likeliest coupons."
+            "that without what the goods cost, and incremental margin leaves out what would have been earned anyway: "
+            "it takes campaigns of which shoppers were held out. Without any budget, limit or return, redemptions give "
+            "each shopper the likeliest coupons."
         ),
         widget=UnfoldAdminSelectWidget(),
     )
@@ -116,7 +117,12 @@ class RecommendForm(forms.Form):
     campaign: Campaign
 
     def clean_objective(self) -> str:
-        return self.cleaned_data["objective"] or Run.Objective.REDEMPTIONS.value
+        from recommender.services.new_uses import refuse_incremental_margin
+
+        objective: str = self.cleaned_data["objective"] or Run.Objective.REDEMPTIONS.value
+        if objective == Run.Objective.INCREMENTAL_MARGIN and (refusal := refuse_incremental_margin(at=timezone.now())):
+            raise forms.ValidationError(refusal)
+        return objective
 
     def clean_budget(self) -> Decimal | None:
         budget: Decimal | None = self.cleaned_data["budget"]

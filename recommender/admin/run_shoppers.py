@@ -238,6 +238,10 @@ _WORDS: dict[str, Callable[["NotOffered"], str]] = {
         "The budget: within it and the limits of coupons, other offers bring more for what they cost."
     ),
     "worth_less": lambda other: _("What is on the list brings more of the objective for what it costs."),
+    "not_new": lambda other: _(
+        "What the shopper would have bought anyway counts against it: other offers bring more for what they cost, or "
+        "this one takes off more than it would bring."
+    ),
     "same_offer": lambda other: _("The same offer is on the list already: %(coupon)s.") % {"coupon": other.same_as},
     "ranked_lower": _ranked_lower,
 }

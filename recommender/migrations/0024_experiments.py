@@ -166,6 +166,11 @@ class Migration(migrations.Migration):
             name='exploration',
             field=models.JSONField(blank=True, editable=False, help_text='As of the plan: the share of the lists whose last place is drawn, and with which chance each coupon is. Empty: nothing is tried.', null=True, verbose_name='exploration'),
         ),
+        migrations.AlterField(
+            model_name='run',
+            name='objective',
+            field=models.CharField(blank=True, choices=[('redemptions', 'redemptions'), ('revenue', 'revenue'), ('margin', 'margin'), ('incremental_margin', 'incremental margin')], db_default='', default='', help_text='What the lists bring the most of, within budgets and limits. Empty: the likeliest coupons.', max_length=24, verbose_name='objective'),
+        ),
         migrations.AddConstraint(
             model_name='campaign',
             constraint=models.CheckConstraint(condition=models.Q(('exploration_percent__gte', 0), ('exploration_percent__lte', 20)), name='campaign_exploration_is_a_share'),

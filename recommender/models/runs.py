@@ -39,6 +39,7 @@ class Run(models.Model):
         REDEMPTIONS = "redemptions", _("redemptions")
         REVENUE = "revenue", _("revenue")
         MARGIN = "margin", _("margin")
+        INCREMENTAL_MARGIN = "incremental_margin", _("incremental margin")
 
     #: A worker that allocates gives a sign of life at each reading of the candidates, which takes seconds.
     ALLOCATION_EXPIRES = timedelta(minutes=5)

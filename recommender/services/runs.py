@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -25,12 +26,13 @@ from recommender.progress import Cancelled, Progress
 from recommender.services import scoring
 from recommender.services.allocation import allocate_run, count_candidates, delete_candidates, write_candidates
 from recommender.services.assignment import is_for_everyone, record_assignment
-from recommender.services.budgeting import AS_IT_IS, Budget, BudgetTerms, amount_of, decide_terms
+from recommender.services.budgeting import AS_IT_IS, Budget, BudgetRefused, BudgetTerms, amount_of, decide_terms
 from recommender.services.correction_jobs import refuse_while_corrected
 from recommender.services.estimates import estimate_run
 from recommender.services.exploration import decide_exploration
 from recommender.services.input_drift import choose_reference, record_inputs
-from recommender.services.snapshot import take_snapshot
+from recommender.services.new_uses import choose_teachers, refuse_incremental_margin
+from recommender.services.snapshot import open_snapshot, take_snapshot
 from recommender.wording import gettext as _
 from recommender.wording import sentence_of
 
@@ -97,7 +99,8 @@ def plan_run(
             likeliest coupons.
 
     Raises:
-        BudgetRefused: the campaign has less left, or it is not known what its coupons cost or bring.
+        BudgetRefused: the campaign has less left, or it is not known what its coupons cost or bring, or whom they
+            change.
         NothingToRecommend: the campaign is over, or has no open coupon or no shopper, its audience was decided anew
             meanwhile, or ``top`` is out of range.
         UnknownAlgorithm: there is no such algorithm.
@@ -110,6 +113,9 @@ def plan_run(
             _("Expected 1 to %(most)s coupons a shopper, not %(top)s.") % {"most": MOST_COUPONS, "top": top}
         )
     as_of = as_of or timezone.now()
+    objective = budget.objective or Run.Objective.REDEMPTIONS
+    if objective == Run.Objective.INCREMENTAL_MARGIN and (refusal := refuse_incremental_margin(at=as_of)):
+        raise BudgetRefused(refusal)
     coupon_ids = _find_coupons(campaign, as_of)
     assignment = record_assignment(campaign=campaign, at=as_of)
     shopper_ids = _find_audience(campaign)
@@ -118,11 +124,13 @@ def plan_run(
     exploration = None
     if terms is None:
         exploration = decide_exploration(campaign=campaign, coupon_ids=coupon_ids, top=top, as_of=as_of)
-    objective = budget.objective or Run.Objective.REDEMPTIONS
     if terms is not None:
         coupon_ids = terms.coupon_ids
     scoring.load_algorithm(version)  # while a person waits for the plan, not when a worker comes to the first shard
     snapshot = take_snapshot(progress=progress)
+    if terms is not None and objective == Run.Objective.INCREMENTAL_MARGIN:
+        progress.report(_("Learning whose uses are new"))
+        terms = replace(terms, taught_by=choose_teachers(history=open_snapshot(snapshot=snapshot).before(as_of)))
     listed = top if terms is None else 2 * count_candidates(top)
     with transaction.atomic():
         locked = models.Campaign.objects.select_for_update().get(pk=campaign.pk)

@@ -26,6 +26,7 @@ from recommender.services.allocation import NUMBER, find_candidates, read_lists
 from recommender.services.budgeting import BudgetTerms
 from recommender.services.exploration import exploration_of
 from recommender.services.input_drift import learned_inputs_of
+from recommender.services.new_uses import read_new_shares
 from recommender.services.shared_files import find_file
 from recommender.services.snapshot import open_snapshot
 from recommender.wording import gettext as _
@@ -82,6 +83,7 @@ class Scorer:
     coupons: pl.DataFrame  # coupon, coupon_id, offer
     learned: list[LearnedInput]  # what the inputs are compared with
     terms: BudgetTerms | None = None  # of a run within a budget
+    new_shares: pl.DataFrame | None = None  # of each shopper's uses, where that decides
     retrieval: Retrieval | None = None  # without it every pair is scored
     exploration: Exploration | None = None  # without it nothing is tried
 
@@ -167,7 +169,11 @@ class Scorer:
 
     def _choose_best(self, scored: pl.DataFrame, top: int) -> pl.DataFrame:
         """Of each shopper what stands on the list, ranked, or what may stand on it once candidates are allocated."""
-        return _list_best(scored, top) if self.terms is None else find_candidates(scored, self.terms, top)
+        if self.terms is None:
+            return _list_best(scored, top)
+        if self.new_shares is not None:
+            scored = scored.join(self.new_shares, on=c.SHOPPER, how="left", maintain_order="left")
+        return find_candidates(scored, self.terms, top)
 
     def _explain(self, lists: pl.DataFrame, inputs: pl.DataFrame) -> pl.DataFrame:
         explained = self.narrator.tell(lists, self.algorithm.explain(inputs))
@@ -280,6 +286,8 @@ def prepare_scorer(key: str) -> Scorer:
         .collect()
     )
     history = snapshot.before(run.as_of)
+    terms = BudgetTerms.of(run)
+    taught_by = terms.taught_by if terms is not None else {}
     scorer = Scorer(
         algorithm=algorithm,
         history=algorithm.inputs.prepare(history, coupons[c.COUPON]),
@@ -287,7 +295,8 @@ def prepare_scorer(key: str) -> Scorer:
         shoppers=snapshot.scan("shoppers").select(c.SHOPPER, c.SHOPPER_ID).collect(),
         coupons=coupons,
         learned=learned_inputs_of(run),
-        terms=BudgetTerms.of(run),
+        terms=terms,
+        new_shares=read_new_shares(history=history, taught_by=taught_by) if taught_by else None,
         exploration=exploration_of(run, coupons[c.COUPON_ID]),
     )
     return replace(scorer, retrieval=_find_retrieval(run, scorer))

@@ -45,6 +45,7 @@ class WhyNot(StrEnum):
     BRINGS_NOTHING = "brings_nothing"
     BUDGET = "budget"
     WORTH_LESS = "worth_less"
+    NOT_NEW = "not_new"
     PLACE_DRAWN = "place_drawn"
     RANKED_LOWER = "ranked_lower"
 
@@ -238,6 +239,8 @@ class _Absence:
         value = dict(zip(self._terms["coupon_ids"], self._terms["value_per_use"], strict=True))
         if value.get(coupon.coupon_id, 0) <= 0:
             return WhyNot.BRINGS_NOTHING
+        if self._terms.get("taught_by"):
+            return WhyNot.NOT_NEW
         return WhyNot.BUDGET if len(self._listed) < self._run.top else WhyNot.WORTH_LESS
 
     def _is_without_list(self) -> bool:
