@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
+from threadpoolctl import threadpool_limits
 
 from recommender.ml.uplift.contract import UpliftModel
 from recommender.ml.uplift.evaluation import UpliftFigures, evaluate_uplift
@@ -51,6 +52,8 @@ class NewUses:
     the groups, (groups,) ascending.
     """
 
+    # Its many small fits are over before threads that wait for each other, on a machine with other work, get a turn.
+    @threadpool_limits.wrap(limits=1)
     def fit(self, campaigns: Sequence[DrawnCampaign], *, seed: int) -> Self:
         """
         Raises:
