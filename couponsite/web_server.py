@@ -1,7 +1,10 @@
 """Settings of Gunicorn: ``gunicorn couponsite.wsgi --config python:couponsite.web_server``.
 
-``WEB_CONCURRENCY`` (2) is the number of processes and ``WEB_THREADS`` (4) that of threads in each. A command line comes
-before what stands here.
+``WEB_CONCURRENCY`` is the number of processes and ``WEB_THREADS`` that of threads in each: two for each core and one
+more, of two threads; where the site has no Redis of its own, and so all of it is on one host, two of four. A command
+line comes before what stands here.
+
+Threads of one process share one core, so connections are shared out evenly (couponsite.web_worker).
 """
 
 import os
@@ -17,8 +20,10 @@ if _MADE_HERE:
 
 from django.conf import settings  # noqa: E402
 
-workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
-threads = int(os.environ.get("WEB_THREADS", "4"))
+_processes, _threads = (2, 4) if settings.ENVIRONMENT.broker_is_embedded else (2 * (os.cpu_count() or 1) + 1, 2)
+workers = int(os.environ.get("WEB_CONCURRENCY", _processes))
+worker_class = "couponsite.web_worker.SharingThreadWorker"
+threads = int(os.environ.get("WEB_THREADS", _threads))
 control_socket_disable = True
 forwarded_allow_ips = ",".join(settings.ENVIRONMENT.trusted_proxies)
 _logging = settings.LOGGING

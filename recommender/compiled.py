@@ -13,9 +13,11 @@ from operator import itemgetter
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import orjson
 from django.db import DEFAULT_DB_ALIAS, NotSupportedError, OperationalError, ProgrammingError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Expression, Field, QuerySet
+from django.db.models import Expression, Field, JSONField, QuerySet
+from django.db.models.expressions import Col
 from django.db.models.query import FlatValuesListIterable, ModelIterable, ValuesIterable
 
 #: PostgreSQL's codes for a statement that is not prepared, one that was before, and one whose columns changed since.
@@ -105,7 +107,10 @@ class _Statement:
         self._sql, self._params = compiler.as_sql()
         columns = [expression for expression, _sql, _alias in compiler.select]
         converters = compiler.get_converters(columns)
-        self._converters = [(place, each, column) for place, (each, column) in converters.items()]
+        self._converters = [
+            (place, [_read_json] if _is_plain_json(column) else each, column)
+            for place, (each, column) in converters.items()
+        ]
         self._make_row = _row_maker(rows, columns)
         # A parameter that stands in several places is one of the prepared statement.
         self._places = list(dict.fromkeys(each for each in self._params if isinstance(each, _Place)))
@@ -155,6 +160,17 @@ class _Statement:
             for convert in converters:
                 values[place] = convert(values[place], column, connection)
         return values
+
+
+def _is_plain_json(column: Any) -> bool:
+    return (
+        isinstance(column, Col) and isinstance(column.output_field, JSONField) and column.output_field.decoder is None
+    )
+
+
+def _read_json(value: str | None, _column: Any, _connection: BaseDatabaseWrapper) -> Any:
+    # As JSONField.from_db_value, in a fifth of the time.
+    return None if value is None else orjson.loads(value)
 
 
 def _row_maker(rows: QuerySet, columns: Sequence[Any]) -> Callable[[Sequence[Any]], Any]:

@@ -35,6 +35,8 @@ EDITED = (
     "coupon",
     "coupontarget",
     "devicepart",
+    "experiment",
+    "experimentarm",
     "product",
     "projectstage",
     "segment",

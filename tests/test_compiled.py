@@ -10,7 +10,7 @@ from django.db.models import BigIntegerField, CharField, DateTimeField, F
 from django.test.utils import CaptureQueriesContext
 
 from recommender.compiled import Compiled, _prepared
-from recommender.models import Coupon
+from recommender.models import Coupon, Job
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
@@ -37,6 +37,18 @@ def test_rows_are_those_of_the_query_set() -> None:
         assert names(at=moment) == list(build(moment).values_list("coupon_id", flat=True))
     assert [row["discount_value"] for row in rows(at=NOW)] == [Decimal("1.5")] * 2
     assert models(at=NOW)[0].starts_at == NOW
+
+
+@pytest.mark.django_db
+def test_json_is_read_as_the_query_set_reads_it() -> None:
+    for number, arguments in enumerate(({"ß": [1, 2.5, None, True, {"": "\u2028"}]}, [], "text", None)):
+        Job.objects.create(kind=Job.Kind.TRAIN, arguments=arguments or {}, result=arguments, key=str(number))
+    columns = ("arguments", "result")
+    rows = Compiled(lambda: Job.objects.order_by("pk").values(*columns))
+    assert rows() == list(Job.objects.order_by("pk").values(*columns))
+    assert rows()[0]["arguments"] == {"ß": [1, 2.5, None, True, {"": "\u2028"}]}
+    key = Compiled(lambda: Job.objects.order_by("pk").values_list("arguments__ß", flat=True))
+    assert key() == list(Job.objects.order_by("pk").values_list("arguments__ß", flat=True))
 
 
 @pytest.mark.django_db

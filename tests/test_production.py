@@ -102,6 +102,23 @@ class TestChecks:
         assert not {check_background_work, check_servers} & registered.registered_checks
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"REDIS_URL": ""}, "2 4"),
+        ({"REDIS_URL": "redis://localhost/0"}, f"{2 * os.cpu_count() + 1} 2"),
+        ({"REDIS_URL": "", "WEB_CONCURRENCY": "7", "WEB_THREADS": "3"}, "7 3"),
+    ],
+    ids=["one host", "several", "as told"],
+)
+def test_how_many_web_processes(given: dict[str, str], expected: str, tmp_path: Path) -> None:
+    code = "from couponsite import web_server; print(web_server.workers, web_server.threads)"
+    environment = {**os.environ, "DATA_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "couponsite.settings", **given}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, cwd=settings.BASE_DIR, check=True, stdout=subprocess.PIPE)
+    assert done.stdout.decode().strip() == expected
+
+
 class TestTls:
     @pytest.fixture(scope="class")
     def header(self, tmp_path_factory: pytest.TempPathFactory) -> Callable:

@@ -86,7 +86,8 @@ def test_a_killed_worker_leaves_no_process_and_its_job_is_taken_up_again(
     worker.send_signal(signal.SIGKILL)
     worker.wait(timeout=10)
     _gone, alive = psutil.wait_procs(children, timeout=5)
-    assert alive == []
+    # One that ended may wait for the system to ask how.
+    assert [child for child in alive if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []
     job.refresh_from_db()
     assert job.state == Job.State.RUNNING
 

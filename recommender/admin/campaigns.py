@@ -32,8 +32,17 @@ from recommender.admin.remarks import RemarksMixin
 from recommender.admin.results import ResultsMixin
 from recommender.admin.runs import tabulate_runs
 from recommender.admin.summed_up import Shown, show_figures
-from recommender.models import Campaign, CampaignCoupon, CampaignSegment, CampaignShopper, Job, Publication, Run
-from recommender.models.campaigns import MOST_HELD_OUT
+from recommender.models import (
+    Campaign,
+    CampaignCoupon,
+    CampaignSegment,
+    CampaignShopper,
+    Experiment,
+    Job,
+    Publication,
+    Run,
+)
+from recommender.models.campaigns import MOST_EXPLORED, MOST_HELD_OUT
 from recommender.services.budgeting import MOST_RETURN, left_of_campaign
 from recommender.services.reporting import CampaignUses
 from recommender.services.summaries import UsesOfCampaigns
@@ -75,8 +84,9 @@ class RecommendForm(forms.Form):
         required=False,
         help_text=gettext_lazy(
             "What all lists together are to bring the most of. Revenue is what is paid after the discount, margin is "
-            "that without what the goods cost. Without any budget, limit or return, redemptions give each shopper the "
-            "likeliest coupons."
+            "that without what the goods cost, and incremental margin leaves out what would have been earned anyway: "
+            "it takes campaigns of which shoppers were held out. Without any budget, limit or return, redemptions give "
+            "each shopper the likeliest coupons."
         ),
         widget=UnfoldAdminSelectWidget(),
     )
@@ -107,7 +117,12 @@ class RecommendForm(forms.Form):
     campaign: Campaign
 
     def clean_objective(self) -> str:
-        return self.cleaned_data["objective"] or Run.Objective.REDEMPTIONS.value
+        from recommender.services.new_uses import refuse_incremental_margin
+
+        objective: str = self.cleaned_data["objective"] or Run.Objective.REDEMPTIONS.value
+        if objective == Run.Objective.INCREMENTAL_MARGIN and (refusal := refuse_incremental_margin(at=timezone.now())):
+            raise forms.ValidationError(refusal)
+        return objective
 
     def clean_budget(self) -> Decimal | None:
         budget: Decimal | None = self.cleaned_data["budget"]
@@ -160,7 +175,7 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
         (
             gettext_lazy("For whom"),
             {
-                "fields": ("holdout_percent",),
+                "fields": (("holdout_percent", "exploration_percent"),),
                 "description": gettext_lazy(
                     "Whoever is in any of the segments below and in none that is excluded; without segments everyone. "
                     "A list that the shop gave comes before both. Who is held out is drawn when recommendations are "
@@ -176,6 +191,8 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
     def formfield_for_dbfield(self, db_field: Field, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "holdout_percent":  # “at most 90” says more than “at most 2 digits before the point”
             kwargs |= {"min_value": 0, "max_value": MOST_HELD_OUT, "max_digits": None}
+        if db_field.name == "exploration_percent":
+            kwargs |= {"min_value": 0, "max_value": MOST_EXPLORED, "max_digits": None}
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
@@ -374,6 +391,7 @@ def _describe_campaign(campaign: Campaign) -> dict[str, Any]:
     return {
         "live": live,
         "live_link": live and link_to(live.run, _("Run %(run)s") % {"run": live.run_id}),
+        "experiment_link": link_to(campaign.experiments.filter(state=Experiment.State.RUNNING).first()),
         "live_shoppers": count_of(live.run.shopper_count if live else 0),
         "live_recommendations": _("%(count)s recommendations")
         % {"count": count_of(live.run.recommendation_count if live else 0)},

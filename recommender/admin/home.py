@@ -28,7 +28,7 @@ from recommender.models import Job, ModelVersion, Order, Publication, Redemption
 from recommender.services.activity import Activity, Day
 from recommender.services.drift import Verdict
 from recommender.services.input_drift import measure_inputs
-from recommender.services.summaries import Calibration, ShopActivity, find_incomparable
+from recommender.services.summaries import Calibration, ShopActivity, find_alarming_experiments, find_incomparable
 
 SHOWN = 6
 RECENT = timedelta(days=1)
@@ -92,6 +92,11 @@ def describe_shop(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
         context["incomparable"] = [
             {"url": reverse("admin:recommender_campaign_results", args=[found.campaign.pk]), "campaign": found.campaign}
             for found in find_incomparable()
+        ]
+    if request.user.has_perm("recommender.view_experiment"):
+        context["alarming_experiments"] = [
+            {"url": change_url(found.experiment), "experiment": found.experiment}
+            for found in find_alarming_experiments()
         ]
     if request.user.has_perm(VIEW_ORDER):
         tiles.append(_describe_data())

@@ -1,6 +1,7 @@
 """What a campaign changed, as its results page tells it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -51,6 +52,38 @@ def describe_change(shown: Shown[Incrementality]) -> dict[str, object]:
         ],
         "anyway": _describe_anyway(found, shop),
     }
+
+
+def rows_of_change(found: Incrementality) -> Iterator[list[object]]:
+    """The same figures as rows of a file. Whether they may be believed stands in each, as a row can be copied alone."""
+    yield [
+        *("part", "name", "outcome", "change", "low_95", "high_95", "of_shopper_sent", "of_shopper_held_out"),
+        *("shoppers_sent", "shoppers_held_out", "verdict", "comparable", "is_over"),
+    ]
+    parts = [
+        ("campaign", found.campaign.campaign_id, found.treated, found.held_out, found.whole),
+        *(("coupon", coupon.coupon_id, found.treated, found.held_out, changes) for coupon, changes in found.by_coupon),
+        *(("segment", part.name, part.treated, part.held_out, part.changes) for part in found.by_segment),
+    ]
+    for part, name, treated, held_out, changes in parts:
+        for change in changes:
+            means = [_digits(change.treated_mean, 6), _digits(change.held_out_mean, 6)]
+            yield [
+                *(part, name, change.outcome, *(_digits(each, 3) for each in (change.value, change.low, change.high))),
+                *(*means, treated, held_out, change.verdict, found.comparable, found.is_over),
+            ]
+    for name, share in (("uses", found.anyway), ("discount", found.discount_anyway)):
+        if share is not None:
+            interval = [_digits(each, 3) for each in (share.value, share.low, share.high)]
+            yield [
+                *("anyway", f"{name} of {_digits(share.whole, 3)}", name, *interval, "", ""),
+                *(found.treated, found.held_out, "", found.comparable, found.is_over),
+            ]
+
+
+def _digits(number: float | None, decimals: int) -> Decimal | str:
+    # A number, as a text that begins with a minus would be taken for a formula and spoilt.
+    return "" if number is None else Decimal(f"{round(number, decimals) + 0.0:.{decimals}f}")
 
 
 def _warn(found: Incrementality) -> list[str]:

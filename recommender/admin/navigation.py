@@ -95,6 +95,7 @@ def _groups() -> list[tuple[str, list[Page]]]:
             _("Results"),
             [
                 (_("Results of campaigns"), "monitoring", "recommender.campaign:results_list"),
+                (_("Experiments"), "science", "recommender.experiment"),
             ],
         ),
         (

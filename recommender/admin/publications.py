@@ -25,8 +25,8 @@ class LiveFilter(admin.SimpleListFilter):
 
 @admin.register(Publication)
 class PublicationAdmin(ReadOnlyMixin, TableAdmin):
-    list_display = ("campaign", "run", "is_live", "published_at", "ended_at", "published_by", "replaces")
-    list_select_related = ("campaign", "run__campaign", "published_by", "replaces__campaign")
+    list_display = ("campaign", "run", "is_live", "published_at", "ended_at", "published_by", "replaces", "arm")
+    list_select_related = ("campaign", "run__campaign", "published_by", "replaces__campaign", "arm")
     list_filter = (LiveFilter, "published_at")
     search_fields = ("campaign__campaign_id__exact", "campaign__name", "run__id__exact")
 

@@ -21,7 +21,7 @@ from unfold.decorators import action
 from recommender.admin.base import TableAdmin, changelist_url, link_to
 from recommender.admin.charts import Column, column_chart
 from recommender.admin.figures import count_of, in_currency, share, within_day
-from recommender.admin.incrementality import describe_change
+from recommender.admin.incrementality import describe_change, rows_of_change
 from recommender.admin.spreadsheet import stream_csv
 from recommender.admin.summed_up import show_figures
 from recommender.models import Campaign, Redemption, Shop
@@ -51,6 +51,7 @@ class ResultsMixin(TableAdmin):
         return [
             page("results/", self.list_results, "results_list"),
             page("<int:campaign_id>/results.csv", self.export_results, "results_export"),
+            page("<int:campaign_id>/what-changed.csv", self.export_change, "change_export"),
             *super().get_urls(),
         ]
 
@@ -98,6 +99,7 @@ class ResultsMixin(TableAdmin):
             "redemptions_url": changelist_url(Redemption, {"campaign__id__exact": campaign.pk}),
             "export_url": reverse("admin:recommender_campaign_results_export", args=[campaign.pk]),
             "change": describe_change(show_figures(WhatChanged(campaign))),
+            "change_export_url": reverse("admin:recommender_campaign_change_export", args=[campaign.pk]),
             **(_describe_report(shown.content) if shown.content is not None else {}),
         }
         return TemplateResponse(request, "admin/recommender/results_report.html", context)
@@ -106,12 +108,24 @@ class ResultsMixin(TableAdmin):
         """The report as CSV: a row for the whole campaign, each coupon, each group of shoppers and each day."""
         self._refuse_strangers(request)
         campaign = self.get_viewable(request, str(campaign_id))
-        shown = show_figures(Results(campaign))
-        if shown.content is None:
+        report = show_figures(Results(campaign)).content
+        return self._send(request, campaign, "results", None if report is None else _rows(report))
+
+    def export_change(self, request: HttpRequest, campaign_id: int) -> StreamingHttpResponse | HttpResponse:
+        """What the campaign changed, as CSV: a row for each outcome of the whole campaign, each coupon and segment."""
+        self._refuse_strangers(request)
+        campaign = self.get_viewable(request, str(campaign_id))
+        found = show_figures(WhatChanged(campaign)).content
+        return self._send(request, campaign, "what-changed", None if found is None else rows_of_change(found))
+
+    def _send(
+        self, request: HttpRequest, campaign: Campaign, name: str, rows: Iterator[list[object]] | None
+    ) -> StreamingHttpResponse | HttpResponse:
+        """A file of rows; back to the page while they are still being summed up."""
+        if rows is None:
             messages.info(request, _("The results are being summed up. Come back for the file in a while."))
             return redirect("admin:recommender_campaign_results", campaign.pk)
-        name = f"results-{slugify(campaign.campaign_id) or campaign.pk}.csv"
-        return stream_csv(name=name, rows=_rows(shown.content))
+        return stream_csv(name=f"{name}-{slugify(campaign.campaign_id) or campaign.pk}.csv", rows=rows)
 
     def _refuse_strangers(self, request: HttpRequest) -> None:
         if not self.has_results_permission(request):

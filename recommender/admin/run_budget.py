@@ -65,6 +65,8 @@ def describe_budget(run: Run, expected: float | None, currency: str) -> list[tup
         told.append((_("Required return"), _per_unit(float(run.required_return), run, currency)))
     if run.state != Run.State.COMPUTING:
         told += _describe_outcome(run, expected, currency)
+    if taught_by := run.allocation_terms.get("taught_by"):
+        told.append((_("Whom coupons change is learned from the held out of"), _name_few(list(taught_by))))
     left_out = sorted(run.allocation_terms["left_out"])
     if left_out:
         told.append((_("Left out, as what they cost or bring is not known"), _name_few(left_out)))

@@ -15,6 +15,7 @@ from django.utils.translation import ngettext
 from recommender.admin.base import change_url, changelist_url, link_to
 from recommender.admin.figures import count_of, money_of, percent_of, uses_of
 from recommender.admin.input_drift import describe_run_inputs
+from recommender.admin.off_policy import describe_off_policy
 from recommender.admin.run_budget import describe_budget
 from recommender.admin.summed_up import Shown, show_figures
 from recommender.models import Recommendation, Run, RunCorrection, RunCoupon, RunShard, Shop
@@ -69,6 +70,7 @@ def describe_review(request: HttpRequest, run: Run) -> dict[str, Any]:
         "campaign_url": change_url(run.campaign),
         "scores": _describe_scores(run),
         "inputs": describe_run_inputs(run) if may_see_inputs else None,
+        "would_bring": describe_off_policy(run) if under_review else None,
         "shown": shown,
         "checks": checks,
         **(_describe_checks(checks) if checks else {}),

@@ -101,6 +101,9 @@ class RunShoppersMixin(TableAdmin):
                     "rank": place,
                     "link": link_to(row.coupon),
                     "chance": percent_of(row.score),
+                    "tried": ""
+                    if row.propensity is None or row.propensity == 1
+                    else _("on this place with a chance of %(chance)s") % {"chance": percent_of(row.propensity)},
                     "pinned": _put_first(pins[row.pin]) if row.pin in pins else "",
                     "why": list_reasons(speaking_for(row.reasons)),
                     "why_not": list_reasons(speaking_against(row.reasons)),
@@ -232,11 +235,16 @@ _WORDS: dict[str, Callable[["NotOffered"], str]] = {
         "Left out of the budget: it is not known what a use costs, neither by its terms nor by past redemptions."
     ),
     "value_unknown": lambda other: _("Left out of the budget: it is not known what a use brings of the objective."),
+    "place_drawn": lambda other: _("The list has a single place, on which something may be tried."),
     "brings_nothing": lambda other: _("A use of it brings nothing of the objective."),
     "budget": lambda other: _(
         "The budget: within it and the limits of coupons, other offers bring more for what they cost."
     ),
     "worth_less": lambda other: _("What is on the list brings more of the objective for what it costs."),
+    "not_new": lambda other: _(
+        "What the shopper would have bought anyway counts against it: other offers bring more for what they cost, or "
+        "this one takes off more than it would bring."
+    ),
     "same_offer": lambda other: _("The same offer is on the list already: %(coupon)s.") % {"coupon": other.same_as},
     "ranked_lower": _ranked_lower,
 }

@@ -105,7 +105,7 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
                     ("campaign", "state"),
                     ("model_version", "snapshot"),
                     ("as_of", "top"),
-                    "scored_pairs",
+                    ("scored_pairs", "tried_lists"),
                     ("shopper_count", "recommendation_count"),
                     ("expected_interval", "job"),
                     ("created_at", "created_by"),
@@ -114,7 +114,7 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
             },
         ),
     )
-    readonly_fields = ("expected_interval", "scored_pairs")
+    readonly_fields = ("expected_interval", "scored_pairs", "tried_lists")
     actions = ("approve_chosen", "reject_chosen")
     actions_detail = ("score_again", "approve", "publish", "publish_later", "correct", "roll_back", "reject")
 
@@ -151,6 +151,12 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
             "high": percent_of(stage["kept_share_high"]),
             "shoppers": count_of(stage["measured_on"]),
         }
+
+    @display(description=gettext_lazy("tries something"))
+    def tried_lists(self, run: Run) -> str:
+        if run.exploration is None:
+            return _("no")
+        return _("on the last place of %(share)s of the lists") % {"share": percent_of(run.exploration["share"], 1)}
 
     @display(description=gettext_lazy("expected redemptions"))
     def expected_interval(self, run: Run) -> str | None:

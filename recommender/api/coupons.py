@@ -20,6 +20,7 @@ from recommender.api.schema import problems
 from recommender.api.views import ApiView
 from recommender.models import Coupon, Scope
 from recommender.reasons import in_words, speaking_for
+from recommender.services.exposures import record_exposures
 from recommender.services.serving import CampaignUnknown, Offers, ServedCoupon, offers_of_many
 
 SHOPPERS_AT_MOST = 500
@@ -154,7 +155,7 @@ class RecommendationsView(ApiView):
 
 
 def find_offers(shopper_ids: Sequence[str], asked: Mapping[str, Any]) -> list[Offers]:
-    """What shoppers are offered now, by what a caller asked.
+    """What shoppers are offered now, by what a caller asked, put on record where an experiment decided it.
 
     Raises:
         ValidationError: what was asked cannot be read.
@@ -165,16 +166,14 @@ def find_offers(shopper_ids: Sequence[str], asked: Mapping[str, Any]) -> list[Of
         query = CouponsQuery(data=asked)
         query.is_valid(raise_exception=True)
         campaign_id, limit = query.validated_data.get("campaign"), query.validated_data["limit"]
+    now = timezone.now()
     try:
-        return offers_of_many(
-            shopper_ids=shopper_ids,
-            campaign_id=campaign_id,
-            at=timezone.now(),
-            limit=limit,
-        )
+        offers = offers_of_many(shopper_ids=shopper_ids, campaign_id=campaign_id, at=now, limit=limit)
     except CampaignUnknown as error:
         message = _("There is no campaign %(id)s.") % {"id": campaign_id}
         raise NotFound(message, code="unknown_campaign") from error
+    record_exposures(exposures=[exposure for each in offers for exposure in each.exposures], at=now)
+    return offers
 
 
 def describe_offers(offers: Offers) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from recommender.models.counters import CampaignCounter, CouponCounter, ShopperC
 from recommender.models.coupons import Coupon, CouponTarget
 from recommender.models.devices import Device, DevicePart
 from recommender.models.erasures import Erasure
+from recommender.models.experiments import Experiment, ExperimentArm, ExperimentExposure
 from recommender.models.feedback import Event, Redemption
 from recommender.models.groups import GroupBuy, GroupBuyMember
 from recommender.models.jobs import Job
@@ -57,6 +58,9 @@ __all__ = [
     "Erasure",
     "Evaluation",
     "Event",
+    "Experiment",
+    "ExperimentArm",
+    "ExperimentExposure",
     "GroupBuy",
     "GroupBuyMember",
     "IdempotencyRecord",

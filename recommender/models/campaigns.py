@@ -14,6 +14,7 @@ from recommender.models.segments import Segment
 from recommender.models.shoppers import Shopper
 
 MOST_HELD_OUT = 90  # percent: a campaign that is sent to hardly anyone shows nothing
+MOST_EXPLORED = 20  # percent: to try coupons is to do worse for a while
 
 
 def campaign_is_live(moment: datetime | Expression, path: str = "") -> Q:
@@ -43,6 +44,18 @@ class Campaign(models.Model):
         validators=[MinValueValidator(0), MaxValueValidator(MOST_HELD_OUT)],
         help_text=_("This share of the audience is offered nothing, so that the effect of the campaign can be seen."),
     )
+    exploration_percent = models.DecimalField(
+        _("lists that try something, percent"),
+        max_digits=3,
+        decimal_places=1,
+        default=0,
+        db_default=0,  # campaigns come in from the shop's export without it
+        validators=[MinValueValidator(0), MaxValueValidator(MOST_EXPLORED)],
+        help_text=_(
+            "On the last place of this share of the lists stands a coupon that was drawn, those of which little is "
+            "known more often: so that new coupons get a chance, and other lists can be judged before they go live."
+        ),
+    )
     assigned_at = models.DateTimeField(
         _("audience recorded"),
         null=True,
@@ -67,6 +80,10 @@ class Campaign(models.Model):
             models.CheckConstraint(
                 condition=Q(holdout_percent__gte=0, holdout_percent__lte=MOST_HELD_OUT),
                 name="campaign_holdout_is_a_share",
+            ),
+            models.CheckConstraint(
+                condition=Q(exploration_percent__gte=0, exploration_percent__lte=MOST_EXPLORED),
+                name="campaign_exploration_is_a_share",
             ),
         ]
 

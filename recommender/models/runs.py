@@ -39,6 +39,7 @@ class Run(models.Model):
         REDEMPTIONS = "redemptions", _("redemptions")
         REVENUE = "revenue", _("revenue")
         MARGIN = "margin", _("margin")
+        INCREMENTAL_MARGIN = "incremental_margin", _("incremental margin")
 
     #: A worker that allocates gives a sign of life at each reading of the candidates, which takes seconds.
     ALLOCATION_EXPIRES = timedelta(minutes=5)
@@ -98,6 +99,16 @@ class Run(models.Model):
         help_text=_(
             "Which pairs are scored, and what is told of all of them by some shoppers. Nothing in it: all pairs are. "
             "Empty: not decided yet, or older than this."
+        ),
+    )
+    exploration = models.JSONField(
+        _("exploration"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_(
+            "As of the plan: the share of the lists whose last place is drawn, and with which chance each coupon is. "
+            "Empty: nothing is tried."
         ),
     )
     objective = models.CharField(
@@ -290,7 +301,7 @@ class RecommendationQuerySet(models.QuerySet["Recommendation"]):
         return self.filter(excluded=False)
 
     def live(self) -> "RecommendationQuerySet":
-        """Those of the runs that are published now."""
+        """Those of the runs that are published now, for all or for an arm of an experiment."""
         return self.offered().filter(run__publications__ended_at__isnull=True, run__publications__isnull=False)
 
 
@@ -326,6 +337,12 @@ class Recommendation(models.Model):
         help_text=_("The number of the correction that put it first; the highest is at the very front."),
     )
     score = models.FloatField(_("score"), help_text=_("Probability that the shopper uses the coupon."))
+    propensity = models.FloatField(
+        _("propensity"),
+        null=True,
+        blank=True,
+        help_text=_("The chance with which it came to stand on the list. Empty: the run tries nothing."),
+    )
     reasons = models.JSONField(_("reasons"), default=list, encoder=DjangoJSONEncoder)
     excluded = models.BooleanField(_("taken out"), default=False)
 
@@ -353,14 +370,24 @@ class Recommendation(models.Model):
 
 
 class PublicationQuerySet(models.QuerySet["Publication"]):
-    def live(self) -> "PublicationQuerySet":
+    def for_all(self) -> "PublicationQuerySet":
+        """Those that were not for the share of an experiment alone."""
+        return self.filter(arm__isnull=True)
+
+    def on_show(self) -> "PublicationQuerySet":
+        """What is served now, be it to all or to the share of an experiment."""
         return self.filter(ended_at__isnull=True)
+
+    def live(self) -> "PublicationQuerySet":
+        """What campaigns show now to all to whom no experiment shows something else."""
+        return self.for_all().on_show()
 
 
 class Publication(models.Model):
     """A run's time on show, and so the record of who was offered what, and when.
 
-    A campaign has at most one live publication. ``replaces`` is what rolling it back returns to.
+    A campaign has at most one live publication for all. ``replaces`` is what rolling it back returns to. One with an
+    ``arm`` is shown beside it, to that share of an experiment's shoppers.
     """
 
     campaign = models.ForeignKey(
@@ -369,6 +396,15 @@ class Publication(models.Model):
     run = models.ForeignKey(Run, verbose_name=_("run"), on_delete=models.PROTECT, related_name="publications")
     replaces = models.ForeignKey(
         "self", verbose_name=_("replaces"), null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    arm = models.OneToOneField(
+        "ExperimentArm",
+        verbose_name=_("arm of an experiment"),
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="publication",
+        help_text=_("Empty: for all."),
     )
     published_at = models.DateTimeField(_("published"))
     published_by = models.ForeignKey(
@@ -389,7 +425,9 @@ class Publication(models.Model):
         ordering = ["-pk"]
         constraints = [
             models.UniqueConstraint(
-                fields=["campaign"], condition=Q(ended_at__isnull=True), name="publication_one_live_a_campaign"
+                fields=["campaign"],
+                condition=Q(ended_at__isnull=True, arm__isnull=True),
+                name="publication_one_live_for_all",
             ),
             models.CheckConstraint(
                 condition=Q(ended_at__isnull=True) | Q(ended_at__gte=F("published_at")),

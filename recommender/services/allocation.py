@@ -6,8 +6,6 @@ files lie in a folder that the run's key names and go when the lists are stored.
 """
 
 import io
-import os
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -16,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Q
 
@@ -27,13 +24,8 @@ from recommender.ml.allocation import allocate as allocate_candidates
 from recommender.models import Recommendation, Run, RunShard
 from recommender.progress import Progress
 from recommender.services.budgeting import BudgetTerms
-from recommender.services.shared_files import (
-    delete_folder,
-    find_file,
-    folder_of_run,
-    name_of,
-    share_file,
-)
+from recommender.services.new_uses import NEW_SHARE
+from recommender.services.shared_files import delete_folder, find_file, folder_of_run, write_file
 from recommender.wording import gettext as _
 
 #: Candidates of a shopper by what they bring, and as many by what they bring for their cost: several times as many as
@@ -56,7 +48,8 @@ def find_candidates(scored: pl.DataFrame, terms: BudgetTerms, top: int) -> pl.Da
     """The pairs of each shopper that bring most, and that bring most for their cost; none that brings nothing.
 
     Args:
-        scored: columns ``shopper``, ``coupon_id``, ``score`` and ``chance``, by which equals are ordered.
+        scored: columns ``shopper``, ``coupon_id``, ``score`` and ``chance``, by which equals are ordered; and where
+            the terms were taught whose uses are new, the share of the shopper's that is, ``new_share``.
 
     Returns:
         Those rows with the coupon's number and what the pair brings, costs and takes of uses, in whole units: what it
@@ -68,11 +61,16 @@ def find_candidates(scored: pl.DataFrame, terms: BudgetTerms, top: int) -> pl.Da
             NUMBER: range(len(terms.coupon_ids)),
             "value_per_use": terms.value_per_use,
             "cost_per_use": terms.cost_per_use,
+            "lost_per_use": terms.lost_per_use or [0.0] * len(terms.coupon_ids),
         },
         schema_overrides={NUMBER: pl.Int64, "value_per_use": pl.Float64, "cost_per_use": pl.Float64},
     )
     expected = pl.col(c.SCORE) * terms.level
-    value = (expected * pl.col("value_per_use") * terms.value_unit).floor()
+    value_per_use = pl.col("value_per_use")
+    if terms.taught_by:
+        new = pl.col(NEW_SHARE)
+        value_per_use = new * value_per_use - (1 - new) * pl.col("lost_per_use")
+    value = (expected * value_per_use * terms.value_unit).floor()
     cost = (expected * pl.col("cost_per_use").fill_null(0.0) * terms.cost_unit).ceil()
     most = count_candidates(top)
     place = pl.int_range(pl.len()).over(c.SHOPPER)
@@ -89,7 +87,7 @@ def find_candidates(scored: pl.DataFrame, terms: BudgetTerms, top: int) -> pl.Da
         .with_columns(place.alias("place_for_cost"))
         .sort(c.SHOPPER, VALUE, "chance", descending=[False, True, False])
         .filter((place < most) | (pl.col("place_for_cost") < most))
-        .drop("value_per_use", "cost_per_use", "for_cost", "place_for_cost")
+        .drop("value_per_use", "cost_per_use", "lost_per_use", "for_cost", "place_for_cost")
     )
 
 
@@ -242,22 +240,9 @@ def _as_json(curve: Curve, terms: BudgetTerms) -> dict[str, list[float]]:
 
 
 def _write(table: pl.DataFrame, name: str) -> None:
-    """Write a table aside, give it its name, and give it to other hosts."""
-    path: Path = settings.DATA_DIR / name
     content = io.BytesIO()
     table.write_parquet(content)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        Path(aside).rename(path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
-    share_file(name_of(path))
+    write_file(name, content.getvalue())
 
 
 def _candidates_of(key: str, number: int) -> str:

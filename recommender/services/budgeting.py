@@ -5,7 +5,7 @@ workers score would otherwise let lists of one run follow different limits.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -46,6 +46,10 @@ class BudgetTerms:
         cost_limits, use_limits: of each coupon that has one; uses in millionths.
         of_campaign: whether the limit of all is what is left of the campaign's budget, not one that was asked for.
         left_out: coupons that are not offered because of what is not known of them, and what that is.
+        lost_per_use: of each coupon what the shop loses by a use in a purchase that would have been made anyway, in the
+            currency; empty unless incremental margin is the objective.
+        taught_by: the campaigns that tell how many uses are such, by the shop's identifiers, and the chance that their
+            shoppers were sent them.
     """
 
     coupon_ids: list[str]
@@ -60,6 +64,8 @@ class BudgetTerms:
     use_limits: dict[str, int]
     of_campaign: bool
     left_out: dict[str, str]
+    lost_per_use: list[float] = field(default_factory=list)
+    taught_by: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, run: Run) -> "BudgetTerms | None":
@@ -178,6 +184,7 @@ def decide_terms(
         },
         of_campaign=budget.amount is None and amount is not None,
         left_out=left_out,
+        lost_per_use=_lost_per_use(known) if objective == Run.Objective.INCREMENTAL_MARGIN else [],
     )
 
 
@@ -190,8 +197,13 @@ def _plain(amount: Decimal) -> str:
     return f"{amount.normalize():f}"
 
 
+def _lost_per_use(known: Sequence[tuple[Coupon, RunCoupon]]) -> list[float]:
+    """What coupons take off, unless a seller who funds them makes it good. It is known wherever the margin is."""
+    return [0.0 if coupon.funded_by else float(use.discount_per_use or 0) for coupon, use in known]
+
+
 def _value_of(use: RunCoupon, objective: str) -> Decimal | None:
-    """What a use brings; None if that is not known."""
+    """What a use brings, of incremental margin one in a purchase that is new; None if that is not known."""
     match objective:
         case Run.Objective.REDEMPTIONS:
             return Decimal(1)

@@ -71,6 +71,7 @@ def duplicate_campaign(*, campaign: Campaign, campaign_id: str, name: str, start
             ends_at=_later(starts_at, length, zone),
             budget=campaign.budget,
             holdout_percent=campaign.holdout_percent,
+            exploration_percent=campaign.exploration_percent,
         )
         CampaignCoupon.objects.bulk_create(
             CampaignCoupon(campaign=copy, coupon_id=coupon)

@@ -9,7 +9,7 @@ from math import sqrt
 from django.db.models import Exists, F, Max, OuterRef, QuerySet
 from django.utils import timezone
 
-from recommender.models import ModelVersion, Order, Publication, Recommendation, Redemption, Run
+from recommender.models import Experiment, ModelVersion, Order, Publication, Recommendation, Redemption, Run
 
 #: Published runs that are looked at, the latest ones.
 RUNS = 12
@@ -80,7 +80,7 @@ def measure_calibration(*, version: ModelVersion | None = None, now: datetime | 
     """What came of the latest published runs of campaigns that are over, as far as data go.
 
     Of a campaign the first publication counts, which decided what was offered; an offer counts once, if it was used
-    between then and the campaign's end.
+    between then and the campaign's end. A campaign with an experiment tells of no run alone, and does not count.
 
     Args:
         version: the model version that made the runs; any version if not given.
@@ -111,6 +111,7 @@ def _finished(version: ModelVersion | None, until: datetime) -> QuerySet[Publica
     earlier = Publication.objects.filter(campaign=OuterRef("campaign"), pk__lt=OuterRef("pk"))
     first = Publication.objects.filter(
         ~Exists(earlier),
+        ~Exists(Experiment.objects.filter(campaign=OuterRef("campaign"), started_at__isnull=False)),
         campaign__ends_at__lte=until,
         published_at__lt=F("campaign__ends_at"),
         run__expected_redemptions__isnull=False,

@@ -223,7 +223,9 @@ def check_other_campaigns(run: Run, moment: datetime) -> Finding:
     window = Q(run__campaign__starts_at=run.campaign.starts_at, run__campaign__ends_at=run.campaign.ends_at)
     elsewhere = (
         RunCoupon.objects.filter(
-            run__in=Publication.objects.live().values("run"), run__campaign__ends_at__gt=moment, shopper_count__gt=0
+            run__in=Publication.objects.on_show().values("run"),
+            run__campaign__ends_at__gt=moment,
+            shopper_count__gt=0,
         )
         .exclude(run__campaign=run.campaign_id)
         .exclude(window)

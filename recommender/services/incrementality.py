@@ -29,6 +29,7 @@ from recommender.services.reporting import group_by_segment
 
 if TYPE_CHECKING:
     import numpy as np
+    import polars as pl
 
 Group, Origin = CampaignShopper.Group, CampaignShopper.Origin
 
@@ -354,15 +355,24 @@ class _Comparison:
         return self._columns(grouped, 2)
 
     def _columns(self, grouped: QuerySet, number: int) -> list["np.ndarray"]:
-        """What a query says by shopper, as arrays; 0 for those of whom it says nothing."""
-        import polars as pl
+        return read_columns(self._shoppers["shopper"], grouped, number)
 
-        from recommender.bulk import read_frame
 
-        names = [f"column_{place}" for place in range(number)]
-        frame = read_frame(grouped.order_by(), {"shopper": pl.Int64, **dict.fromkeys(names, pl.Float64)})
-        joined = self._shoppers.select("shopper").join(frame, on="shopper", how="left", maintain_order="left")
-        return [joined[name].fill_null(0.0).to_numpy() for name in names]
+def read_columns(shoppers: "pl.Series", grouped: QuerySet, number: int) -> list["np.ndarray"]:
+    """What a query says by shopper, as arrays, (shoppers,) each; 0 for those of whom it says nothing.
+
+    Args:
+        shoppers: our keys, in the order of the arrays.
+        grouped: a ``values_list()`` of the shopper's key and so many numbers.
+    """
+    import polars as pl
+
+    from recommender.bulk import read_frame
+
+    names = [f"column_{place}" for place in range(number)]
+    frame = read_frame(grouped.order_by(), {"shopper": pl.Int64, **dict.fromkeys(names, pl.Float64)})
+    joined = shoppers.to_frame("shopper").join(frame, on="shopper", how="left", maintain_order="left")
+    return [joined[name].fill_null(0.0).to_numpy() for name in names]
 
 
 def _keys(shoppers: QuerySet[Shopper]) -> "np.ndarray":

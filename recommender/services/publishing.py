@@ -5,7 +5,7 @@ from datetime import datetime
 from django.db import transaction
 from django.utils import timezone
 
-from recommender.models import Campaign, CampaignCoupon, Publication, Run, User
+from recommender.models import Campaign, CampaignCoupon, Experiment, Publication, Run, User
 from recommender.services import counters
 from recommender.services.guardrails import forbid_or_pass
 from recommender.services.runs import WrongState
@@ -19,6 +19,10 @@ class NothingLive(ValueError):
 
 class LiveChanged(ValueError):
     """A campaign no longer shows what whoever publishes saw."""
+
+
+class ExperimentRuns(ValueError):
+    """What a campaign shows stays while an experiment compares it with something else."""
 
 
 def publish(
@@ -40,6 +44,7 @@ def publish(
 
     Raises:
         LiveChanged: somebody else published or rolled back meanwhile.
+        ExperimentRuns: an experiment runs in the campaign.
         WrongState: the run is not approved; with ``approve``, neither drafted nor approved.
         PublishingForbidden: it breaks a guardrail that nobody may overrule.
     """
@@ -51,6 +56,7 @@ def publish(
         live = _lock_live(run.campaign_id)
         if live is not None and live.run_id == run.pk:
             return live
+        _refuse_beside_experiment(run.campaign_id)
         if live_seen is not None and live_seen != (live.pk if live is not None else 0):
             raise LiveChanged(
                 _("What the campaign shows has changed meanwhile. Nothing was published: please look again.")
@@ -78,11 +84,13 @@ def rollback(*, campaign: Campaign, by: User | None = None, now: datetime | None
 
     Raises:
         NothingLive: the campaign shows nothing.
+        ExperimentRuns: an experiment runs in the campaign. Stopping it comes first, and is as quick.
     """
     with transaction.atomic():
         live = _lock_live(campaign.pk)
         if live is None:
             raise NothingLive(_("Campaign %(campaign)s has nothing published.") % {"campaign": campaign.campaign_id})
+        _refuse_beside_experiment(campaign.pk)
         now = _end(live, Run.State.ROLLED_BACK, now or timezone.now())
         before = live.replaces
         shown = None
@@ -96,6 +104,14 @@ def _lock_live(campaign_key: int) -> Publication | None:
     """The live publication of a campaign, which nobody else can change until the transaction ends."""
     Campaign.objects.select_for_update().get(pk=campaign_key)
     return Publication.objects.live().filter(campaign=campaign_key).first()
+
+
+def _refuse_beside_experiment(campaign_key: int) -> None:
+    if (running := Experiment.objects.running().filter(campaign=campaign_key).first()) is not None:
+        raise ExperimentRuns(
+            _("The experiment “%(experiment)s” runs in this campaign. Nothing was changed: end the experiment first.")
+            % {"experiment": running}
+        )
 
 
 def _end(live: Publication, state: Run.State, now: datetime) -> datetime:

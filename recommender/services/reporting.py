@@ -19,6 +19,7 @@ from recommender.models import (
     CampaignShopper,
     Coupon,
     Event,
+    ExperimentExposure,
     OrderLine,
     Publication,
     Recommendation,
@@ -181,7 +182,9 @@ class _Sent:
     def __init__(self, campaign: Campaign, shoppers: QuerySet[Shopper] | None = None) -> None:
         self.campaign = campaign
         self._shoppers = shoppers
-        self._runs = list(Publication.objects.filter(campaign=campaign).values_list("run", flat=True).distinct())
+        shown = set(Publication.objects.filter(campaign=campaign).values_list("run", "arm"))
+        self._runs = {run for run, _arm in shown}
+        self._runs_for_all = {run for run, arm in shown if arm is None}
         self.events = self._only_sent(
             Event.objects.filter(campaign=campaign, kind__in=list(STAGES), coupon__isnull=False)
         )
@@ -198,8 +201,16 @@ class _Sent:
     def _held_out(self) -> QuerySet[CampaignShopper]:
         return CampaignShopper.objects.filter(campaign=self.campaign, group=CampaignShopper.Group.CONTROL)
 
+    def _offered(self) -> QuerySet[Recommendation]:
+        """What stood on lists; of a run for a share of an experiment's shoppers, on the lists that were served."""
+        offered = Recommendation.objects.offered().filter(run__in=self._runs)
+        if self._runs == self._runs_for_all:
+            return offered
+        served = ExperimentExposure.objects.filter(arm__run=OuterRef("run"), shopper=OuterRef("shopper"))
+        return offered.filter(Q(run__in=self._runs_for_all) | Q(Exists(served)))
+
     def _listed(self) -> QuerySet[Recommendation]:
-        listed = Recommendation.objects.offered().filter(run__in=self._runs)
+        listed = self._offered()
         listed = listed.exclude(shopper__in=self._held_out().values("shopper"))
         return listed if self._shoppers is None else listed.filter(shopper__in=self._shoppers)
 
@@ -207,7 +218,7 @@ class _Sent:
         """Of rows with a shopper and a coupon, those about an offer that was sent."""
         if self._runs:
             pair = {"shopper": OuterRef("shopper"), "coupon": OuterRef("coupon")}
-            offered = Recommendation.objects.offered().filter(run__in=self._runs, **pair)
+            offered = self._offered().filter(**pair)
             sent = rows.filter(Exists(offered)).exclude(shopper__in=self._held_out().values("shopper"))
         else:
             sent = rows.filter(

@@ -79,13 +79,15 @@ def _delete_events(now: datetime, progress: Progress) -> int:
 
 
 def _delete_runs(now: datetime, progress: Progress) -> int:
-    """Runs that were never published. What was is the record of who was offered what, and is learned from."""
+    """Runs that were never published. What was is the record of who was offered what, and is learned from. What an
+    experiment has an arm of waits to be shown."""
     if not settings.RUN_RETENTION_DAYS:
         return 0
     old = Run.objects.filter(
         state__in=_UNPUBLISHED,
         created_at__lt=now - timedelta(days=settings.RUN_RETENTION_DAYS),
         publications__isnull=True,
+        experiment_arms__isnull=True,
     )
     deleted = 0
     for run in old.order_by("pk"):

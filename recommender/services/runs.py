@@ -7,7 +7,9 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 from django.db import Error as DatabaseError
@@ -24,11 +26,13 @@ from recommender.progress import Cancelled, Progress
 from recommender.services import scoring
 from recommender.services.allocation import allocate_run, count_candidates, delete_candidates, write_candidates
 from recommender.services.assignment import is_for_everyone, record_assignment
-from recommender.services.budgeting import AS_IT_IS, Budget, BudgetTerms, amount_of, decide_terms
+from recommender.services.budgeting import AS_IT_IS, Budget, BudgetRefused, BudgetTerms, amount_of, decide_terms
 from recommender.services.correction_jobs import refuse_while_corrected
 from recommender.services.estimates import estimate_run
+from recommender.services.exploration import decide_exploration
 from recommender.services.input_drift import choose_reference, record_inputs
-from recommender.services.snapshot import take_snapshot
+from recommender.services.new_uses import choose_teachers, refuse_incremental_margin
+from recommender.services.snapshot import open_snapshot, take_snapshot
 from recommender.services.stock import Stock
 from recommender.wording import gettext as _
 from recommender.wording import sentence_of
@@ -96,7 +100,8 @@ def plan_run(
             likeliest coupons.
 
     Raises:
-        BudgetRefused: the campaign has less left, or it is not known what its coupons cost or bring.
+        BudgetRefused: the campaign has less left, or it is not known what its coupons cost or bring, or whom they
+            change.
         NothingToRecommend: the campaign is over, or has no open coupon or no shopper, its audience was decided anew
             meanwhile, or ``top`` is out of range.
         UnknownAlgorithm: there is no such algorithm.
@@ -109,16 +114,24 @@ def plan_run(
             _("Expected 1 to %(most)s coupons a shopper, not %(top)s.") % {"most": MOST_COUPONS, "top": top}
         )
     as_of = as_of or timezone.now()
+    objective = budget.objective or Run.Objective.REDEMPTIONS
+    if objective == Run.Objective.INCREMENTAL_MARGIN and (refusal := refuse_incremental_margin(at=as_of)):
+        raise BudgetRefused(refusal)
     coupon_ids = _find_coupons(campaign, as_of)
     assignment = record_assignment(campaign=campaign, at=as_of)
     shopper_ids = _find_audience(campaign)
     version = _find_version(algorithm, as_of, job, progress)
     terms = decide_terms(campaign=campaign, coupon_ids=coupon_ids, version=version, as_of=as_of, budget=budget)
-    objective = budget.objective or Run.Objective.REDEMPTIONS
+    exploration = None
+    if terms is None:
+        exploration = decide_exploration(campaign=campaign, coupon_ids=coupon_ids, top=top, as_of=as_of)
     if terms is not None:
         coupon_ids = terms.coupon_ids
     scoring.load_algorithm(version)  # while a person waits for the plan, not when a worker comes to the first shard
     snapshot = take_snapshot(progress=progress)
+    if terms is not None and objective == Run.Objective.INCREMENTAL_MARGIN:
+        progress.report(_("Learning whose uses are new"))
+        terms = replace(terms, taught_by=choose_teachers(history=open_snapshot(snapshot=snapshot).before(as_of)))
     listed = top if terms is None else 2 * count_candidates(top)
     with transaction.atomic():
         locked = models.Campaign.objects.select_for_update().get(pk=campaign.pk)
@@ -138,6 +151,7 @@ def plan_run(
                 coupon_ids=coupon_ids,
                 assigned_at=assignment.assigned_at,
                 within=None if terms is None else [objective, str(budget.required_return), terms.as_json()],
+                exploration=exploration,
             ),
             defaults={
                 "campaign": campaign,
@@ -149,6 +163,7 @@ def plan_run(
                 "shopper_count": len(shopper_ids),
                 "learned_inputs": choose_reference(version=version, campaign=campaign),
                 "retrieval": None if scoring.is_worth_two_stages(len(shopper_ids), len(coupon_ids), listed) else {},
+                "exploration": exploration,
                 **(_describe_budget(objective, budget, terms) if terms is not None else {}),
                 "created_by": created_by,
                 "job": job,
@@ -291,6 +306,7 @@ def _run_key(
     coupon_ids: Sequence[str],
     assigned_at: datetime | None,
     within: Sequence[object] | None = None,
+    exploration: dict[str, Any] | None = None,
 ) -> str:
     """A digest of everything that decides what a run comes to."""
     moment = as_of.timestamp()
@@ -299,6 +315,8 @@ def _run_key(
         decides.append(assigned_at.timestamp())
     if within is not None:
         decides.append(within)
+    if exploration is not None:
+        decides.append(exploration)
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
 

@@ -17,6 +17,7 @@ from recommender import models
 from recommender.ml import columns as c
 from recommender.ml.contract import Algorithm, DescribedHistory, Sketch
 from recommender.ml.devices import CouponsForDevices
+from recommender.ml.exploration import Exploration, draw_last_places
 from recommender.ml.input_drift import LearnedInput, add_counts, count_inputs
 from recommender.ml.narration import Narrator
 from recommender.ml.projects import ProjectsOfCoupons
@@ -25,7 +26,9 @@ from recommender.models import Run, RunShard
 from recommender.progress import Progress
 from recommender.services.allocation import NUMBER, find_candidates, read_lists
 from recommender.services.budgeting import BudgetTerms
+from recommender.services.exploration import exploration_of
 from recommender.services.input_drift import learned_inputs_of
+from recommender.services.new_uses import read_new_shares
 from recommender.services.shared_files import find_file
 from recommender.services.snapshot import open_snapshot
 from recommender.wording import gettext as _
@@ -36,6 +39,7 @@ BLOCK_PAIRS = 250_000  # described at once; what bounds the memory
 SAMPLE_SHOPPERS = 2_000
 FEWEST_WITH_CANDIDATES = 50  # of them, or every pair is scored
 FEWEST_SHOPPERS = 4 * SAMPLE_SHOPPERS  # of a run in two stages
+_NO_PROPENSITY = pl.lit(None, dtype=pl.Float64)
 
 
 def is_worth_two_stages(shoppers: int, coupons: int, top: int) -> bool:
@@ -62,7 +66,7 @@ class Block:
     """Some shoppers scored.
 
     Attributes:
-        rows: their lists: shopper, coupon, rank, score and reasons (JSON); or the candidates for these.
+        rows: their lists: shopper, coupon, rank, score, propensity and reasons (JSON); or the candidates for these.
         told: None where not all pairs are scored.
     """
 
@@ -83,7 +87,9 @@ class Scorer:
     devices: CouponsForDevices  # what is for devices, and for whom
     projects: ProjectsOfCoupons  # what is of projects, and who finished them
     terms: BudgetTerms | None = None  # of a run within a budget
+    new_shares: pl.DataFrame | None = None  # of each shopper's uses, where that decides
     retrieval: Retrieval | None = None  # without it every pair is scored
+    exploration: Exploration | None = None  # without it nothing is tried
 
     @property
     def block_shoppers(self) -> int:
@@ -102,9 +108,60 @@ class Scorer:
             inputs = chosen.inputs
         best = self._choose_best(scored, top)
         return Block(
-            rows=self._explain(best, inputs[best["pair"]]) if self.terms is None else best,
+            rows=self._write(best, inputs, top) if self.terms is None else best,
             told=self._tell(scored, inputs) if self.retrieval is None else None,
         )
+
+    def _write(self, best: pl.DataFrame, inputs: pl.DataFrame, top: int) -> pl.DataFrame:
+        """The rows of lists with the best coupons, or in a run that tries something with others on some last places."""
+        if self.exploration is None:
+            return self._explain(best.with_columns(propensity=_NO_PROPENSITY), inputs[best["pair"]])
+        best, tried = self._explore(best, top)
+        rows = self._explain(best, inputs[best["pair"]])
+        if tried.is_empty():
+            return rows
+        inputs = self.history.describe(tried.select(c.SHOPPER, c.COUPON))
+        tried = tried.with_columns(pl.Series(c.SCORE, self.algorithm.score(inputs)))
+        return pl.concat([rows, self._explain(tried, inputs)])
+
+    def _explore(self, best: pl.DataFrame, top: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The lists with the chance of each coupon to stand there, and what was drawn for last places in the stead of
+        what stood there: without a score, which need not be known yet."""
+        assert self.exploration is not None
+        last = best.filter(pl.col(c.RANK) == top)  # shorter lists have every coupon
+        coupons = self.coupons.with_row_index("place")
+        names, offers = np.unique(coupons["offer"].to_list(), return_inverse=True)
+        places = coupons.select(c.COUPON, "place")
+        before = (
+            best.filter(pl.col(c.RANK) < top)
+            .join(last.select(c.SHOPPER).with_row_index("list"), on=c.SHOPPER)
+            .join(places, on=c.COUPON)
+        )
+        taken = np.zeros((last.height, len(names)), dtype=bool)
+        taken[before["list"].to_numpy(), offers[before["place"].to_numpy()]] = True
+        ordinary = last.join(places, on=c.COUPON, maintain_order="left")["place"].to_numpy()
+        may_have = self._may_have(last.select(c.SHOPPER).join(coupons, how="cross"))
+        chosen, chance = draw_last_places(
+            self.exploration,
+            shopper_ids=last[c.SHOPPER_ID].to_list(),
+            ordinary=ordinary,
+            eligible=~taken[:, offers] & may_have.reshape(taken.shape[0], coupons.height),
+        )
+        drawn = last.select(c.SHOPPER, c.SHOPPER_ID).with_columns(
+            coupons[c.COUPON][chosen],
+            coupons[c.COUPON_ID][chosen],
+            pl.lit(top, dtype=best.schema[c.RANK]).alias(c.RANK),
+            pl.Series("propensity", chance),
+        )
+        others = best.join(drawn.select(c.SHOPPER, c.COUPON, c.RANK, "propensity"), on=[c.SHOPPER, c.RANK], how="left")
+        replaced = pl.col(f"{c.COUPON}_right").is_not_null() & (pl.col(f"{c.COUPON}_right") != pl.col(c.COUPON))
+        stays = (
+            others.filter(~replaced)
+            .drop(f"{c.COUPON}_right")
+            .with_columns(pl.col("propensity").fill_null(1.0))
+            .sort(c.SHOPPER, c.RANK)
+        )
+        return stays, drawn.filter(pl.Series(chosen != ordinary))
 
     def write_lists(self, allocated: pl.DataFrame) -> pl.DataFrame:
         """The rows of lists that were allocated: ranked, and explained.
@@ -112,25 +169,40 @@ class Scorer:
         Args:
             allocated: columns ``shopper``, ``shopper_id``, ``coupon``, ``coupon_id`` and ``score``.
         """
-        lists = _rank(allocated.with_columns(_chance().alias("chance")))
+        lists = _rank(allocated.with_columns(_chance().alias("chance"), propensity=_NO_PROPENSITY))
         return self._explain(lists, self.history.describe(lists.select(c.SHOPPER, c.COUPON)))
 
     def _choose_best(self, scored: pl.DataFrame, top: int) -> pl.DataFrame:
         """Of each shopper what stands on the list, ranked, or what may stand on it once candidates are allocated.
 
-        What is for devices that the shopper does not own, or of a project that the shopper has finished, stands on
-        none, whatever its score.
+        What the shopper may not have stands on none, whatever its score.
         """
-        for rule in (self.devices, self.projects):
+        if any(rule.any for rule in self._rules):
+            scored = scored.filter(self._may_have(scored))
+        if self.terms is None:
+            return _list_best(scored, top)
+        if self.new_shares is not None:
+            scored = scored.join(self.new_shares, on=c.SHOPPER, how="left", maintain_order="left")
+        return find_candidates(scored, self.terms, top)
+
+    @property
+    def _rules(self) -> tuple[CouponsForDevices, ProjectsOfCoupons]:
+        return self.devices, self.projects
+
+    def _may_have(self, pairs: pl.DataFrame) -> np.ndarray:
+        """(n,): that a pair's coupon is neither for devices that the shopper does not own, nor of a project that the
+        shopper has finished."""
+        may = np.ones(pairs.height, dtype=bool)
+        for rule in self._rules:
             if rule.any:
-                scored = scored.filter(rule.may_have(scored, scored[c.SHOPPER]))
-        return _list_best(scored, top) if self.terms is None else find_candidates(scored, self.terms, top)
+                may &= rule.may_have(pairs, pairs[c.SHOPPER]).to_numpy()
+        return may
 
     def _explain(self, lists: pl.DataFrame, inputs: pl.DataFrame) -> pl.DataFrame:
         explained = self.narrator.tell(lists, self.algorithm.explain(inputs))
         reasons = [orjson.dumps(of_pair).decode() for of_pair in explained]
         told = pl.Series("reasons", reasons, dtype=pl.String)
-        return lists.select(c.SHOPPER_ID, c.COUPON_ID, c.RANK, c.SCORE, told)
+        return lists.select(c.SHOPPER_ID, c.COUPON_ID, c.RANK, c.SCORE, "propensity", told)
 
     def choose_pairs(self, shoppers: pl.DataFrame, top: int) -> dict[str, Any]:
         """What :attr:`Run.retrieval` keeps: learned from some shoppers, all of whose pairs are scored for it."""
@@ -237,6 +309,8 @@ def prepare_scorer(key: str) -> Scorer:
         .collect()
     )
     history = snapshot.before(run.as_of)
+    terms = BudgetTerms.of(run)
+    taught_by = terms.taught_by if terms is not None else {}
     scorer = Scorer(
         algorithm=algorithm,
         history=algorithm.inputs.prepare(history, coupons[c.COUPON]),
@@ -246,7 +320,9 @@ def prepare_scorer(key: str) -> Scorer:
         learned=learned_inputs_of(run),
         devices=CouponsForDevices(history, coupons[c.COUPON]),
         projects=ProjectsOfCoupons(history, coupons[c.COUPON]),
-        terms=BudgetTerms.of(run),
+        terms=terms,
+        new_shares=read_new_shares(history=history, taught_by=taught_by) if taught_by else None,
+        exploration=exploration_of(run, coupons[c.COUPON_ID]),
     )
     return replace(scorer, retrieval=_find_retrieval(run, scorer))
 
@@ -387,6 +463,7 @@ def _as_recommendations(
             pl.col("coupon_key").alias("coupon_id"),
             c.RANK,
             c.SCORE,
+            "propensity",
             "reasons",
             pl.lit(False).alias("excluded"),
         )

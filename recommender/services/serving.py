@@ -36,6 +36,8 @@ from recommender.models import (
     CampaignShopper,
     DevicePart,
     Event,
+    Experiment,
+    ExperimentExposure,
     GroupBuyMember,
     Order,
     ProjectStage,
@@ -53,6 +55,7 @@ from recommender.services.fitting import OfDevices
 from recommender.services.holdout import is_held_out
 from recommender.services.projects import OfProjects
 from recommender.services.segments import find_shoppers
+from recommender.services.split import Exposure, choose_arm
 from recommender.services.stock import Stock
 
 #: For so long an offer that a shopper dismissed is not offered to them, in whatever guise.
@@ -94,11 +97,16 @@ class ServedCoupon:
 @dataclass(frozen=True, slots=True)
 class Offers:
     """A shopper's list. It is not ``personal`` if nothing on show was computed for this shopper: then it is what is
-    best for the shoppers of the live campaigns, and has no reasons."""
+    best for the shoppers of the live campaigns, and has no reasons.
+
+    ``exposures`` are the experiments that decided what stands on it, where that is not on record yet: whoever shows the
+    list hands it to :func:`recommender.services.exposures.record_exposures`.
+    """
 
     shopper_id: str
     personal: bool
     coupons: list[ServedCoupon] = field(default_factory=list)
+    exposures: list[Exposure] = field(default_factory=list)
 
 
 def offers_of(*, shopper_id: str, campaign_id: str | None = None, at: datetime, limit: int = 10) -> Offers:
@@ -110,6 +118,8 @@ def offers_of_many(
     *, shopper_ids: Sequence[str], campaign_id: str | None = None, at: datetime, limit: int = 10
 ) -> list[Offers]:
     """The published coupons that hold for each shopper at a moment, ranked from 1, in the order of ``shopper_ids``.
+
+    Where an experiment runs in a campaign, a shopper's list is that of their arm's run, and no other's.
 
     All live campaigns are merged, what staff put first before the rest, and then the best score first. With
     ``campaign_id`` only that one counts, in its published order, and it is empty while the campaign does not run. An
@@ -130,9 +140,10 @@ def offers_of_many(
         CampaignUnknown: no campaign has this identifier.
     """
     if len(shopper_ids) == 1 and (rows := _read_personal(shopper_ids[0], campaign_id, at)):
+        rows, exposures = _of_own_arms(rows)
         offered = _still_offered(rows, at)
         if offered:
-            return [Offers(shopper_ids[0], True, _ranked(offered, limit))]
+            return [Offers(shopper_ids[0], True, _ranked(offered, limit), exposures)]
     return _offers_of_many(shopper_ids, campaign_id, at, limit)
 
 
@@ -148,9 +159,14 @@ def _offers_of_many(shopper_ids: Sequence[str], campaign_id: str | None, at: dat
         campaigns = campaigns.filter(campaign_id=campaign_id)
     addressable = {shopper.pk for shopper in shoppers.values() if not shopper.opted_out}
     lists: dict[int, list[Row]] = defaultdict(list)
+    exposures: dict[int, list[Exposure]] = defaultdict(list)
     if addressable:
-        rows = _personal(at, at - DISMISSED_FOR, campaign_id).filter(shopper__in=addressable)
-        for row in _still_offered(list(rows), at):
+        rows, exposed = _of_own_arms(
+            list(_personal(at, at - DISMISSED_FOR, campaign_id).filter(shopper__in=addressable))
+        )
+        for exposure in exposed:
+            exposures[exposure.shopper].append(exposure)
+        for row in _still_offered(rows, at):
             lists[row["shopper"]].append(row)
     without = addressable - lists.keys()
     had_a_list = _had_a_list(without, campaigns)
@@ -159,7 +175,8 @@ def _offers_of_many(shopper_ids: Sequence[str], campaign_id: str | None, at: dat
     for shopper_id in shopper_ids:
         shopper = shoppers.get(shopper_id)
         if shopper is not None and (shopper.opted_out or shopper.pk in lists or shopper.pk in had_a_list):
-            offers.append(Offers(shopper_id, True, _ranked(lists.get(shopper.pk, ()), limit)))
+            ranked = _ranked(lists.get(shopper.pk, ()), limit)
+            offers.append(Offers(shopper_id, True, ranked, exposures.get(shopper.pk, [])))
         else:
             found = for_everyone.rows_for(shopper_id, None if shopper is None else shopper.pk)
             offers.append(Offers(shopper_id, False, _ranked(found, limit)))
@@ -224,6 +241,14 @@ def _personal(
         Q(coupon=OuterRef("coupon")) | (~Q(coupon__offer_id="") & Q(coupon__offer_id=OuterRef("coupon__offer_id"))),
         shopper=OuterRef("shopper"),
     )
+    # Asked once a query, so that rows cost nothing more where no experiment runs.
+    any_runs = Exists(Experiment.objects.running())
+    running = Experiment.objects.running().filter(campaign=OuterRef("run__campaign"))
+    exposed = ExperimentExposure.objects.filter(
+        experiment__campaign=OuterRef("run__campaign"),
+        experiment__state=Experiment.State.RUNNING,
+        shopper=OuterRef("shopper"),
+    )
     offered = (
         Recommendation.objects.live()
         .filter(campaign_is_live(at, "run__campaign__"), coupon_is_open(at, "coupon__"))
@@ -232,10 +257,13 @@ def _personal(
             shopper_uses=_shopper_uses(),
             held_out=Subquery(held_out.values("pk")[:1]),
             dismissed=Subquery(dismissed.values("pk")[:1]),
+            split=Case(When(any_runs, then=Subquery(running.values("split")[:1]))),
+            exposed=Case(When(any_runs, then=Subquery(exposed.values("pk")[:1]))),
             **_known_of_shop(),
         )
         .values(
-            *("shopper", "score", "reasons", "shopper_uses", "held_out", "dismissed", *_known_of_shop()),
+            *("shopper", "shopper__shopper_id", "run", "score", "reasons", "shopper_uses"),
+            *("held_out", "dismissed", "split", "exposed", *_known_of_shop()),
             *_SERVED_COLUMNS,
             *_LIMITING_COLUMNS,
         )
@@ -258,6 +286,25 @@ def _read_personal(shopper_id: str, campaign_id: str | None, at: datetime) -> li
     """The list of a shopper who may be offered something; empty if there is none."""
     values = {"shopper_id": shopper_id, "at": at, "dismissed_since": at - DISMISSED_FOR}
     return _read_all(**values) if campaign_id is None else _read_one_campaign(**values, campaign=campaign_id)
+
+
+def _of_own_arms(rows: list[Row]) -> tuple[list[Row], list[Exposure]]:
+    """Of campaigns with an experiment the rows of each shopper's own arm, and whose arms are not on record yet.
+
+    A shopper counts as served by their arm although nothing of it is left for them, as they do in the other arms.
+    """
+    if all(row["split"] is None for row in rows):
+        return rows, []
+    kept, exposures = [], {}
+    for row in rows:
+        if row["split"] is not None:
+            arm = choose_arm(row["split"], row["shopper__shopper_id"])
+            if row["exposed"] is None and row["held_out"] is None:
+                exposures[arm.experiment, row["shopper"]] = Exposure(arm.experiment, arm.arm, row["shopper"])
+            if row["run"] != arm.run:
+                continue
+        kept.append(row)
+    return kept, list(exposures.values())
 
 
 def _still_offered(rows: Sequence[Row], at: datetime) -> list[Row]:
@@ -345,6 +392,7 @@ class _ForEveryone:
                 mean_score__isnull=False,
                 run__publications__ended_at__isnull=True,
                 run__publications__isnull=False,
+                run__publications__arm__isnull=True,  # nobody of these is in an experiment
                 run__campaign__in=for_everyone,
             )
             .annotate(

@@ -8,9 +8,10 @@ is a copy, there the truth. What is fetched is written whole or not at all.
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import IO, BinaryIO, cast
 
 from django.conf import settings
 from django.core.files import File
@@ -40,6 +41,13 @@ def share_file(name: str) -> None:
     if storage is not None:
         with (settings.DATA_DIR / name).open("rb") as file:
             storage.save(name, File(file))
+
+
+def write_file(name: str, content: bytes) -> None:
+    """Write a file and give it to other hosts."""
+    with _written_aside(settings.DATA_DIR / name) as file:
+        file.write(content)
+    share_file(name)
 
 
 def find_file(name: str) -> Path:
@@ -123,13 +131,20 @@ def _storage() -> Storage | None:
 
 
 def _fetch(storage: Storage, name: str, path: Path) -> None:
+    with _written_aside(path) as copy, storage.open(name, "rb") as file:
+        shutil.copyfileobj(file, copy)
+
+
+@contextmanager
+def _written_aside(path: Path) -> Iterator[IO[bytes]]:
+    """A file that gets its name once it is whole and on the disk; after an error there is none."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=".fetching-")
+    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
     try:
-        with os.fdopen(descriptor, "wb") as copy, storage.open(name, "rb") as file:
-            shutil.copyfileobj(file, copy)
-            copy.flush()
-            os.fsync(copy.fileno())
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
         Path(aside).rename(path)
     except BaseException:
         Path(aside).unlink(missing_ok=True)

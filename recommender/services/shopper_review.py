@@ -51,6 +51,8 @@ class WhyNot(StrEnum):
     BRINGS_NOTHING = "brings_nothing"
     BUDGET = "budget"
     WORTH_LESS = "worth_less"
+    NOT_NEW = "not_new"
+    PLACE_DRAWN = "place_drawn"
     RANKED_LOWER = "ranked_lower"
 
 
@@ -60,7 +62,7 @@ class NotOffered:
 
     Attributes:
         same_as: the coupon of the list that is the same offer.
-        last_score: of the last coupon of the list, which this one scored no better than.
+        last_score: of the last coupon of the list that was not drawn, which this one scored no better than.
         correction: the one that took it out; None if it was taken out before corrections were kept.
     """
 
@@ -227,7 +229,14 @@ class _Absence:
             return NotOffered(coupon, WhyNot.SAME_OFFER, same_as=same)
         if self._run.is_allocated:
             return NotOffered(coupon, self._not_allocated(coupon))
-        return NotOffered(coupon, WhyNot.RANKED_LOWER, last_score=min(row.score for row in self._listed))
+        return self._ranked_lower(coupon)
+
+    def _ranked_lower(self, coupon: Coupon) -> NotOffered:
+        # What was drawn for its place may score anything.
+        ranked = [row.score for row in self._listed if row.propensity is None or row.propensity == 1]
+        if not ranked:
+            return NotOffered(coupon, WhyNot.PLACE_DRAWN)
+        return NotOffered(coupon, WhyNot.RANKED_LOWER, last_score=min(ranked))
 
     def _not_chosen_from(self, coupon: Coupon) -> WhyNot | None:
         """Why the run does not choose from a coupon, if it does not."""
@@ -240,6 +249,8 @@ class _Absence:
         value = dict(zip(self._terms["coupon_ids"], self._terms["value_per_use"], strict=True))
         if value.get(coupon.coupon_id, 0) <= 0:
             return WhyNot.BRINGS_NOTHING
+        if self._terms.get("taught_by"):
+            return WhyNot.NOT_NEW
         return WhyNot.BUDGET if len(self._listed) < self._run.top else WhyNot.WORTH_LESS
 
     def _is_without_list(self) -> bool:

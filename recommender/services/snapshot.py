@@ -354,10 +354,19 @@ def _read_rows(progress: Progress) -> dict[str, pl.DataFrame]:
 
 
 def _read_offers() -> pl.DataFrame:
-    """What published runs offered: of several times in a campaign the first, with the rank it had then."""
+    """What published runs offered: of several times in a campaign the first, with the rank it had then.
+
+    Of a run that was shown to a share of an experiment's shoppers, what those of them were offered who were served it.
+    """
+    of_publication: dict[str, PolarsDataType] = {"run": pl.Int64, c.CAMPAIGN: pl.Int64, c.OFFERED_AT: history.TIME}
     publications = read_frame(
-        models.Publication.objects.values_list("run_id", "campaign_id", "published_at"),
-        {"run": pl.Int64, c.CAMPAIGN: pl.Int64, c.OFFERED_AT: history.TIME},
+        models.Publication.objects.for_all().values_list("run_id", "campaign_id", "published_at"), of_publication
+    )
+    exposures = read_frame(
+        models.ExperimentExposure.objects.exclude(arm__publication=None)
+        .order_by()
+        .values_list("arm__run_id", "experiment__campaign_id", "exposed_at", "shopper_id"),
+        {**of_publication, c.SHOPPER: pl.Int64},
     )
     recommendations = read_frame(
         models.Recommendation.objects.offered()
@@ -365,11 +374,16 @@ def _read_offers() -> pl.DataFrame:
         .values_list("run_id", "shopper_id", "coupon_id", "rank"),
         {"run": pl.Int64, c.SHOPPER: pl.Int64, c.COUPON: pl.Int64, c.RANK: pl.UInt16},
     )
+    columns = [c.OFFERED_AT, c.CAMPAIGN, c.SHOPPER, c.COUPON, c.RANK]
     return (
-        publications.join(recommendations, on="run")
+        pl.concat(
+            [
+                publications.join(recommendations, on="run").select(columns),
+                exposures.join(recommendations, on=["run", c.SHOPPER]).select(columns),
+            ]
+        )
         .sort(c.OFFERED_AT, c.RANK)
         .unique([c.CAMPAIGN, c.SHOPPER, c.COUPON], keep="first", maintain_order=True)
-        .drop("run")
     )
 
 

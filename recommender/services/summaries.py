@@ -18,6 +18,7 @@ from recommender.models import (
     Campaign,
     CampaignShopper,
     Event,
+    Experiment,
     ModelVersion,
     Publication,
     Redemption,
@@ -29,8 +30,10 @@ from recommender.services.activity import Activity, measure_activity
 from recommender.services.dataclass_json import as_json, from_json
 from recommender.services.differences import Difference, compare_with_live
 from recommender.services.drift import CalibrationDrift, measure_calibration
+from recommender.services.experiment_results import ExperimentResults, measure_experiment
 from recommender.services.guardrails import Finding, check_guardrails
 from recommender.services.incrementality import Incrementality, has_holdout, measure_incrementality
+from recommender.services.off_policy import OffPolicy, estimate_candidate, find_live, refuse_to_estimate
 from recommender.services.reporting import CampaignReport, CampaignUses, count_uses, report_campaign
 from recommender.services.shopper_review import CouponUses, count_uses_of_coupons
 from recommender.wording import gettext as _
@@ -216,6 +219,50 @@ class WhatChanged(Topic[Incrementality]):
         return measure_incrementality(campaign=self.campaign)
 
 
+@dataclass(frozen=True)
+class WhatArmsChanged(Topic[ExperimentResults]):
+    """What came of an experiment that was started."""
+
+    kind: ClassVar[Any] = ExperimentResults
+    experiment: Experiment
+
+    @property
+    def key(self) -> str:
+        return f"experiment:{self.experiment.pk}"
+
+    def is_large(self) -> bool:
+        """Always: the maths takes libraries that no page loads."""
+        return True
+
+    def make(self) -> ExperimentResults:
+        return measure_experiment(experiment=self.experiment)
+
+
+@dataclass(frozen=True)
+class WouldBring(Topic[OffPolicy]):
+    """What a run under review would bring, by what is live in its campaign, which tries something."""
+
+    kind: ClassVar[Any] = OffPolicy
+    lasts: ClassVar[timedelta] = timedelta(hours=1)
+    run: Run
+    live: Publication
+
+    @property
+    def key(self) -> str:
+        return f"off-policy:{self.run.pk}"
+
+    @property
+    def basis(self) -> str:
+        return str(self.live.pk)
+
+    def is_large(self) -> bool:
+        """Always: the maths takes libraries that no page loads."""
+        return True
+
+    def make(self) -> OffPolicy:
+        return estimate_candidate(run=self.run)
+
+
 def find_incomparable() -> list[Incrementality]:
     """The latest campaigns whose groups differ in what they should not: nothing said of them may be believed."""
     now = timezone.now()
@@ -225,6 +272,14 @@ def find_incomparable() -> list[Incrementality]:
     kept = Summary.objects.filter(key__in=[topic.key for topic in topics]).in_bulk(field_name="key")
     found = [topic.read(kept[topic.key]) for topic in topics if topic.key in kept]
     return [summed.content for summed in found if summed is not None and not summed.content.comparable]
+
+
+def find_alarming_experiments() -> list[ExperimentResults]:
+    """Those that run and whose arms cannot be compared, or of which an arm surely does harm."""
+    topics = [WhatArmsChanged(experiment) for experiment in Experiment.objects.running()]
+    kept = Summary.objects.filter(key__in=[topic.key for topic in topics]).in_bulk(field_name="key") if topics else {}
+    found = [topic.read(kept[topic.key]) for topic in topics if topic.key in kept]
+    return [summed.content for summed in found if summed is not None and summed.content.alarms]
 
 
 @dataclass(frozen=True)
@@ -309,6 +364,13 @@ def find_topic(*, key: str) -> Topic:
     elif name == "incrementality":
         campaign = Campaign.objects.filter(pk=subject).first()
         topic = WhatChanged(campaign) if campaign else None
+    elif name == "experiment":
+        experiment = Experiment.objects.filter(pk=subject, started_at__isnull=False).first()
+        topic = WhatArmsChanged(experiment) if experiment else None
+    elif name == "off-policy":
+        run = Run.objects.select_related("campaign").filter(pk=subject).first()
+        live = find_live(run=run) if run else None
+        topic = WouldBring(run, live) if run and live and refuse_to_estimate(live=live) is None else None
     elif name == "checks":
         run = Run.objects.select_related(*RUN_WITH_WHAT_IS_CHECKED).filter(pk=subject).first()
         topic = RunChecks(run) if run else None
@@ -326,6 +388,7 @@ def list_large_topics() -> Iterator[Topic]:
     ]
     for campaign in Campaign.objects.filter(starts_at__lte=now, ends_at__gt=now - LOOKED_AT):
         topics += [Results(campaign), WhatChanged(campaign)]
+    topics += [WhatArmsChanged(experiment) for experiment in Experiment.objects.running().select_related("campaign")]
     topics += [
         RunChecks(run) for run in Run.objects.filter(state__in=UNDER_REVIEW).select_related(*RUN_WITH_WHAT_IS_CHECKED)
     ]

@@ -165,8 +165,8 @@ def _learning_metrics() -> Iterator[Metric]:
 
 
 def _publication_metrics() -> Iterator[Metric]:
-    live = Publication.objects.live().filter(run__campaign__in=Campaign.objects.live_at(timezone.now()))
-    found = live.aggregate(count=Count("pk"), oldest=Min("published_at"), newest=Max("published_at"))
+    shown = Publication.objects.on_show().filter(run__campaign__in=Campaign.objects.live_at(timezone.now()))
+    found = shown.aggregate(count=Count("pk"), oldest=Min("published_at"), newest=Max("published_at"))
     yield GaugeMetricFamily("couponsite_publications_live", "Publications that are served now.", value=found["count"])
     yield _moment(
         "couponsite_publication_timestamp_seconds", "When what is served now was last published.", found["newest"]

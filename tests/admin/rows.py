@@ -178,6 +178,8 @@ def add_rows(number: int) -> None:
     models.Publication.objects.create(
         campaign=campaign, run=run, published_at=moment, replaces=before, published_by=user
     )
+    experiment = models.Experiment.objects.create(campaign=campaign, name=f"experiment {number}")
+    models.ExperimentArm.objects.create(experiment=experiment, name=f"arm {number}", run=run)
     _add_schedules(number, moment)
     LogEntry.objects.log_actions(
         user_id=user.pk, queryset=[coupon], action_flag=CHANGE, change_message="Changed by hand.", single_object=True

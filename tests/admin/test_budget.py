@@ -91,6 +91,13 @@ def test_nothing_need_be_chosen(admin_client: Client, campaign: Campaign) -> Non
         ("required_return", "0", "A return is above 0. Leave it empty for none."),
         ("required_return", "100001", "Ensure this value is less than or equal to 100000."),
         ("objective", "glory", "Select a valid choice. glory is not one of the available choices."),
+        (
+            "objective",
+            "incremental_margin",
+            "Whom coupons change is learned from campaigns of which shoppers were held out at random. It takes 2 that "
+            "are over, with 100 shoppers or more in both groups. Choose margin for now, and hold some shoppers out of "
+            "the next campaigns.",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(
@@ -239,6 +246,20 @@ def test_what_the_budget_left_out_says_so(admin_client: Client, run: Run) -> Non
 def test_a_full_list_is_not_the_budgets_doing(run: Run) -> None:
     offer(run, "c3", 2)
     assert why_not(run, "s1")["c2"] == WhyNot.WORTH_LESS
+
+
+def test_a_run_for_incremental_margin_says_what_taught_it(admin_client: Client, run: Run) -> None:
+    terms = {**run.allocation_terms, "lost_per_use": [1.0, 1.0, 1.0], "taught_by": {"spring": 0.9, "summer": 0.5}}
+    Run.objects.update(objective="incremental_margin", allocation_terms=terms)
+    run.refresh_from_db()
+    within = dict(admin_client.get(reverse("admin:recommender_run_change", args=[run.pk])).context["within"])
+    assert within["Brings the most"] == "incremental margin"
+    assert within["Whom coupons change is learned from the held out of"] == "spring, summer"
+    assert within["One unit of budget more brings"] == "0.5 USD for 1 USD"
+    assert why_not(run, "s1")["c2"] == WhyNot.NOT_NEW
+    shopper = Shopper.objects.get(shopper_id="s1")
+    page = admin_client.get(reverse("admin:recommender_run_shopper", args=[run.pk, shopper.pk]))
+    assert page.context["others"][0]["why"].startswith("What the shopper would have bought anyway counts against it")
 
 
 @pytest.mark.parametrize("shopper_id", ["s2", "s3", "s4"])

@@ -49,6 +49,7 @@ def campaign_form(**fields: str) -> dict[str, str]:
         "ends_at_0": "2024-03-15",
         "ends_at_1": "00:00:00",
         "holdout_percent": "10",
+        "exploration_percent": "0",
         "campaign_coupons-TOTAL_FORMS": "0",
         "campaign_coupons-INITIAL_FORMS": "0",
         "campaign_segments-TOTAL_FORMS": "0",
@@ -105,6 +106,7 @@ def test_a_campaign_is_saved_with_its_segments_and_remarks_follow(admin_client: 
         ({"budget": "-1"}, {"budget": ["A budget is not below 0."]}),
         ({"holdout_percent": "91"}, {"holdout_percent": ["Ensure this value is less than or equal to 90."]}),
         ({"holdout_percent": "-1"}, {"holdout_percent": ["Ensure this value is greater than or equal to 0."]}),
+        ({"exploration_percent": "21"}, {"exploration_percent": ["Ensure this value is less than or equal to 20."]}),
     ],
 )
 def test_a_campaign_that_makes_no_sense_is_not_saved(

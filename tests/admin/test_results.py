@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from recommender.admin.incrementality import describe_change
 from recommender.admin.spreadsheet import harmless
-from recommender.admin.summed_up import Shown
+from recommender.admin.summed_up import Shown, show_figures
 from recommender.models import (
     Campaign,
     CampaignShopper,
@@ -43,6 +43,10 @@ def report(campaign: Campaign) -> str:
 
 def export(campaign: Campaign) -> str:
     return reverse("admin:recommender_campaign_results_export", args=[campaign.pk])
+
+
+def change_export(campaign: Campaign) -> str:
+    return reverse("admin:recommender_campaign_change_export", args=[campaign.pk])
 
 
 @pytest.fixture
@@ -237,6 +241,49 @@ def test_a_report_says_what_the_campaign_changed_once_it_is_summed_up(
     assert b"The shop chose whom to hold out." in answer.content
     assert b"The campaign is over" in answer.content
     assert b"desk-alarm" not in answer.content
+
+
+def test_the_file_of_what_changed_says_the_same(client_with: Callable[..., Client], campaign: Campaign) -> None:
+    client = client_with(*MAY_SEE)
+    hold_out(campaign)
+    assert client.get(change_export(campaign)).url == report(campaign), "it is being summed up"
+    WhatChanged(campaign).sum_up()
+    found = show_figures(WhatChanged(campaign)).content
+    assert found is not None
+    answer = client.get(change_export(campaign))
+    assert answer["Content-Disposition"] == 'attachment; filename="what-changed-campaign-1.csv"'
+    rows = list(csv.DictReader(StringIO(b"".join(answer).decode("utf-8-sig"))))  # type: ignore[arg-type]
+    uses = found.whole[0]
+    assert rows[0] == {
+        "part": "campaign",
+        "name": "campaign-1",
+        "outcome": "uses",
+        "change": "21.000",
+        "low_95": f"{uses.low:.3f}",
+        "high_95": f"{uses.high:.3f}",
+        "of_shopper_sent": "1.000000",
+        "of_shopper_held_out": "0.000000",
+        "shoppers_sent": "21",
+        "shoppers_held_out": "20",
+        "verdict": "not_enough",
+        "comparable": "True",
+        "is_over": "True",
+    }
+    assert float(rows[2]["low_95"]) < 0, "a number below 0 is none that was spoilt as a formula"
+    assert [(row["part"], row["name"], row["outcome"]) for row in rows] == [
+        *(("campaign", "campaign-1", outcome) for outcome in ("uses", "purchases", "revenue")),
+        *(("coupon", "coupon-1", outcome) for outcome in ("purchases", "revenue")),
+        *(("segment", part.name, each.outcome) for part in found.by_segment for each in part.changes),
+        ("anyway", "uses of 21.000", "uses"),
+        ("anyway", "discount of 21.000", "discount"),
+    ]
+
+
+def test_the_file_of_what_changed_is_for_who_may_see_the_results(
+    client_with: Callable[..., Client], campaign: Campaign
+) -> None:
+    for permission in MAY_SEE:
+        assert client_with(permission).get(change_export(campaign)).status_code == 403
 
 
 def test_groups_that_cannot_be_compared_are_an_alarm_on_the_report_and_on_the_first_page(

@@ -123,7 +123,7 @@ def test_the_page_takes_as_many_queries_for_a_large_run(
         add(run, f"more-{number}", f"c{number % 3 + 1}", 1)
     estimate_run(run=run)
     assert count_queries() == few
-    with django_assert_max_num_queries(35):
+    with django_assert_max_num_queries(36):
         admin_client.get(address("change", run.pk), {"check": ""})
 
 

@@ -21,6 +21,7 @@ from django_celery_beat.models import ClockedSchedule, CrontabSchedule, Interval
 from recommender import models
 from recommender.models import Campaign, Job, Run
 from recommender.roles import ROLES, UNSEEN, grant_roles, holds
+from recommender.services.experiments import start_experiment
 from tests.admin.rows import add_rows
 from tests.services.small_shop import add_run
 
@@ -50,6 +51,7 @@ PAGES = {
     models.DevicePart: (ALL, EDITORS, EDITORS, EDITORS),
     models.Evaluation: (ALL, NOBODY, NOBODY, NOBODY),
     models.Event: (ALL, NOBODY, NOBODY, NOBODY),
+    models.Experiment: (ALL, EDITORS, EDITORS, EDITORS),
     models.GroupBuy: (ALL, NOBODY, NOBODY, NOBODY),
     models.Job: (ALL, NOBODY, NOBODY, NOBODY),
     models.ModelVersion: (ALL, NOBODY, NOBODY, NOBODY),
@@ -99,6 +101,9 @@ ACTIONS = {
     "campaign.roll_back": PUBLISHERS,
     "codebatch.export": EDITORS,
     "codebatch.go_on": EDITORS,
+    "experiment.make_default": PUBLISHERS,
+    "experiment.start": PUBLISHERS,
+    "experiment.stop": PUBLISHERS,
     "job.cancel": ADMINISTRATORS,
     "modelversion.compare": ALL,
     "modelversion.compare_latest": ALL,
@@ -142,10 +147,13 @@ LOOKING = {
     "run.roll_back",
 }
 
+#: Files that are of one campaign.
+OF_A_CAMPAIGN = {"results_export", "change_export"}
 #: Who may open the pages that are neither of the above.
 ADDRESSES = {
     "auth_user_password_change": ADMINISTRATORS,
     "recommender_campaign_calendar": ALL,
+    "recommender_campaign_change_export": ALL,
     "recommender_campaign_results_export": ALL,
     "recommender_campaign_results_list": ALL,
     "recommender_coupon_export": ALL,
@@ -441,7 +449,7 @@ def other_address(name: str) -> str:
         return reverse(f"admin:{name}", args=["approve"], query={"run": Run.objects.get().pk})
     if page == "correct":
         return reverse(f"admin:{name}", args=["exclude"], query={"row": models.Recommendation.objects.get().pk})
-    if page.endswith(("calendar", "list", "export", "import", "backtest_figure")) and page != "results_export":
+    if page.endswith(("calendar", "list", "export", "import", "backtest_figure")) and page not in OF_A_CAMPAIGN:
         return reverse(f"admin:{name}")
     if name == "recommender_segment_preview":
         return reverse(f"admin:{name}")
@@ -472,6 +480,13 @@ def prepare(name: str, model: type[Model]) -> tuple[Model, dict[str, Any]]:
             answer = {"accepted": "on"}  # of what a guardrail warns of
             if name == "run.publish_later":
                 answer |= {"publish_at": f"{timezone.now() + timedelta(days=1):%Y-%m-%dT%H:%M}"}
+        case "experiment.start" | "experiment.stop" | "experiment.make_default":
+            Campaign.objects.update(ends_at=timezone.now() + timedelta(days=30))
+            challenger = row.arms.create(name="other", run=add_run(Campaign.objects.get()))
+            row.arms.update(share_percent=50)
+            if name != "experiment.start":
+                start_experiment(experiment=row)
+            answer = {"arm": challenger.pk, "accepted": "on"}
         case "recommendation.take_out" | "recommendation.put_back":
             models.Recommendation.objects.update(excluded=name.endswith("put_back"))
             Run.objects.update(state=Run.State.DRAFTED)

@@ -13,7 +13,7 @@ from django.apps import apps
 from django.db import InterfaceError, connection, transaction
 from django.http import HttpResponse
 
-from recommender.models import ApiKey, TokenSigner
+from recommender.models import ApiKey, Experiment, ExperimentExposure, Publication, TokenSigner
 from recommender.services import patience, shopper_tokens
 from recommender.services.shopper_tokens import create_signer
 from tests.api.shop_rows import CONFIRMED, GROUP, HELD
@@ -107,6 +107,20 @@ def test_a_read_waits_for_nobody(caller: str, method: str, path: str, body: Any,
     """Nor does the note of when a key was used, which is left out then."""
     assert while_busy(call, method, path, body, caller=caller).status_code in (200, 201)
     assert ApiKey.objects.get(name="till").last_used_at is None
+
+
+def test_a_list_does_not_wait_for_the_record_that_an_experiment_wants(call: Call, while_busy: Call) -> None:
+    live = Publication.objects.live().filter(run__recommendations__shopper__shopper_id="anna").earliest("pk")
+    experiment = Experiment.objects.create(campaign=live.campaign, name="which")
+    arm = experiment.arms.create(name="all", run=live.run)
+    split = {"experiment": experiment.pk, "salt": "salt", "arms": [{"arm": arm.pk, "run": live.run_id, "until": 1000}]}
+    Experiment.objects.update(state=Experiment.State.RUNNING, split=split, started_at=live.published_at)
+    answer = while_busy(call, "GET", "shoppers/anna/coupons", None, caller="shop")
+    assert answer.status_code == 200
+    assert answer.json()["coupons"]
+    assert not ExperimentExposure.objects.exists()
+    assert call("GET", "shoppers/anna/coupons", None, caller="shop").json() == answer.json()
+    assert [row.arm for row in ExperimentExposure.objects.all()] == [arm]
 
 
 def test_a_database_that_is_away(

@@ -73,7 +73,7 @@ def test_a_run_is_computed_corrected_approved_published_and_taken_back(desk: Pag
     write(desk, "top", "7")
     answer(desk, "Recommend")
     job = Job.objects.get(kind=Job.Kind.RECOMMEND)
-    assert job.arguments == {"campaign": campaign.pk, "top": 7}
+    assert job.arguments == {"campaign": campaign.pk, "top": 7, "objective": "redemptions"}
     act(desk, "Cancel the job")
     job.refresh_from_db()
     assert job.state == Job.State.CANCELLED

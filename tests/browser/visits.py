@@ -19,6 +19,7 @@ from tests.admin.test_roles import ADDRESSES, PAGES, STANDARD, address, other_ad
 #: Addresses that answer with something else than a page: data for a script, a picture, a download, the way elsewhere.
 NO_PAGES = {
     *("autocomplete", "jsi18n", "logout", "search", "view_on_site"),
+    "recommender_campaign_change_export",
     "recommender_campaign_results_export",
     "recommender_codebatch_export",
     "recommender_job_progress",

@@ -44,16 +44,19 @@ CALLERS = 4_000
 FIRST_CALLER = 2
 EVENTS = 5_000
 PORT = 8765
+#: As the site's own settings of the server have it (couponsite.web_server).
+PROCESSES, THREADS = 2 * (os.cpu_count() or 1) + 1, 2
 SERVERS: dict[str, Callable[[int], list[str]]] = {
     "granian": lambda port: [
         *(sys.executable, "-m", "granian", "--interface", "wsgi", "couponsite.wsgi:application"),
-        *("--host", "127.0.0.1", "--port", str(port), "--workers", "2", "--blocking-threads", "4"),
+        *("--host", "127.0.0.1", "--port", str(port)),
+        *("--workers", str(PROCESSES), "--blocking-threads", str(THREADS)),
         *("--log-level", "warning", "--no-ws"),
     ],
     "gunicorn": lambda port: [
         *(sys.executable, "-m", "gunicorn", "couponsite.wsgi", "--bind", f"127.0.0.1:{port}"),
         *("--config", "python:couponsite.web_server"),
-        *("--workers", "2", "--threads", "4", "--log-level", "warning"),
+        *("--workers", str(PROCESSES), "--threads", str(THREADS), "--log-level", "warning"),
     ],
 }
 #: Calls whatever the file of lines names, in turns: a path, a bearer, a body.
@@ -423,7 +426,8 @@ def describe(
         "validate": "what a basket gets (`checkout/validate`)",
     }
     lines = [
-        f"{options.server}, 2 processes of 4 threads; {CONNECTIONS} connections at once; {options.rounds} rounds of "
+        f"{options.server}, {PROCESSES} processes of {THREADS} threads; {CONNECTIONS} connections at once; "
+        f"{options.rounds} rounds of "
         f"{options.seconds} s in turns, medians; {os.cpu_count()} processors for the server, "
         f"PostgreSQL, Redis and `wrk` together; load average {os.getloadavg()[2]:.1f}.",
         "",

@@ -84,6 +84,7 @@ def test_recommend_within_a_budget(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (("--budget", "5"), "Of no coupon it is known what a use costs"),
         (("--objective", "margin"), "Of no coupon it is known what a use brings in margin"),
+        (("--objective", "incremental_margin"), "Whom coupons change is learned from campaigns of which shoppers were"),
         (("--required-return", "200000"), "A required return is above 0 and at most 100000, not 200000"),
         (("--budget", "-1"), "is not an amount"),
         (("--objective", "glory"), "invalid choice: 'glory'"),

@@ -17,6 +17,7 @@ from hypothesis import settings as properties
 from hypothesis import strategies as st
 
 from recommender.ml.devices import CouponsForDevices
+from recommender.ml.exploration import Exploration
 from recommender.ml.projects import ProjectsOfCoupons
 from recommender.models import (
     CATEGORY_SEPARATOR,
@@ -166,14 +167,14 @@ def write(shop: Given) -> tuple[dict[str, Shopper], list[Coupon]]:
     return shoppers, coupons
 
 
-def make_lists(shop: Given) -> dict[str, list[str]]:
-    """Each shopper's list as a run makes it of the scores."""
+def make_lists(shop: Given, tried: float | None = None) -> dict[str, list[str]]:
+    """Each shopper's list as a run makes it of the scores; ``tried`` is the share whose last place is drawn."""
     files = open_snapshot(snapshot=take_snapshot())
     shoppers = files.scan("shoppers").select("shopper", "shopper_id").sort("shopper").collect()
     coupons = files.scan("coupons").select("coupon", "coupon_id", offer="coupon_id").sort("coupon").collect()
     assert shoppers["shopper_id"].to_list() == list(SHOPPERS)
     stand_in: Any = SimpleNamespace(
-        score=lambda inputs: shop.scores.ravel(),
+        score=lambda inputs: shop.scores.ravel() if len(inputs) == shop.scores.size else np.zeros(len(inputs)),
         explain=lambda inputs: [[] for _row in range(len(inputs))],
         describe=lambda pairs: pairs.select("coupon"),
         tell=lambda lists, reasons: reasons,
@@ -187,6 +188,7 @@ def make_lists(shop: Given) -> dict[str, list[str]]:
         learned=[],
         devices=CouponsForDevices(files.before(NOW), coupons["coupon"]),
         projects=ProjectsOfCoupons(files.before(NOW), coupons["coupon"]),
+        exploration=None if tried is None else Exploration(tried, np.full(coupons.height, 1 / coupons.height), "salt"),
     )
     rows = scorer.recommend(shoppers, TOP).rows
     return {name: rows.filter(pl.col("shopper_id") == name)["coupon_id"].to_list() for name in SHOPPERS}
@@ -210,6 +212,10 @@ def test_nobody_is_offered_anything_for_a_device_that_they_do_not_own(
         }
 
         assert make_lists(shop) == {name: ids[:TOP] for name, ids in allowed.items()}
+        for name, ids in make_lists(shop, tried=1.0).items():
+            assert ids[: TOP - 1] == allowed[name][: TOP - 1]
+            assert set(ids) <= set(allowed[name]), "what is tried is for devices that the shopper owns as well"
+            assert len(ids) == min(TOP, len(allowed[name]))
 
         # Lists that were made when everybody owned everything, and those for whom none was made
         publish(

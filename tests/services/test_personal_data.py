@@ -75,6 +75,9 @@ def shopper() -> Shopper:
     for row in Shopper.objects.all():
         models.Recommendation.objects.create(run=run, shopper=row, coupon=coupon, rank=1, score=0.5)
     models.RunShard.objects.create(run=run, number=0, shopper_ids=[SHOPPER, "s2"])
+    experiment = models.Experiment.objects.create(campaign=campaign, name="which")
+    arm = models.ExperimentArm.objects.create(experiment=experiment, name="new", run=run)
+    models.ExperimentExposure.objects.create(experiment=experiment, arm=arm, shopper=shopper, exposed_at=START)
     correction = models.RunCorrection.objects.create(run=run, kind="exclude", coupon=coupon, reason="x", made_at=NOW)
     models.RunCorrectionShopper.objects.create(correction=correction, shopper=shopper)
     Job.objects.create(
@@ -124,6 +127,7 @@ class TestErasing:
         assert erasure.identifier_hash == hash_identifier(SHOPPER) != hash_identifier("s2")
         assert erasure.removed["orders"] == erasure.removed["redemptions"] == erasure.removed["events"] == 1
         assert erasure.removed["recommendations"] == erasure.removed["reservations"] == 1
+        assert erasure.removed["experiments"] == 1
         assert erasure.removed["upload_files"] == erasure.removed["put_aside_files"] == 1
 
     def test_everything_of_others_stays(self, shopper: Shopper) -> None:
@@ -212,6 +216,7 @@ class TestExport:
             "order_lines": 4,
             "orders": 1,
             "campaigns": 1,
+            "experiments": 1,
             "coupon_counters": 1,
             "recommendations": 1,
             "corrections": 0,
@@ -238,7 +243,7 @@ class TestCommands:
         call_command("export_shopper", SHOPPER, to=file, stdout=said)
         assert json.loads(file.read_text())["shopper"]["shopper_id"] == SHOPPER
         assert file.stat().st_mode & 0o777 == 0o600
-        assert said.getvalue() == f"Wrote the shopper and 14 rows to {file}.\n"
+        assert said.getvalue() == f"Wrote the shopper and 15 rows to {file}.\n"
         with pytest.raises(CommandError, match="cannot be written: File exists"):
             call_command("export_shopper", SHOPPER, to=file)
 

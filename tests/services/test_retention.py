@@ -11,6 +11,7 @@ from recommender import tasks
 from recommender.jobs import start_job
 from recommender.models import (
     Event,
+    Experiment,
     Job,
     ModelVersion,
     Publication,
@@ -115,6 +116,15 @@ class TestRuns:
         assert delete_old(now=NOW)["runs"] == 0
         run.refresh_from_db()
         assert run.state == state
+
+    def test_one_that_an_experiment_has_an_arm_of_stays(self) -> None:
+        campaign = make_shop()
+        run = add_run(campaign, state="approved")
+        Experiment.objects.create(campaign=campaign, name="which").arms.create(name="new", run=run)
+        Run.objects.update(created_at=OLD)
+        assert delete_old(now=NOW)["runs"] == 0
+        run.refresh_from_db()
+        assert run.state == "approved"
 
     def test_a_new_one_stays(self) -> None:
         run = add_run(make_shop(), state="drafted")

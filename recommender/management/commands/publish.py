@@ -13,7 +13,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         from recommender.services.guardrails import PublishingForbidden
-        from recommender.services.publishing import publish
+        from recommender.services.publishing import ExperimentRuns, publish
         from recommender.services.runs import WrongState
         from recommender.services.summaries import Results
 
@@ -23,7 +23,7 @@ class Command(BaseCommand):
         try:
             publication = publish(run=run, approve=True)
             Results(run.campaign).sum_up_if_large()
-        except (PublishingForbidden, WrongState) as error:
+        except (ExperimentRuns, PublishingForbidden, WrongState) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(
             f"Campaign {run.campaign.campaign_id} shows run {run.pk} since {publication.published_at.isoformat()}."

@@ -12,14 +12,14 @@ class Command(BaseCommand):
         parser.add_argument("campaign", metavar="CAMPAIGN", help="the shop's identifier of the campaign")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        from recommender.services.publishing import NothingLive, rollback
+        from recommender.services.publishing import ExperimentRuns, NothingLive, rollback
 
         campaign = Campaign.objects.filter(campaign_id=options["campaign"]).first()
         if campaign is None:
             raise CommandError(f"There is no campaign {options['campaign']!r}.")
         try:
             publication = rollback(campaign=campaign)
-        except NothingLive as error:
+        except (ExperimentRuns, NothingLive) as error:
             raise CommandError(str(error)) from error
         if publication is None:
             self.stdout.write(f"Campaign {campaign.campaign_id} shows nothing now.")

@@ -5,7 +5,7 @@ from recommender.ml.incrementality.bought_anyway import BoughtAnyway, measure_bo
 from recommender.ml.incrementality.confidence_sequences import confidence_sequence
 from recommender.ml.incrementality.effects import Effect, measure_effect
 from recommender.ml.incrementality.outcomes import sum_by_shopper
-from recommender.ml.incrementality.sample_ratio import SampleRatio, check_sample_ratio
+from recommender.ml.incrementality.sample_ratio import SampleRatio, check_sample_ratio, check_shares
 from recommender.ml.incrementality.verdicts import Verdict, judge
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Verdict",
     "check_balance",
     "check_sample_ratio",
+    "check_shares",
     "confidence_sequence",
     "judge",
     "measure_bought_anyway",

@@ -4,9 +4,11 @@ Sample-ratio mismatch comes of shoppers who were lost from one group only, or wh
 et al. 2019, *Diagnosing sample ratio mismatch in online controlled experiments*). No effect is to be believed then.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy import stats
+import numpy as np
+from scipy import special, stats
 
 #: How often a sound campaign is warned about. Small, for a warning says that nothing may be believed.
 FALSE_ALARMS = 0.001
@@ -44,3 +46,40 @@ def check_sample_ratio(*, treated: int, held_out: int, expected_share: float) ->
     shoppers = treated + held_out
     p_value = float(stats.binomtest(held_out, shoppers, expected_share).pvalue) if shoppers else 1.0
     return SampleRatio(treated, held_out, expected_share, p_value)
+
+
+#: How much the prior of :func:`check_shares` weighs, in shoppers: it looks for shares that are off by some percentage
+#: points, which a hundred shoppers leave open.
+PRIOR_SHOPPERS = 100.0
+
+
+def check_shares(counts: Sequence[int], shares: Sequence[float]) -> float:
+    """Test how many shoppers came to each of several arms against their shares, at as many looks as anybody likes.
+
+    It is one over the Bayes factor of a Dirichlet prior around the shares against the shares themselves (Lindon and
+    Malek 2022, *Anytime-valid inference for multinomial count data*). Where the shares are kept the factor is a
+    martingale from 1, so that by Ville's inequality it ever exceeds 1,000 in fewer than 1 of 1,000 experiments.
+
+    Args:
+        counts: shoppers of each arm so far.
+        shares: of each arm; above 0, and 1 in all.
+
+    Returns:
+        A p-value that holds at all looks together; 1 without shoppers.
+
+    Raises:
+        ValueError: a count is below 0, the shares are none, or they are not as many.
+    """
+    found, expected = np.asarray(counts, dtype=np.float64), np.asarray(shares, dtype=np.float64)
+    if found.shape != expected.shape or len(found) < 2 or found.min() < 0:
+        raise ValueError(f"{list(counts)} shoppers in arms with shares {list(shares)}; expected as many, 0 or more.")
+    if expected.min() <= 0 or abs(expected.sum() - 1) > 1e-9:
+        raise ValueError(f"Shares of {list(shares)}; expected each above 0, and 1 in all.")
+    prior = PRIOR_SHOPPERS * expected
+    evidence = (
+        special.gammaln(prior.sum())
+        - special.gammaln(prior.sum() + found.sum())
+        + (special.gammaln(prior + found) - special.gammaln(prior)).sum()
+        - (found * np.log(expected)).sum()
+    )
+    return float(min(1.0, np.exp(-evidence)))

@@ -76,6 +76,60 @@ def value_by_doubly_robust(
     return PolicyValue(predicted_policy + weights * (outcome - predicted), _effective(weights))
 
 
+@dataclass(frozen=True, eq=False)
+class ListPairs:
+    """What stood on the lists that were shown, and stands on others, a row for each shopper and coupon.
+
+    Attributes:
+        shopper: (pairs,) the number of the shopper, from 0.
+        logged: (pairs,) the chance with which the coupon came to stand on the shopper's list; 0 where it does not.
+        outcome: (pairs,) of a pair that was shown, such as whether the coupon was used.
+        chance: (pairs,) with which it stands on the other list.
+        predicted: (pairs,) the outcome that a model expects, which did not learn from what was shown.
+    """
+
+    shopper: np.ndarray
+    logged: np.ndarray
+    outcome: np.ndarray
+    chance: np.ndarray
+    predicted: np.ndarray
+
+
+def value_of_lists(pairs: ListPairs, *, shoppers: int) -> tuple[PolicyValue, PolicyValue, PolicyValue]:
+    """What the lists that were shown brought a shopper, and what others would have, both of inverse propensity and
+    doubly robust.
+
+    What a list brings is taken to be the sum of what its coupons bring, each whatever else stands on it (as for the
+    item-position model of Li, Abbasi-Yadkori, Kveton, Muthukrishnan, Vinay and Wen 2018). Then it is enough that each
+    coupon of the other lists was shown with some chance; no list as a whole needs to have been.
+
+    Args:
+        shoppers: how many there are, those without a pair too.
+
+    Raises:
+        ValueError: the lengths differ, a chance is none, or fewer than two shoppers.
+    """
+    check_groups(pairs.logged, pairs.shopper, pairs.outcome, pairs.chance, pairs.predicted)
+    if shoppers < 2:
+        raise ValueError(f"{shoppers} shoppers; an interval needs 2 or more.")
+    for chance in (pairs.logged, pairs.chance):
+        if not ((chance >= 0) & (chance <= 1)).all():
+            raise ValueError("A chance is between 0 and 1.")
+    shown = pairs.logged > 0
+    weights = np.divide(pairs.chance, pairs.logged, out=np.zeros(len(shown)), where=shown)
+
+    def of_shoppers(of_pairs: np.ndarray) -> np.ndarray:
+        return np.bincount(pairs.shopper, weights=of_pairs, minlength=shoppers)
+
+    corrected = pairs.chance * pairs.predicted + weights * (pairs.outcome - pairs.predicted)
+    effective = _effective(weights[shown])
+    return (
+        PolicyValue(of_shoppers(np.where(shown, pairs.outcome, 0.0)), float(shoppers)),
+        PolicyValue(of_shoppers(weights * pairs.outcome), effective),
+        PolicyValue(of_shoppers(corrected), effective),
+    )
+
+
 def compare_policies(
     policy: PolicyValue, other: PolicyValue, confidence: float = CONFIDENCE
 ) -> tuple[float, float, float]:

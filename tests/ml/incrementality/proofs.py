@@ -12,12 +12,14 @@ from recommender.ml.incrementality import (
     Verdict,
     check_balance,
     check_sample_ratio,
+    check_shares,
     confidence_sequence,
     judge,
     measure_bought_anyway,
     measure_effect,
 )
-from tests.ml.incrementality.shops import DISCOUNT, Shop, run_campaign, run_daily, spend
+from recommender.ml.incrementality.sample_ratio import FALSE_ALARMS
+from tests.ml.incrementality.shops import DISCOUNT, Shop, run_arriving, run_campaign, run_daily, spend
 
 DAYS = 28
 
@@ -103,6 +105,42 @@ def measure_looking(shop: Shop, simulations: int, seed: int, *, once: bool = Fal
         for name, was_wrong in missed.items():
             wrong[name] += was_wrong
     return {name: count / simulations for name, count in wrong.items()}
+
+
+def measure_arriving(shop: Shop, simulations: int, seed: int) -> dict[str, float]:
+    """As :func:`measure_looking`, in an experiment: shoppers come in while it runs, and count since they did."""
+    wrong = {"confidence sequence": 0, "confidence sequence, CUPED": 0, "95 % interval": 0, "verdict": 0}
+    for random in generators(simulations, seed):
+        treated, before, to_date, served = run_arriving(shop, DAYS, random)
+        missed = dict.fromkeys(wrong, False)
+        for day, (orders, since) in enumerate(zip(to_date, served, strict=True), start=1):
+            came = since >= 1
+            plain = measure_effect(treated[came], orders[came])
+            cuped = measure_effect(treated[came], orders[came], before[came])
+            if plain.value is None or not plain.standard_error or not cuped.standard_error:
+                continue
+            true = shop.extra * since[came].mean() / DAYS
+            sequence, of_cuped = confidence_sequence(plain, day / DAYS), confidence_sequence(cuped, day / DAYS)
+            missed["confidence sequence"] |= not sequence[0] <= true <= sequence[1]
+            missed["confidence sequence, CUPED"] |= not of_cuped[0] <= true <= of_cuped[1]
+            missed["95 % interval"] |= not covers(plain, true)
+            verdict = judge(cuped, of_cuped)
+            missed["verdict"] |= (verdict == Verdict.MORE and true <= 0) or (verdict == Verdict.LESS and true >= 0)
+        for name, was_wrong in missed.items():
+            wrong[name] += was_wrong
+    return {name: count / simulations for name, count in wrong.items()}
+
+
+def measure_shares(simulations: int, seed: int, *, lost: float = 0.0, arms: int = 2, daily: int = 500) -> float:
+    """How often a mismatch of the arms is told at any of the daily looks, when a share of the last arm's shoppers is
+    lost."""
+    shares = np.full(arms, 1 / arms)
+    told = []
+    for random in generators(simulations, seed):
+        came = random.multinomial(daily, shares, DAYS)
+        came[:, -1] = random.binomial(came[:, -1], 1 - lost)
+        told.append(any(check_shares(counts, shares) < FALSE_ALARMS for counts in np.cumsum(came, axis=0)))
+    return float(np.mean(told))
 
 
 def measure_sample_ratio(simulations: int, seed: int, *, shoppers: int = 20_000, lost: float = 0.0) -> float:

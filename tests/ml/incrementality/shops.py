@@ -104,3 +104,17 @@ def run_daily(shop: Shop, days: int, random: np.random.Generator) -> tuple[np.nd
     treated = random.random(shop.shoppers) >= shop.holdout
     daily = random.poisson((rate + shop.extra * treated) / days, (days, shop.shoppers))
     return treated, random.poisson(rate), np.cumsum(daily, axis=0)
+
+
+def run_arriving(shop: Shop, days: int, random: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """As :func:`run_daily`, of shoppers who come to be served on some day, most of them early, and count from then on.
+
+    Treated (n,), orders before (n,), orders to date since they came (days, n), and for how many days that is (days, n),
+    below 1 before they come.
+    """
+    rate = random.gamma(shop.shape, shop.orders / shop.shape, shop.shoppers)
+    treated = random.random(shop.shoppers) >= shop.holdout
+    comes = np.minimum(random.geometric(1 - np.exp(-(rate + 1) / 7)), days)  # who buys much comes early
+    served = np.arange(1, days + 1)[:, None] - comes + 1
+    daily = random.poisson((rate + shop.extra * treated) / days, (days, shop.shoppers))
+    return treated, random.poisson(rate), np.cumsum(daily * (served >= 1), axis=0), served

@@ -12,10 +12,12 @@ from scipy import stats
 from tests.ml.incrementality.proofs import (
     SHOPS,
     acceptance_band,
+    measure_arriving,
     measure_balance,
     measure_coverage,
     measure_looking,
     measure_sample_ratio,
+    measure_shares,
 )
 from tests.ml.incrementality.shops import Shop
 
@@ -49,6 +51,26 @@ def test_looking_every_day_is_wrong_no_more_often_than_5_times_of_100(extra: flo
     assert found["confidence sequence, CUPED"] <= most
     assert found["verdict"] <= most
     assert found["95 % interval"] > 0.1, "which is why there is a sequence"
+
+
+@pytest.mark.parametrize("extra", [0.0, 0.2])
+def test_so_it_is_in_an_experiment_whose_shoppers_come_in_while_it_runs(extra: float) -> None:
+    simulations = SIMULATIONS if PROVE else 60
+    found = measure_arriving(Shop(shoppers=2_000, holdout=0.5, extra=extra), simulations, seed=6)
+
+    most = ALPHA if PROVE else stats.binom.ppf(0.999, simulations, ALPHA) / simulations
+    assert found["confidence sequence"] <= most
+    assert found["confidence sequence, CUPED"] <= most
+    assert found["verdict"] <= most
+    assert found["95 % interval"] > 0.1, "which is why there is a sequence"
+
+
+@pytest.mark.parametrize("arms", [2, 4])
+def test_looking_every_day_at_the_sizes_of_arms_raises_no_more_false_alarms_than_it_may(arms: int) -> None:
+    simulations = 20_000 if PROVE else 1_000
+    alarms = round(simulations * measure_shares(simulations, seed=12, arms=arms))
+    assert alarms <= stats.binom.ppf(0.999, simulations, 0.001)
+    assert measure_shares(100, seed=13, arms=arms, lost=0.15) > 0.95
 
 
 def test_the_test_of_the_sizes_raises_its_false_alarms_and_sees_what_is_lost() -> None:

@@ -27,7 +27,7 @@ def grant(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('recommender', '0023_run_budgets'),
+        ('recommender', '0024_experiments'),
     ]
 
     operations = [
