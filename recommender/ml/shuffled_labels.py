@@ -2,7 +2,9 @@
 
 Labels are shuffled within their campaign, so that each campaign keeps its number of used offers. Campaigns differ in
 how much they are used, and a shuffle leaves these rates as they are; so areas under the curve are measured in each
-campaign by itself and averaged.
+campaign by itself and averaged, and what is learned from has as many unused offers for each used one in every
+campaign. Otherwise it would tell what campaigns that are used much have in common, such as shoppers who buy what their
+coupons are for, and that is true of shoppers and coupons of later campaigns as well.
 
 A shuffled training is far from chance by itself: it learns one direction among few that matter, and a shopper who buys
 much is likelier to use any coupon, so that a random direction orders true labels very well or very badly. Only the mean
@@ -157,8 +159,9 @@ def shuffled_task(inputs: Inputs, world: Casebook, occasions: Sequence[Occasion]
     examples = world.examples(inputs, occasions[0].moment)
     if examples is None or not examples.labels.any():
         return None
-    random = np.random.default_rng(seed)
-    rows = np.sort(np.lexsort((random.random(len(examples.labels)), ~examples.labels))[:MOST_EXAMPLES])
+    rows = draw_equally_used(examples.labels, examples.campaigns, most=MOST_EXAMPLES, seed=seed)
+    if not len(rows):
+        return None
     return ShuffledTask(
         examples.inputs[rows],
         examples.labels[rows],
@@ -167,6 +170,26 @@ def shuffled_task(inputs: Inputs, world: Casebook, occasions: Sequence[Occasion]
         [describe(inputs, world.snapshot, occasion) for occasion in occasions],
         seed,
     )
+
+
+def draw_equally_used(labels: np.ndarray, campaigns: np.ndarray, *, most: int, seed: int) -> np.ndarray:
+    """Rows of about ``most`` pairs or fewer, ascending, drawn so that the same share of each campaign's is used.
+
+    As many used pairs are among them as there are unused ones for; a campaign without a used pair is left out.
+
+    Args:
+        labels: (n,) whether each pair was used.
+        campaigns: (n,) which campaign it is of.
+    """
+    frame = pl.DataFrame(
+        {"used": labels, "campaign": campaigns, "drawn": np.random.default_rng(seed).random(len(labels))}
+    )
+    unused_for_each = min((~labels).sum() / labels.sum(), max(1.0, most / labels.sum() - 1))
+    place = pl.int_range(pl.len()).over("campaign", "used", order_by="drawn")
+    used, unused = pl.col("used").sum().over("campaign"), (~pl.col("used")).sum().over("campaign")
+    kept = pl.min_horizontal(used, (unused / unused_for_each).floor())
+    wanted = pl.when(pl.col("used")).then(kept).otherwise((kept * unused_for_each).round())
+    return frame.select((place < wanted).arg_true()).to_series().to_numpy()
 
 
 def shuffled_training(algorithm: type[Algorithm], task: ShuffledTask) -> float:

@@ -23,6 +23,7 @@ from recommender.ml.shuffled_labels import (
     ShuffledTask,
     auc_within_campaigns,
     chance,
+    draw_equally_used,
     shuffle_outcomes,
     shuffled_evaluations,
     shuffled_task,
@@ -170,6 +171,21 @@ def test_outcomes_are_shuffled_within_the_campaigns_that_teach(
     assert one.drop("shopper", "coupon").equals(two.drop("shopper", "coupon"))
     for table in set(SCHEMAS) - {"redemptions"}:
         assert world.snapshot.scan(table).collect().equals(casebook.snapshot.scan(table).collect())
+
+
+def test_the_same_share_of_every_campaign_is_used() -> None:
+    sizes = {"large": (2_000, 20), "busy": (60, 3), "seldom": (400, 1), "tiny": (5, 2), "unused": (50, 0)}
+    campaigns = np.repeat(list(sizes), [count for count, _used in sizes.values()])
+    labels = np.concatenate([np.arange(count) < used for count, used in sizes.values()])
+    rows = draw_equally_used(labels, campaigns, most=26 * 21, seed=3)
+    kept = {
+        name: (int((campaigns[rows] == name).sum()), int(labels[rows][campaigns[rows] == name].sum())) for name in sizes
+    }
+    # 26 used pairs in all leave room for 20 unused ones for each; "busy" has 57 of them, which is enough for two.
+    assert kept == {"large": (420, 20), "busy": (42, 2), "seldom": (21, 1), "tiny": (0, 0), "unused": (0, 0)}
+    assert (np.diff(rows) > 0).all()
+    assert not np.array_equal(rows, draw_equally_used(labels, campaigns, most=26 * 21, seed=4))
+    assert np.array_equal(rows, draw_equally_used(labels, campaigns, most=26 * 21, seed=3))
 
 
 def test_areas_are_measured_within_campaigns(occasions: list[Occasion]) -> None:
