@@ -53,6 +53,9 @@ def shopper() -> Shopper:
     )
     models.Event.objects.create(event_key="e", shopper=shopper, kind="click", coupon=coupon, occurred_at=START)
     models.ShopperCounter.objects.create(coupon=coupon, shopper=shopper, period="ever", starts_on=START.date(), uses=1)
+    models.Device.objects.create(
+        device_id="d1", shopper=shopper, product=models.Product.objects.earliest("pk"), acquired_at=START
+    )
     group = models.GroupBuy.objects.create(coupon=coupon, size=2, joined=1, opened_at=START, closes_at=NOW)
     member = models.GroupBuyMember.objects.create(group=group, shopper=shopper, joined_at=START, held_uses=0)
     reservation = models.Reservation.objects.create(
@@ -213,6 +216,7 @@ class TestExport:
             "group_buy_members": 1,
             "redemptions": 1,
             "events": 1,
+            "devices": 1,
             "order_lines": 4,
             "orders": 1,
             "campaigns": 1,
@@ -243,7 +247,7 @@ class TestCommands:
         call_command("export_shopper", SHOPPER, to=file, stdout=said)
         assert json.loads(file.read_text())["shopper"]["shopper_id"] == SHOPPER
         assert file.stat().st_mode & 0o777 == 0o600
-        assert said.getvalue() == f"Wrote the shopper and 15 rows to {file}.\n"
+        assert said.getvalue() == f"Wrote the shopper and 16 rows to {file}.\n"
         with pytest.raises(CommandError, match="cannot be written: File exists"):
             call_command("export_shopper", SHOPPER, to=file)
 
