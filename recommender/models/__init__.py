@@ -11,7 +11,7 @@ from recommender.models.coupons import Coupon, CouponTarget
 from recommender.models.devices import Device, DevicePart
 from recommender.models.erasures import Erasure
 from recommender.models.feedback import Event, Redemption
-from recommender.models.groups import GroupBuy, GroupBuyMember
+from recommender.models.groups import Companion, GroupBuy, GroupBuyMember, GroupInvitation, GroupModel
 from recommender.models.jobs import Job
 from recommender.models.learning import (
     BACKTEST_FIGURE,
@@ -26,7 +26,7 @@ from recommender.models.orders import Order, OrderLine
 from recommender.models.review import RunComment, RunCorrection, RunCorrectionShopper, RunCoupon, RunInput
 from recommender.models.runs import Publication, Recommendation, Run, RunShard
 from recommender.models.segments import Segment, SegmentCondition
-from recommender.models.shop import Shop, User
+from recommender.models.shop import GROUP_PLACE, Shop, User
 from recommender.models.shoppers import Shopper
 from recommender.models.summaries import Summary
 from recommender.models.uploads import Upload
@@ -35,6 +35,7 @@ from recommender.models.webhooks import BudgetNotice, WebhookDelivery, WebhookEn
 __all__ = [
     "BACKTEST_FIGURE",
     "CATEGORY_SEPARATOR",
+    "GROUP_PLACE",
     "Answer",
     "ApiKey",
     "BudgetNotice",
@@ -46,6 +47,7 @@ __all__ = [
     "Category",
     "Code",
     "CodeBatch",
+    "Companion",
     "Coupon",
     "CouponCounter",
     "CouponTarget",
@@ -56,6 +58,8 @@ __all__ = [
     "Event",
     "GroupBuy",
     "GroupBuyMember",
+    "GroupInvitation",
+    "GroupModel",
     "IdempotencyRecord",
     "Job",
     "LearnedInputs",
