@@ -46,6 +46,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('groups_together', models.PositiveIntegerField(verbose_name='groups joined together')),
+                ('closeness', models.FloatField(help_text='Of the groups that either joined, from 0, none together, to 1, all of them.', verbose_name='closeness')),
                 ('alike', models.FloatField(help_text='From 0, nothing in common, to 1.', verbose_name='likeness of what they buy')),
                 ('companion', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='companion_of', to='recommender.shopper', verbose_name='companion')),
                 ('shopper', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='companions', to='recommender.shopper', verbose_name='shopper')),

@@ -8,7 +8,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import IntEnum
 from functools import cached_property
+from math import sqrt
 from random import Random
 
 import numpy as np
@@ -44,8 +46,13 @@ FEWEST_BUYERS = 2
 FEWEST_GROUPS = 100
 #: The last groups that are learned from.
 MOST_GROUPS = 20_000
-#: Moments that are drawn in the life of each group, and others that are drawn for each who joined.
+#: Moments that are drawn in the life of each group, and pairs of a shopper and a group that are drawn for each who
+#: joined, where nobody told who looked.
 MOMENTS, OTHERS = 3, 4
+#: Who looks at a group and joins it does so within this time.
+MAKES_UP_THEIR_MIND = timedelta(hours=1)
+#: With fewer looks than this it is as if nobody had told.
+FEWEST_LOOKS = 500
 #: Baskets are looked at anew for each of so many periods.
 PERIODS = 6
 #: The groups that begin in the last quarter check what was learned from the others.
@@ -85,9 +92,19 @@ class Purchases:
     lines: pl.DataFrame
     targets: Mapping[int, frozenset[int]]
 
+
     def until(self, moment: datetime) -> pl.DataFrame:
         """Those of :data:`LATELY` before a moment."""
         return self.lines.filter(pl.col("at") < moment, pl.col("at") >= moment - LATELY)
+
+
+@dataclass(frozen=True)
+class Look:
+    """A shopper looked at what a coupon is about."""
+
+    shopper: int
+    coupon: int
+    at: datetime
 
 
 class Baskets:
@@ -151,15 +168,13 @@ class Baskets:
         everybody = self.shoppers.to_list()
         return {(shopper, other): cosine for shopper, other, cosine in self.nearest(everybody)}
 
-    def bought(self, shopper: int, coupon: int) -> tuple[int, int]:
-        """Purchases of what a coupon is for, and of the same categories."""
+    def bought(self, shopper: int, coupon: int) -> tuple[int, int, int]:
+        """Purchases of what a coupon is for, of the same categories, and of anything."""
         own, kinds = self._bought.get(shopper, Counter()), self._bought_kind.get(shopper, Counter())
-        targets = self._targets.get(coupon)
+        targets, at_all = self._targets.get(coupon), own.total()
         if targets is None:
-            return sum(own.values()), sum(own.values())
-        return sum(own[product] for product in targets if product in own), sum(
-            kinds[kind] for kind in self._kinds[coupon] if kind in kinds
-        )
+            return at_all, at_all, at_all
+        return sum(own[product] for product in targets), sum(kinds[kind] for kind in self._kinds[coupon]), at_all
 
     def nearest(self, shoppers: Sequence[int]) -> list[tuple[int, int, float]]:
         """Of each of some shoppers, the :data:`COMPANIONS` most alike: (shopper, other, cosine)."""
@@ -189,10 +204,14 @@ class _Known:
     by_coupon: dict[int, CouponPast] = field(default_factory=dict)
     by_size: dict[int, CouponPast] = field(default_factory=dict)
     together: dict[int, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+    #: Groups that each shopper joined, and those of them that others began.
     joined: Counter[int] = field(default_factory=Counter)
+    joined_others: Counter[int] = field(default_factory=Counter)
+    looked: Counter[int] = field(default_factory=Counter)
 
-    def join(self, shopper: int, others: Iterable[int]) -> None:
+    def join(self, shopper: int, others: Sequence[int]) -> None:
         self.joined[shopper] += 1
+        self.joined_others[shopper] += bool(others)
         for other in others:
             self.together[shopper][other] += 1
             self.together[other][shopper] += 1
@@ -208,6 +227,11 @@ class _Known:
     def past_of(self, coupon: int) -> CouponPast:
         return self.by_coupon.get(coupon, CouponPast())
 
+    def closeness(self, one: int, other: int) -> float:
+        """Groups joined together over the geometric mean of those that either joined."""
+        together = self.together[one][other] if one in self.together else 0
+        return together / sqrt(self.joined[one] * self.joined[other]) if together else 0.0
+
     def companions(self, members: Iterable[int]) -> int:
         """Of the member who has the most."""
         return max((min(len(self.together[member]), TOGETHER) for member in members if member in self.together), default=0)
@@ -217,7 +241,8 @@ class _Known:
 class Learned:
     """
     Attributes:
-        companions: columns ``shopper``, ``companion``, ``groups_together`` and ``alike``, sorted by the first two.
+        companions: columns ``shopper``, ``companion``, ``groups_together``, ``closeness`` and ``alike``, sorted by the
+            first two.
     """
 
     model: GroupModel
@@ -235,21 +260,49 @@ class _Examples:
     filled: list[bool] = field(default_factory=list)
 
 
-def learn(groups: Sequence[PastGroup], purchases: Purchases, *, moment: datetime, seed: int = 0) -> Learned:
+@dataclass
+class _Joins:
+    """Pairs of a shopper and a group: the facts, whether the shopper joined, and how many pairs each stands for."""
+
+    facts: list[list[float]] = field(default_factory=list)
+    joined: list[bool] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+
+    def add(self, facts: list[float], *, joined: bool, weight: float = 1.0) -> None:
+        self.facts.append(facts)
+        self.joined.append(joined)
+        self.weights.append(weight)
+
+
+def learn(
+    groups: Sequence[PastGroup],
+    purchases: Purchases,
+    looks: Sequence[Look] = (),
+    *,
+    moment: datetime,
+    seed: int = 0,
+) -> Learned:
     """Learn from what happened before a moment.
 
     Args:
         groups: those that were begun before the moment, in any order. What is dated later of them is not looked at.
+        looks: who looked at what coupons are about, in any order. Who looked and joined, beside who looked and did not,
+            tells how drawn somebody is. Without looks, joining is set beside all pairs of shoppers and open groups, and
+            cannot be told from getting to know of a group.
     """
     groups = [_as_of(group, moment) for group in groups if group.opened_at < moment]
     groups.sort(key=lambda group: (group.opened_at, group.coupon, group.members[0][0] if group.members else 0))
-    known, chances, joins = _live_through(groups[-MOST_GROUPS:], purchases, Random(seed))
-    ended = known.overall.ended
+    groups = groups[-MOST_GROUPS:]
+    begins = groups[0].opened_at if groups else moment
+    looks = [look for look in looks if begins <= look.at < moment - MAKES_UP_THEIR_MIND]
+    life = _Life(groups, purchases, looks if len(looks) >= FEWEST_LOOKS else None, Random(seed))
+    life.live()
+    known = life.known
     chance = check = joining = None
-    if ended >= FEWEST_GROUPS:
-        check = _check(chances)
-        chance = _fit(CHANCE_FACTS, chances.facts, chances.filled)
-        joining = _fit(JOINING_FACTS, [facts for facts, _joined in joins], [joined for _facts, joined in joins])
+    if known.overall.ended >= FEWEST_GROUPS:
+        check = _check(life.chances)
+        chance = _fit(CHANCE_FACTS, life.chances.facts, life.chances.filled)
+        joining = _fit(JOINING_FACTS, life.joins.facts, life.joins.joined, life.joins.weights)
     model = GroupModel(known.overall, known.by_coupon, known.by_size, chance, joining, check)
     return Learned(model, _companions(known, purchases, moment))
 
@@ -268,97 +321,139 @@ def _as_of(group: PastGroup, moment: datetime) -> PastGroup:
     )
 
 
-def _live_through(
-    groups: Sequence[PastGroup], purchases: Purchases, random: Random
-) -> tuple[_Known, _Examples, list[tuple[list[float], bool]]]:
-    """Go through all that happened in its order, and describe each moment by what was known then."""
-    happenings: list[tuple[datetime, int, int, int]] = []  # when, what comes first at a moment, group, member
-    for number, group in enumerate(groups):
-        happenings += [(at, 1, number, place) for place, (_who, at) in enumerate(group.members)]
-        if group.ended_at is None:
-            continue
-        happenings.append((group.ended_at, 2, number, 0))
-        window = (group.closes_at - group.opened_at).total_seconds()
-        for draw in range(MOMENTS):
-            at = group.opened_at + timedelta(seconds=random.random() * window * (draw > 0) + 1)
-            if at < group.ended_at:
-                happenings.append((at, 0, number, 0))
-    happenings.sort()
-    starts = [group.opened_at for group in groups]
-    renewed = {starts[len(starts) * period // PERIODS] for period in range(1, PERIODS)} if starts else set()
-    known, chances, joins = _Known(), _Examples(), []
-    open_now: dict[int, int] = {}  # members so far, by group
-    everybody = purchases.lines["shopper"].unique().sort().to_list()
-    baskets: Baskets | None = None
-    due = sorted(renewed)
-    for at, what, number, place in happenings:
-        if due and at >= due[0]:
-            baskets, due = Baskets(purchases, due[0]), due[1:]
-        group = groups[number]
-        if what == 0 and number not in open_now:
-            continue  # whoever began it was erased
-        if what == 0:
-            members = [who for who, _at in group.members[: open_now[number]]]
-            state = _state(group, len(members), at, known.companions(members))
-            chances.opened.append(group.opened_at)
-            chances.ended.append(group.ended_at or group.closes_at)
-            chances.facts.append(describe_chance(state, known.past_of(group.coupon), known.overall))
-            chances.base.append(known.by_size.get(group.size, CouponPast()).rate(known.overall))
-            chances.filled.append(group.filled)
-        elif what == 1:
-            who = group.members[place][0]
-            before = [other for other, _at in group.members[:place]]
-            if place and baskets is not None:
-                joins += _describe_join(groups, number, place, open_now, known, baskets, everybody, random)
-            known.join(who, before)
-            open_now[number] = place + 1
-            if place + 1 >= group.size:
-                open_now.pop(number)
-        else:
-            known.end(group)
-            open_now.pop(number, None)
-    return known, chances, joins
+class _Happening(IntEnum):
+    """What comes first of what happens at the same moment."""
+
+    MOMENT = 0
+    LOOK = 1
+    JOIN = 2
+    END = 3
 
 
-def _describe_join(
-    groups: Sequence[PastGroup],
-    number: int,
-    place: int,
-    open_now: Mapping[int, int],
-    known: _Known,
-    baskets: Baskets,
-    everybody: Sequence[int],
-    random: Random,
-) -> list[tuple[list[float], bool]]:
-    """Somebody who joined, beside others who might have and beside other groups that they might have joined."""
-    who, at = groups[number].members[place]
-    others = [each for each in open_now if each != number]
-    pairs = [(who, number, True)]
-    pairs += [(who, other, False) for other in random.sample(others, min(OTHERS, len(others)))]
-    members = [each for each, _at in groups[number].members[:place]]
-    companions = sorted({other for member in members for other in known.together.get(member, ())})
-    for source in (companions, everybody):
-        pairs += [(other, number, False) for other in random.sample(source, min(OTHERS // 2, len(source)))]
-    described = []
-    for shopper, of, joined in pairs:
-        group = groups[of]
-        inside = [each for each, _at in group.members[: open_now[of]]]
-        if shopper in inside or (shopper == who and not joined and of == number):
-            continue
+class _Life:
+    """All that happened, gone through in its order: each moment is described by what was known then.
+
+    Attributes:
+        known: what is known in the end.
+        chances, joins: what was described.
+    """
+
+    def __init__(
+        self, groups: Sequence[PastGroup], purchases: Purchases, looks: Sequence[Look] | None, random: Random
+    ) -> None:
+        self.known, self.chances, self.joins = _Known(), _Examples(), _Joins()
+        self._groups, self._purchases, self._looks, self._random = groups, purchases, looks, random
+        self._open: dict[int, int] = {}  # members so far, by group
+        self._open_of: dict[int, set[int]] = defaultdict(set)  # groups by coupon
+        self._everybody = purchases.lines["shopper"].unique().sort().to_list()
+        self._joined_at = {
+            (number, who): at for number, group in enumerate(groups) for who, at in group.members
+        }
+        self._baskets: Baskets | None = None
+
+    def live(self) -> None:
+        groups, looks = self._groups, self._looks or ()
+        #: When, what comes first at a moment, and of what: a group, and a member of it.
+        happenings: list[tuple[datetime, _Happening, int, int]] = []
+        for number, group in enumerate(groups):
+            happenings += [(at, _Happening.JOIN, number, place) for place, (_who, at) in enumerate(group.members)]
+            if group.ended_at is not None:
+                happenings.append((group.ended_at, _Happening.END, number, 0))
+                happenings += [(at, _Happening.MOMENT, number, 0) for at in self._draw_moments(group)]
+        happenings += [(look.at, _Happening.LOOK, number, 0) for number, look in enumerate(looks)]
+        happenings.sort()
+        starts = [group.opened_at for group in groups]
+        due = sorted({starts[len(starts) * period // PERIODS] for period in range(1, PERIODS)}) if starts else []
+        for at, what, number, place in happenings:
+            if due and at >= due[0]:
+                self._baskets = Baskets(self._purchases, due.pop(0))
+            match what:
+                case _Happening.MOMENT:
+                    self._describe_moment(number, at)
+                case _Happening.LOOK:
+                    self._describe_look(looks[number])
+                case _Happening.JOIN:
+                    self._join(number, place)
+                case _:
+                    self.known.end(groups[number])
+                    self._close(number)
+
+    def _draw_moments(self, group: PastGroup) -> list[datetime]:
+        """Right after it began, and any time until it closed: those at which it was open still."""
+        assert group.ended_at is not None
+        window = group.closes_at - group.opened_at
+        drawn = [group.opened_at + timedelta(seconds=1)]
+        drawn += [group.opened_at + self._random.random() * window for _draw in range(1, MOMENTS)]
+        return [at for at in drawn if at < group.ended_at]
+
+    def _inside(self, number: int) -> list[int]:
+        return [who for who, _at in self._groups[number].members[: self._open[number]]]
+
+    def _close(self, number: int) -> None:
+        self._open.pop(number, None)
+        self._open_of[self._groups[number].coupon].discard(number)
+
+    def _describe_moment(self, number: int, at: datetime) -> None:
+        if number not in self._open:
+            return  # whoever began it was erased
+        group, members = self._groups[number], self._inside(number)
+        state = _state(group, len(members), at, self.known.companions(members))
+        self.chances.opened.append(group.opened_at)
+        self.chances.ended.append(group.ended_at or group.closes_at)
+        self.chances.facts.append(describe_chance(state, self.known.past_of(group.coupon), self.known.overall))
+        self.chances.base.append(self.known.by_size.get(group.size, CouponPast()).rate(self.known.overall))
+        self.chances.filled.append(group.filled)
+
+    def _join(self, number: int, place: int) -> None:
+        group = self._groups[number]
+        who, at = group.members[place]
+        if place and self._looks is None:
+            self._describe_pair(who, number, at, joined=True)
+            self._draw_pairs(at)
+        self.known.join(who, [other for other, _at in group.members[:place]])
+        self._open[number] = place + 1
+        self._open_of[group.coupon].add(number)
+        if place + 1 >= group.size:
+            self._close(number)
+
+    def _describe_look(self, look: Look) -> None:
+        for number in sorted(self._open_of[look.coupon]):
+            joined_at = self._joined_at.get((number, look.shopper))
+            joined = joined_at is not None and joined_at <= look.at + MAKES_UP_THEIR_MIND
+            self._describe_pair(look.shopper, number, look.at, joined=joined)
+        self.known.looked[look.shopper] += 1
+
+    def _draw_pairs(self, at: datetime) -> None:
+        """Of all pairs of a shopper and an open group some who might know each other, and some of any."""
+        numbers = sorted(self._open)
+        for number in self._random.choices(numbers, k=OTHERS // 2):
+            near = sorted({other for member in self._inside(number) for other in self.known.together.get(member, ())})
+            for source in (near, self._everybody):
+                if source:
+                    weight = len(numbers) * len(source) / (OTHERS // 2)
+                    self._describe_pair(self._random.choice(source), number, at, joined=False, weight=weight)
+
+    def _describe_pair(
+        self, shopper: int, number: int, at: datetime, *, joined: bool, weight: float = 1.0
+    ) -> None:
+        group, inside, known = self._groups[number], self._inside(number), self.known
         state = _state(group, len(inside), at, 0)
-        if state.hours_left <= 0:
-            continue
-        bought, kind = baskets.bought(shopper, group.coupon)
+        if self._baskets is None or shopper in inside or state.hours_left <= 0:
+            return
         own = known.together.get(shopper, Counter())
+        bought, bought_kind, bought_at_all = self._baskets.bought(shopper, group.coupon)
         tie = Tie(
-            together=sum(own[member] for member in inside if member in own),
-            alike=baskets.most_alike(shopper, inside, own),
+            together=sum(own[member] for member in inside),
+            closeness=max(known.closeness(member, shopper) for member in inside),
+            alike=self._baskets.most_alike(shopper, inside, own),
             bought=bought,
-            bought_kind=kind,
-            joined_before=known.joined[shopper],
+            bought_kind=bought_kind,
+            bought_at_all=bought_at_all,
+            joined_before=known.joined_others[shopper],
+            looked_before=known.looked[shopper],
         )
-        described.append((describe_joining(state, tie, known.past_of(group.coupon), known.overall), joined))
-    return described
+        facts = describe_joining(state, tie, known.past_of(group.coupon), known.overall)
+        self.joins.add(facts, joined=joined, weight=weight)
 
 
 def _state(group: PastGroup, joined: int, at: datetime, companions: int) -> GroupState:
@@ -371,7 +466,12 @@ def _state(group: PastGroup, joined: int, at: datetime, companions: int) -> Grou
     )
 
 
-def _fit(facts: Sequence[str], described: Sequence[Sequence[float]], happened: Sequence[bool]) -> Logistic | None:
+def _fit(
+    facts: Sequence[str],
+    described: Sequence[Sequence[float]],
+    happened: Sequence[bool],
+    weights: Sequence[float] | None = None,
+) -> Logistic | None:
     """None where it always happened, or never."""
     y = np.array(happened, dtype=bool)
     if not y.any() or y.all():
@@ -379,7 +479,7 @@ def _fit(facts: Sequence[str], described: Sequence[Sequence[float]], happened: S
     X = np.array(described, dtype=np.float64)
     means, spreads = X.mean(axis=0), X.std(axis=0)
     spreads[spreads < 1e-9] = 1.0
-    fitted = LogisticRegression(C=1.0, max_iter=1_000).fit((X - means) / spreads, y)
+    fitted = LogisticRegression(C=1.0, max_iter=1_000).fit((X - means) / spreads, y, sample_weight=weights)
     return Logistic(
         facts=tuple(facts),
         means=tuple(means.tolist()),
@@ -440,8 +540,11 @@ def _companions(known: _Known, purchases: Purchases, moment: datetime) -> pl.Dat
     for shopper, other, cosine in baskets.nearest(shoppers):
         found[shopper, other] = cosine
     rows = [
-        (shopper, other, known.together[shopper][other] if shopper in known.together else 0, min(1.0, cosine))
+        (shopper, other, known.together[shopper][other], known.closeness(shopper, other), min(1.0, cosine))
         for (shopper, other), cosine in sorted(found.items())
     ]
-    schema = {"shopper": pl.Int64, "companion": pl.Int64, "groups_together": pl.Int64, "alike": pl.Float64}
+    schema = {
+        **{"shopper": pl.Int64, "companion": pl.Int64, "groups_together": pl.Int64},
+        **{"closeness": pl.Float64, "alike": pl.Float64},
+    }
     return pl.DataFrame(rows, schema=schema, orient="row")

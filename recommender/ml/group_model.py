@@ -31,13 +31,16 @@ CHANCE_FACTS = (
 )
 JOINING_FACTS = (
     "joined_together",
+    "closeness",
     "buys_alike",
     "buys_it",
     "buys_its_kind",
+    "buys_at_all",
     "joined_before",
+    "looked_before",
     "share_joined",
     "one_place_left",
-    "past_rate",
+    "past_pace",
 )
 
 
@@ -102,16 +105,23 @@ class Tie:
 
     Attributes:
         together: groups that the shopper joined before with members of it, counted for each member.
+        closeness: of the member who is closest, groups joined together over the geometric mean of those that either
+            joined, from 0 to 1.
         alike: how alike the baskets of the shopper and of the member who is most like them are, from 0 to 1.
-        bought: purchases lately of what the coupon is for, and ``bought_kind`` of the same categories.
-        joined_before: groups that the shopper joined.
+        bought: purchases lately of what the coupon is for, ``bought_kind`` of the same categories and
+            ``bought_at_all`` of anything.
+        joined_before: groups of others that the shopper joined; ``looked_before`` is how often the shopper looked at
+            what coupons for groups are about.
     """
 
     together: int = 0
+    closeness: float = 0.0
     alike: float = 0.0
     bought: int = 0
     bought_kind: int = 0
+    bought_at_all: int = 0
     joined_before: int = 0
+    looked_before: int = 0
 
 
 def describe_chance(group: GroupState, past: CouponPast, overall: CouponPast) -> list[float]:
@@ -132,16 +142,18 @@ def describe_chance(group: GroupState, past: CouponPast, overall: CouponPast) ->
 
 def describe_joining(group: GroupState, tie: Tie, past: CouponPast, overall: CouponPast) -> list[float]:
     """The facts of :data:`JOINING_FACTS`."""
-    rate = past.rate(overall)
     return [
         log1p(tie.together),
+        tie.closeness,
         tie.alike,
         log1p(tie.bought),
         log1p(tie.bought_kind),
+        log1p(tie.bought_at_all),
         log1p(tie.joined_before),
+        log1p(tie.looked_before),
         group.joined / group.size,
         float(group.places_left == 1),
-        log(rate / (1 - rate)),
+        log(past.pace(overall)),
     ]
 
 

@@ -125,6 +125,9 @@ class Companion(models.Model):
         Shopper, verbose_name=_("companion"), on_delete=models.CASCADE, related_name="companion_of"
     )
     groups_together = models.PositiveIntegerField(_("groups joined together"))
+    closeness = models.FloatField(
+        _("closeness"), help_text=_("Of the groups that either joined, from 0, none together, to 1, all of them.")
+    )
     alike = models.FloatField(_("likeness of what they buy"), help_text=_("From 0, nothing in common, to 1."))
 
     class Meta:

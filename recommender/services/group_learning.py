@@ -12,8 +12,8 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from recommender.bulk import insert_frame, read_frame
-from recommender.ml.group_learning import LATELY, PastGroup, Purchases, learn
-from recommender.models import Companion, GroupBuy, GroupBuyMember, GroupModel, OrderLine, Shop
+from recommender.ml.group_learning import LATELY, MOST_GROUPS, Look, PastGroup, Purchases, learn
+from recommender.models import Companion, Event, GroupBuy, GroupBuyMember, GroupModel, OrderLine, Shop
 from recommender.progress import Progress
 from recommender.services.coupon_products import find_products
 from recommender.wording import gettext as _
@@ -51,7 +51,18 @@ def learn_groups(*, as_of: datetime | None = None, progress: Progress = Progress
     ]
     since = min(group.opened_at for group in groups) - LATELY
     purchases = Purchases(_read_lines(since, moment), find_products({group.coupon for group in groups}))
-    learned = learn(groups, purchases, moment=moment)
+    looks = [
+        Look(shopper, coupon, at)
+        for shopper, coupon, at in Event.objects.filter(
+            kind=Event.Kind.VIEW,
+            coupon__in={group.coupon for group in groups},
+            occurred_at__gte=groups[-MOST_GROUPS:][0].opened_at,
+            occurred_at__lt=moment,
+        )
+        .order_by("occurred_at", "pk")
+        .values_list("shopper", "coupon", "occurred_at")
+    ]
+    learned = learn(groups, purchases, looks, moment=moment)
     companions = learned.companions.rename({"shopper": "shopper_id", "companion": "companion_id"})
     with transaction.atomic():
         Shop.objects.select_for_update().get(pk=Shop.current().pk)  # one learning at a time replaces what is kept

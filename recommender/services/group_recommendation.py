@@ -11,13 +11,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from recommender.ml.group_model import NOTHING_LEARNED, SECONDS_AN_HOUR, Basis, GroupState, Tie
 from recommender.ml.group_model import GroupModel as Learned
 from recommender.models import (
     CampaignShopper,
     Companion,
+    Event,
     GroupBuy,
     GroupBuyMember,
     GroupModel,
@@ -35,7 +36,7 @@ from recommender.services.holding import disregard_overdue
 State = GroupBuy.State
 #: Of more open groups than this, those of companions and those that close first are looked at.
 MOST_GROUPS = 500
-#: Who bought what a coupon is for, the most of it first, beside the companions of a group's members.
+#: Who bought what a coupon is for or the like, the most of it first, beside the companions of a group's members.
 MOST_BUYERS = 200
 #: As :data:`recommender.ml.group_learning.LATELY`, which is not loaded here.
 LATELY = timedelta(days=180)
@@ -110,23 +111,23 @@ def recommend_groups(*, shopper_id: str, at: datetime, limit: int) -> list[Recom
     companions = _count_companions(members.values())
     of_members = {who for each in members.values() for who in each}
     ties = {
-        row["shopper"]: (row["groups_together"], row["alike"])
-        for row in Companion.objects.filter(shopper__in=of_members, companion=shopper).values(
-            "shopper", "groups_together", "alike"
+        member: tie
+        for member, *tie in Companion.objects.filter(shopper__in=of_members, companion=shopper).values_list(
+            "shopper", *_OF_COMPANIONS
         )
     }
     bought = _Bought([shopper.pk], {group.coupon_id for group in groups}, at)
-    joined_before = shopper.group_memberships.count()
+    habits = _Habits([shopper.pk])
     scored = []
     for group in groups:
         inside = members[group.pk]
         own = [ties[member] for member in inside if member in ties]
-        tie = _tie(own, *bought.of(shopper.pk, group.coupon_id), joined_before)
+        tie = _tie(own, bought.of(shopper.pk, group.coupon_id), habits.of(shopper.pk))
         state = _describe(group, inside, companions, at)
         chance = Chance(*model.chance_of(state.with_one_more(), group.coupon_id))
         likely = (state.joined + 1) / state.size if chance.value is None else chance.value
         score = model.attraction(state, tie, group.coupon_id) * likely
-        people = sum(together > 0 for together, _alike in own)
+        people = sum(together > 0 for together, _closeness, _alike in own)
         scored.append((score, RecommendedGroup(group, chance, _reasons(tie, state, people=people))))
     scored.sort(key=lambda each: (-each[0], each[1].group.closes_at, each[1].group.pk))
     return [recommended for _score, recommended in scored[:limit]]
@@ -134,7 +135,7 @@ def recommend_groups(*, shopper_id: str, at: datetime, limit: int) -> list[Recom
 
 def recommend_invitees(*, group_id: UUID, at: datetime, limit: int) -> tuple[GroupBuy, Chance, list[Invitee]]:
     """Whom to invite to an open group, likeliest to join first: companions of its members, and who bought what the
-    coupon is for. Who may not use the coupon, is held out, waits in another group or was invited already is left out.
+    coupon is for or the like. Who may not use the coupon, is held out, waits in another group or was invited already is left out.
 
     Raises:
         UnknownThing: no such group.
@@ -147,22 +148,16 @@ def recommend_invitees(*, group_id: UUID, at: datetime, limit: int) -> tuple[Gro
     model, members = read_model(), _members_of([group])[group.pk]
     described = _describe(group, members, _count_companions([members]), at)
     chance = Chance(*model.chance_of(described, group.coupon_id))
-    ties: dict[int, list[tuple[int, float]]] = defaultdict(list)
-    rows = Companion.objects.filter(shopper__in=members).values_list("companion", "groups_together", "alike")
-    for companion, together, alike in rows:
-        ties[companion].append((together, alike))
+    ties: dict[int, list[_OwnTie]] = defaultdict(list)
+    for companion, *own in Companion.objects.filter(shopper__in=members).values_list("companion", *_OF_COMPANIONS):
+        ties[companion].append(own)
     candidates = {*ties, *_find_buyers(group.coupon_id, at)} - set(members)
     candidates -= set(group.invitations.values_list("shopper", flat=True))
     bought = _Bought(candidates, {group.coupon_id}, at)
-    joined = dict(
-        GroupBuyMember.objects.filter(shopper__in=candidates)
-        .order_by()
-        .values_list("shopper")
-        .annotate(groups=Count("pk"))
-    )
+    habits = _Habits(candidates)
     scored = []
     for shopper in candidates:
-        tie = _tie(ties.get(shopper, []), *bought.of(shopper, group.coupon_id), joined.get(shopper, 0))
+        tie = _tie(ties.get(shopper, []), bought.of(shopper, group.coupon_id), habits.of(shopper))
         scored.append((-model.attraction(described, tie, group.coupon_id), shopper, tie))
     scored.sort(key=lambda each: each[:2])
     found: list[Invitee] = []
@@ -250,18 +245,46 @@ def _describe(group: GroupBuy, members: Sequence[int], companions: Mapping[int, 
     )
 
 
-def _tie(own: Sequence[tuple[int, float]], bought: int, bought_kind: int, joined_before: int) -> Tie:
+#: Groups joined together, closeness and likeness of a shopper and a member of a group.
+_OwnTie = Sequence[Any]
+_OF_COMPANIONS = ("groups_together", "closeness", "alike")
+
+
+def _tie(own: Sequence[_OwnTie], bought: tuple[int, int, int], habits: tuple[int, int]) -> Tie:
     """
     Args:
-        own: of each member who is a companion, groups joined together and likeness.
+        own: one for each member who is a companion.
+        bought: as :meth:`_Bought.of` says, and ``habits`` as :meth:`_Habits.of`.
     """
+    of_it, of_its_kind, at_all = bought
+    joined_before, looked_before = habits
     return Tie(
-        together=sum(together for together, _alike in own),
-        alike=max((alike for _together, alike in own), default=0.0),
-        bought=bought,
-        bought_kind=bought_kind,
+        together=sum(together for together, _closeness, _alike in own),
+        closeness=max((closeness for _together, closeness, _alike in own), default=0.0),
+        alike=max((alike for _together, _closeness, alike in own), default=0.0),
+        bought=of_it,
+        bought_kind=of_its_kind,
+        bought_at_all=at_all,
         joined_before=joined_before,
+        looked_before=looked_before,
     )
+
+
+class _Habits:
+    """How often shoppers joined groups of others, and how often they looked at what coupons for groups are about."""
+
+    def __init__(self, shoppers: Collection[int]) -> None:
+        earlier = GroupBuyMember.objects.filter(group=OuterRef("group"), joined_at__lt=OuterRef("joined_at"))
+        joined = GroupBuyMember.objects.filter(Exists(earlier), shopper__in=shoppers)
+        looked = Event.objects.filter(
+            kind=Event.Kind.VIEW, shopper__in=shoppers, coupon__group_size__isnull=False
+        )
+        self._joined, self._looked = (
+            Counter(dict(rows.order_by().values_list("shopper").annotate(times=Count("pk")))) for rows in (joined, looked)
+        )
+
+    def of(self, shopper: int) -> tuple[int, int]:
+        return self._joined[shopper], self._looked[shopper]
 
 
 def _reasons(
@@ -307,13 +330,15 @@ class _Bought:
                 self._kinds[shopper][category] += times
         self._categories = _categories_of(set().union(*self._targets.values()))
 
-    def of(self, shopper: int, coupon: int) -> tuple[int, int]:
+    def of(self, shopper: int, coupon: int) -> tuple[int, int, int]:
+        """Purchases of what a coupon is for, of the same categories, and of anything."""
         times, kinds = self._times[shopper], self._kinds[shopper]
-        targets = self._targets.get(coupon)
+        targets, at_all = self._targets.get(coupon), times.total()
         if targets is None:
-            return times.total(), times.total()
+            return at_all, at_all, at_all
         categories = {self._categories[product] for product in targets if product in self._categories}
-        return sum(times[product] for product in targets), sum(kinds[category] for category in categories)
+        of_it, of_its_kind = sum(times[product] for product in targets), sum(kinds[each] for each in categories)
+        return of_it, of_its_kind, at_all
 
 
 def _categories_of(products: Collection[int]) -> dict[int, int]:
@@ -322,9 +347,10 @@ def _categories_of(products: Collection[int]) -> dict[int, int]:
 
 
 def _find_buyers(coupon: int, at: datetime) -> list[int]:
-    """Who bought the most lately of what a coupon is for."""
+    """Who bought the most lately of the categories of what a coupon is for."""
     lines = _lines(at)
     if (targets := find_products([coupon]).get(coupon)) is not None:
-        lines = lines.filter(product__in=targets)
+        categories = set(_categories_of(targets).values())
+        lines = lines.filter(Q(product__in=targets) | Q(product__category__in=categories))
     bought = lines.order_by().values("order__shopper").annotate(times=Count("pk"))
     return [row["order__shopper"] for row in bought.order_by("-times", "order__shopper")[:MOST_BUYERS]]

@@ -22,7 +22,7 @@ from recommender.services.training import train
 from tests.presets.lift import TOP, Lift, measure_lift
 
 UNTIL = datetime(2026, 4, 1, tzinfo=UTC)
-SHOPPERS = 300
+SHOPPERS = 200
 #: Of the open groups, which are few, so many are shown.
 GROUPS_SHOWN = 5
 LIVES = 200
@@ -129,7 +129,9 @@ def test_lists_and_groups_know_who_belongs_together(
     shop: GroupBuyingShop, export: Path, settings: Any, tmp_path: Path
 ) -> None:
     settings.DATA_DIR = tmp_path
+    import time; t=time.time()
     campaign = load(export, shop)
+    print("load", time.time()-t); t=time.time()
     past = GroupBuy.objects.exclude(state=GroupBuy.State.OPEN)
     assert past.count() == read(export, "groups").height
     assert GroupBuy.objects.filter(state=GroupBuy.State.OPEN).count() == len(shop.open_groups())
@@ -138,15 +140,21 @@ def test_lists_and_groups_know_who_belongs_together(
 
     run = compute_run(run=plan_run(campaign=campaign, as_of=UNTIL, algorithm="gradient_boosting", top=TOP))
     assert run.recommendation_count == SHOPPERS * TOP
+    print("run", time.time()-t); t=time.time()
     lift = measure_lift(run, shop.true_probabilities(LIVES))
+    print("truth", time.time()-t); t=time.time()
     print(lift, lift.captured)
 
+    import time; t=time.time()
     learned = learn_groups(as_of=UNTIL)
+    print("learn", time.time()-t); t=time.time()
     assert learned is not None
     model = Learned.from_json(learned.content)
     print(model.check, model.joining, model.chance)
     groups_of = measure_groups(shop)
+    print("groups", time.time()-t); t=time.time()
     invited = measure_invitees(shop)
+    print("invitees", time.time()-t); t=time.time()
     print(groups_of, groups_of.captured)
     print(invited, invited.captured)
     print(measure_chances(shop))

@@ -1,7 +1,7 @@
 """A made-up shop of group buying whose truth is known. ``docs/presets/group_buying.md`` tells its story.
 
 Shoppers belong to circles of friends, who like much the same. A coupon is for groups: somebody begins one and shares its
-link with the circle, of whom some look and some of these join; strangers come by and join too, the likelier the more
+link with the circle, of whom some look and some of these join; strangers come by and some join too, the likelier the more
 they like the thing and when a single place is left. A group that is full in time unlocks the coupon for its members,
 most of whom use it within days. One that is not lets everybody go.
 
@@ -10,9 +10,10 @@ Each group is lived through by itself, all of them in the order in which they be
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
+from math import exp
 from pathlib import Path
 from uuid import UUID
 
@@ -24,10 +25,10 @@ from recommender.models import CATEGORY_SEPARATOR
 from recommender.presets import StartedGroup
 from recommender.progress import Progress
 
-WEEKS = 44  # of history
+WEEKS = 36  # of history
 #: A campaign begins every so many weeks; groups begin as long, and the last of them may fill until it ends.
-CAMPAIGN_WEEKS, TAIL = 4, timedelta(days=5)
-PAST_CAMPAIGNS = 8
+CAMPAIGN_WEEKS, TAIL = 4, timedelta(days=7)
+PAST_CAMPAIGNS = 6
 TREATED_SHARE = 0.6
 LIVE_CAMPAIGN = "live"
 LAST_ORDER = "G0000000"
@@ -41,7 +42,7 @@ KINDS = (
 PRODUCTS_OF_A_KIND = 4
 #: How many must join, how many hours they have, and how many of a hundred coupons are of each sort.
 SIZES, SIZE_SHARES = (2, 3, 4, 5), (0.15, 0.35, 0.3, 0.2)
-HOURS, HOURS_SHARES = (24, 48, 72, 120), (0.25, 0.35, 0.25, 0.15)
+HOURS, HOURS_SHARES = (24, 48, 96, 168), (0.25, 0.3, 0.25, 0.2)
 
 CIRCLE_SIZES = (3, 8)
 ALONE_SHARE, IN_TWO_SHARE = 0.15, 0.15
@@ -55,7 +56,7 @@ BEGUN, OF_DISCOUNT = 2.2, 0.3
 LOOKS, HOURS_TO_LOOK = 0.6, 12.0
 STRANGER, FRIEND, LAST_PLACE = -3.3, 1.6, 0.7
 #: Strangers who look at a group in an hour of the day, by the hour.
-PASSERS_BY = 0.25 * np.concatenate([np.full(7, 0.2), np.linspace(0.4, 1.2, 12), np.full(4, 1.9), [0.8]])
+PASSERS_BY = 0.18 * np.concatenate([np.full(7, 0.2), np.linspace(0.4, 1.2, 12), np.full(4, 1.9), [0.8]])
 USES, HOURS_TO_USE = 0.88, 60.0
 HOUR = timedelta(hours=1)
 
@@ -201,7 +202,7 @@ class _Group:
     hours: list[float]
     closes: float
     filled: bool = False
-    campaign: int = -1
+    looks: list[tuple[float, int]] = field(default_factory=list)
 
     @property
     def opened(self) -> float:
@@ -219,6 +220,7 @@ class _World:
         size, window, discounts: of each coupon, of which there is one for each product.
         friends: of each shopper, all of their circles.
         pull: (shoppers, coupons), by how much somebody likes what a coupon is for and how much is off, in log-odds.
+        log_odds: (shoppers, coupons), of joining a group of strangers that one looks at.
     """
 
     def __init__(self, shop: GroupBuyingShop, random: np.random.Generator) -> None:
@@ -250,10 +252,7 @@ class _World:
         self.buying = random.normal(0, BUYING, shop.shoppers)
         begins = np.exp(self.pull + self.outgoing[:, None])
         self.begun = BEGUN * begins / begins.sum(axis=1).mean()
-        strangers = expit(STRANGER + self.pull + self.joining[:, None])
-        #: By coupon, who of the strangers joins, added up; and the mean chance that one does.
-        self._strangers = np.cumsum(strangers, axis=0)
-        self._strangers_join = strangers.mean(axis=0)
+        self.log_odds = STRANGER + self.pull + self.joining[:, None]
         self._busiest = PASSERS_BY.max()
 
     def _draw_circles(self, random: np.random.Generator) -> Iterator[list[int]]:
@@ -273,10 +272,11 @@ class _World:
     def joins(self, shoppers: np.ndarray, coupon: int, members: Sequence[int], places: int) -> np.ndarray:
         """How likely each shopper joins a group that they look at."""
         friends = np.array([not self.friends[shopper].isdisjoint(members) for shopper in shoppers], dtype=float)
-        log_odds = STRANGER + self.pull[shoppers, coupon] + self.joining[shoppers]
-        return expit(log_odds + FRIEND * friends + LAST_PLACE * (places == 1))
+        return expit(self.log_odds[shoppers, coupon] + FRIEND * friends + LAST_PLACE * (places == 1))
 
-    def live_campaign(self, sent: np.ndarray, begins: float, random: np.random.Generator) -> list[_Group]:
+    def live_campaign(
+        self, sent: np.ndarray, begins: float, random: np.random.Generator, *, with_looks: bool = False
+    ) -> list[_Group]:
         """The groups of a campaign that begins at an hour, in the order in which they began."""
         counts = random.poisson(self.begun[sent])
         row, coupon = np.nonzero(counts)
@@ -290,7 +290,8 @@ class _World:
             if busy.get((starter, of), -1.0) >= hour:
                 continue
             group = _Group(of, [starter], [hour], hour + float(self.window[of]))
-            self._fill(group, hour, self._friends_to_come(group, random), random, busy)
+            friends = self._friends_to_come(group, random)
+            self._fill(group, hour, friends, random, busy, group.looks if with_looks else None)
             for member in group.members:
                 busy[member, of] = group.ended
             groups.append(group)
@@ -319,38 +320,31 @@ class _World:
         friends: list[tuple[float, int]],
         random: np.random.Generator,
         busy: Mapping[tuple[int, int], float],
+        looks: list[tuple[float, int]] | None = None,
     ) -> None:
-        """Live through what is left of a group."""
+        """Live through what is left of a group; ``looks`` takes who looks at it and when."""
         of, size = group.coupon, int(self.size[group.coupon])
-        # Strangers come as if it were the busiest hour and a single place were left, and some of them are turned away.
-        keen = np.exp(LAST_PLACE)
-        count = random.poisson(self._busiest * self._strangers_join[of] * keen * max(0.0, group.closes - now))
+        count = random.poisson(self._busiest * max(0.0, group.closes - now))
         when = now + random.random(count) * (group.closes - now)
-        column = self._strangers[:, of]
-        who = np.searchsorted(column, random.random(count) * column[-1], side="right")
-        stays = random.random(count)
-        coming = [(hour, friend, -1.0) for hour, friend in friends]
-        coming += zip(when.tolist(), who.tolist(), stays.tolist(), strict=True)
-        for hour, shopper, stay in sorted(coming):
+        passes = random.random(count) < PASSERS_BY[when.astype(int) % 24] / self._busiest
+        when, who = when[passes], random.integers(0, self._shop.shoppers, int(passes.sum()))
+        draw = random.random(len(who))
+        if looks is not None:
+            looks += zip(when.tolist(), who.tolist(), strict=True)
+            looks += friends
+        could = draw < expit(self.log_odds[who, of] + LAST_PLACE)  # the others join in no case
+        coming = [(hour, friend, random.random(), FRIEND) for hour, friend in friends]
+        coming += zip(when[could].tolist(), who[could].tolist(), draw[could].tolist(), [0.0] * len(who), strict=False)
+        for hour, shopper, drawn, tie in sorted(coming):
             if hour >= group.closes or len(group.members) >= size:
                 break
             if shopper in group.members or busy.get((shopper, of), -1.0) >= hour:
                 continue
-            places = size - len(group.members)
-            if stay < 0:
-                joins = self._friend_joins(shopper, of, places)
-                joined = random.random() < joins
-            else:
-                share = PASSERS_BY[int(hour) % 24] / self._busiest
-                joined = stay < share * (1.0 if places == 1 else 1.0 / keen)
-            if joined:
+            log_odds = self.log_odds[shopper, of] + tie + LAST_PLACE * (size - len(group.members) == 1)
+            if drawn * (1 + exp(-log_odds)) < 1:
                 group.members.append(shopper)
                 group.hours.append(hour)
         group.filled = len(group.members) >= size
-
-    def _friend_joins(self, shopper: int, coupon: int, places: int) -> float:
-        log_odds = STRANGER + self.pull[shopper, coupon] + self.joining[shopper] + FRIEND + LAST_PLACE * (places == 1)
-        return float(1 / (1 + np.exp(-log_odds)))
 
     def fill_rate(
         self, group: _Group, now: float, lives: int, random: np.random.Generator, *, joining: int | None
@@ -432,6 +426,7 @@ class _History:
         self._sent: dict[int, np.ndarray] = {}
         self._ended: list[_Group] = []
         self.open: list[_Group] = []
+        self._looks: list[tuple[float, int, int]] = []  # hour, shopper, coupon
         #: Shopper, product, hour and, for what was bought with a coupon, the week of its campaign, else -1.
         self._bought: list[np.ndarray] = [self._buy_without()]
 
@@ -456,8 +451,8 @@ class _History:
         sent = np.flatnonzero(random.random(self._shop.shoppers) < TREATED_SHARE)
         self._sent[week] = sent
         used = []
-        for group in world.live_campaign(sent, week * 168.0, random):
-            group.campaign = week
+        for group in world.live_campaign(sent, week * 168.0, random, with_looks=True):
+            self._looks += [(*look, group.coupon) for look in group.looks if look[0] <= group.ended and look[0] < now]
             uses = random.random(len(group.members)) < USES
             later = random.random(len(group.members)) * HOURS_TO_USE
             if group.ended < now:
@@ -471,7 +466,7 @@ class _History:
                 continue
             so_far = bisect_left(group.hours, now)
             self.open.append(
-                _Group(group.coupon, group.members[:so_far], group.hours[:so_far], group.closes, campaign=week)
+                _Group(group.coupon, group.members[:so_far], group.hours[:so_far], group.closes)
             )
         self._bought.append(np.array(used, dtype=float).reshape(-1, 4))
 
@@ -515,6 +510,7 @@ class _History:
             for group_id, group in zip(group_ids, groups, strict=True)
             for member, hour in zip(group.members, group.hours, strict=True)
         ]
+        looks = sorted(self._looks)
         sent = [(LIVE_CAMPAIGN, shopper) for shopper in range(shop.shoppers)]
         sent += [(_past_name(week), shopper) for week, shoppers in self._sent.items() for shopper in shoppers.tolist()]
         return {
@@ -543,6 +539,15 @@ class _History:
                 pl.format("week-{}", "campaign").alias("campaign_id"),
                 "order_id",
                 pl.col("coupon_discount").alias("discount_amount"),
+            ),
+            "events": pl.DataFrame(
+                {
+                    "event_id": _names("L", np.arange(len(looks))),
+                    "shopper_id": names.gather([shopper for _hour, shopper, _coupon in looks]),
+                    "kind": "view",
+                    "occurred_at": self._moments([hour for hour, _shopper, _coupon in looks]),
+                    "coupon_id": coupon_ids.gather([coupon for _hour, _shopper, coupon in looks]),
+                }
             ),
             "groups": pl.DataFrame(
                 {
