@@ -16,8 +16,8 @@ def group_reasons_in_words(reasons: Iterable[Reason]) -> list[str]:
 
 def _companions_in_it(reason: Reason) -> str:
     return ngettext(
-        "%(people)d who joined groups together with this shopper before is in it",
-        "%(people)d who joined groups together with this shopper before are in it",
+        "%(people)d person with whom groups were joined before is in it",
+        "%(people)d people with whom groups were joined before are in it",
         reason["people"],
     ) % {"people": reason["people"]}
 

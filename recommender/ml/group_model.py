@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from math import exp, log, log1p
 from typing import Any, Literal, Self
 
-#: Where a chance comes from: the model; the share of past groups that filled, where the model knows nothing or did not
-#: do better on later groups than that share; or nowhere, where no group ended yet.
-Basis = Literal["model", "base_rate", "unknown"]
+#: Where a chance comes from: no place is left, so that it is certain; the model; the share of past groups that filled,
+#: where the model knows nothing or did not do better on later groups than that share; or nowhere, where none ended yet.
+Basis = Literal["full", "model", "base_rate", "unknown"]
 
 #: What a rate over few groups is drawn to the overall rate by, in groups.
 PRIOR_GROUPS = 10.0
@@ -236,7 +236,7 @@ class GroupModel:
     def chance_of(self, group: GroupState, coupon: int) -> tuple[float | None, Basis]:
         """The chance that a group fills in time, and what it rests on. One that is full did."""
         if group.places_left <= 0:
-            return 1.0, "model"
+            return 1.0, "full"
         if self.chance is not None and self.check is not None and self.check.passed:
             described = describe_chance(group, self.by_coupon.get(coupon, CouponPast()), self.overall)
             return self.chance.probability(described), "model"

@@ -31,7 +31,7 @@ from recommender.services.differences import Difference, compare_with_live
 from recommender.services.drift import CalibrationDrift, measure_calibration
 from recommender.services.guardrails import Finding, check_guardrails
 from recommender.services.incrementality import Incrementality, has_holdout, measure_incrementality
-from recommender.services.reporting import CampaignReport, CampaignUses, count_uses, report_campaign
+from recommender.services.reporting import CampaignReport, CampaignUses, count_uses, groups_of, report_campaign
 from recommender.services.shopper_review import CouponUses, count_uses_of_coupons
 from recommender.wording import gettext as _
 
@@ -191,6 +191,7 @@ class Results(Topic[CampaignReport]):
             or _are_many(self.campaign.campaign_shoppers.all())
             or _are_many(Event.objects.filter(campaign=self.campaign))
             or _are_many(Redemption.objects.filter(campaign=self.campaign))
+            or _are_many(groups_of(campaign=self.campaign))
         )
 
     def make(self) -> CampaignReport:

@@ -97,6 +97,7 @@ ACTIONS = {
     "campaign.roll_back": PUBLISHERS,
     "codebatch.export": EDITORS,
     "codebatch.go_on": EDITORS,
+    "groupbuy.whom_to_invite": ALL,
     "job.cancel": ADMINISTRATORS,
     "modelversion.compare": ALL,
     "modelversion.compare_latest": ALL,
@@ -130,6 +131,7 @@ ACTIONS = {
 #: Actions that change nothing, or lead to a page that asks first.
 LOOKING = {
     "campaign.results",
+    "groupbuy.whom_to_invite",
     "modelversion.compare",
     "modelversion.compare_latest",
     "modelversion.explain_champion",
@@ -149,6 +151,7 @@ ADDRESSES = {
     "recommender_coupon_export": ALL,
     "recommender_coupon_import": EDITORS,
     "recommender_coupon_process_import": EDITORS,
+    "recommender_groupbuy_outlook": ALL,
     "recommender_job_progress": ALL,
     "recommender_modelversion_backtest_figure": ALL,
     "recommender_modelversion_drawing": ALL,
