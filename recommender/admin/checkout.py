@@ -162,7 +162,9 @@ class GroupBuyAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
 
         group = self.get_viewable(request, object_id)
         try:
-            _group, chance, invitees = recommend_invitees(group_id=group.group_id, at=timezone.now(), limit=INVITEES_SHOWN)
+            _group, chance, invitees = recommend_invitees(
+                group_id=group.group_id, at=timezone.now(), limit=INVITEES_SHOWN
+            )
         except CheckoutRefused:
             messages.error(request, _("Nobody can join this group any more."))
             return redirect(change_url(group))
@@ -208,7 +210,11 @@ def _describe_check(check: "Check | None") -> dict[str, Any] | None:
         "brier": decimal_of(check.brier, 3),
         "base_brier": decimal_of(check.base_brier, 3),
         "bins": [
-            {"count": count_of(each.count), "predicted": percent_of(each.predicted, 0), "filled": percent_of(each.filled, 0)}
+            {
+                "count": count_of(each.count),
+                "predicted": percent_of(each.predicted, 0),
+                "filled": percent_of(each.filled, 0),
+            }
             for each in check.bins
         ],
     }

@@ -64,8 +64,9 @@ class ChanceOutput(serializers.Serializer):
     chance_rests_on = serializers.ChoiceField(
         choices=["full", "model", "base_rate", "unknown"],
         help_text=(
-            "`full`: the shopper would take the last place. `model`: learned from past groups. `base_rate`: the share of past groups of its size that filled, as too few "
-            "ended to learn more. `unknown`: none ended yet, and `chance` is null."
+            "`full`: the shopper would take the last place. `model`: learned from past groups. `base_rate`: the "
+            "share of past groups of its size that filled, as too few ended to learn more. `unknown`: none ended yet, "
+            "and `chance` is null."
         ),
     )
 

@@ -176,7 +176,10 @@ class Logistic:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()})
+        return cls(
+            **{name: tuple(content[name]) for name in ("facts", "means", "spreads", "weights")},
+            intercept=float(content["intercept"]),
+        )
 
 
 @dataclass(frozen=True)

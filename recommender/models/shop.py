@@ -63,8 +63,8 @@ class Shop(models.Model):
         db_default="",
         validators=[validate_group_page],
         help_text=_(
-            "The address in the shop at which shoppers join a group, such as https://shop.example/groups/{group}. It is "
-            "the link that members share."
+            "The address in the shop at which shoppers join a group, such as https://shop.example/groups/{group}. It "
+            "is the link that members share."
         ),
     )
     champion = models.ForeignKey(

@@ -79,9 +79,7 @@ class Preset:
         begin them once it is loaded. The arguments are those of :meth:`write_export`."""
         if not self.has_open_groups:
             return []
-        return import_module(self.module).open_groups(
-            shift_to=shift_to, shoppers=shoppers or self.shoppers, seed=seed
-        )
+        return import_module(self.module).open_groups(shift_to=shift_to, shoppers=shoppers or self.shoppers, seed=seed)
 
 
 PRESETS: Mapping[str, Preset] = {

@@ -14,15 +14,16 @@ def find_products(coupons: Collection[int]) -> dict[int, frozenset[int]]:
     targets = CouponTarget.objects.filter(coupon__in=coupons)
     found: dict[int, set[int]] = defaultdict(set)
     groups: dict[tuple[str | None, str], list[int]] = defaultdict(list)
-    for coupon, product, path, brand in targets.values_list("coupon", "product", "category__path", "brand"):
+    for coupon, product, path, brand in targets.values_list("coupon_id", "product_id", "category__path", "brand"):
         if product is not None:
             found[coupon].add(product)
         else:
             groups[path, brand].append(coupon)
             found[coupon] |= set()
-    for (path, brand), of_coupons in groups.items():
-        below = Q(category__path=path) | Q(category__path__startswith=f"{path}{CATEGORY_SEPARATOR}")
-        products = set(Product.objects.filter(Q(brand=brand) if path is None else below).values_list("pk", flat=True))
+    for (of_path, of_brand), of_coupons in groups.items():
+        below = Q(category__path=of_path) | Q(category__path__startswith=f"{of_path}{CATEGORY_SEPARATOR}")
+        products = Product.objects.filter(Q(brand=of_brand) if of_path is None else below)
+        keys = set(products.values_list("pk", flat=True))
         for coupon in of_coupons:
-            found[coupon] |= products
+            found[coupon] |= keys
     return {coupon: frozenset(products) for coupon, products in found.items()}

@@ -35,7 +35,7 @@ def learn_groups(*, as_of: datetime | None = None, progress: Progress = Progress
     progress.report(_("Learning about groups"))
     members: dict[int, list[tuple[int, datetime]]] = defaultdict(list)
     joined = GroupBuyMember.objects.filter(group__in=begun, joined_at__lt=moment).order_by("joined_at", "pk")
-    for group, shopper, at in joined.values_list("group", "shopper", "joined_at").iterator():
+    for group, shopper, at in joined.values_list("group_id", "shopper_id", "joined_at").iterator():
         members[group].append((shopper, at))
     groups = [
         PastGroup(
@@ -60,7 +60,7 @@ def learn_groups(*, as_of: datetime | None = None, progress: Progress = Progress
             occurred_at__lt=moment,
         )
         .order_by("occurred_at", "pk")
-        .values_list("shopper", "coupon", "occurred_at")
+        .values_list("shopper_id", "coupon_id", "occurred_at")
     ]
     learned = learn(groups, purchases, looks, moment=moment)
     companions = learned.companions.rename({"shopper": "shopper_id", "companion": "companion_id"})

@@ -135,7 +135,8 @@ def recommend_groups(*, shopper_id: str, at: datetime, limit: int) -> list[Recom
 
 def recommend_invitees(*, group_id: UUID, at: datetime, limit: int) -> tuple[GroupBuy, Chance, list[Invitee]]:
     """Whom to invite to an open group, likeliest to join first: companions of its members, and who bought what the
-    coupon is for or the like. Who may not use the coupon, is held out, waits in another group or was invited already is left out.
+    coupon is for or the like. Who may not use the coupon, is held out, waits in another group or was invited already is
+    left out.
 
     Raises:
         UnknownThing: no such group.
@@ -177,7 +178,9 @@ def _find_open(shopper: Shopper, at: datetime) -> list[GroupBuy]:
     open_now = GroupBuy.objects.filter(state=State.OPEN, closes_at__gt=at, opened_at__lte=at)
     open_now = open_now.exclude(members__shopper=shopper).select_related("coupon")
     of_companions = list(
-        open_now.filter(members__shopper__companions__companion=shopper).distinct().order_by("closes_at", "pk")[:MOST_GROUPS]
+        open_now.filter(members__shopper__companions__companion=shopper)
+        .distinct()
+        .order_by("closes_at", "pk")[:MOST_GROUPS]
     )
     others = open_now.exclude(pk__in=[group.pk for group in of_companions]).order_by("closes_at", "pk")
     return [*of_companions, *others[: MOST_GROUPS - len(of_companions)]]
@@ -185,7 +188,9 @@ def _find_open(shopper: Shopper, at: datetime) -> list[GroupBuy]:
 
 def _usable_coupons(shopper: Shopper, coupon_ids: Collection[str], at: datetime) -> set[int]:
     """Which of some coupons the shopper may use if a group fills, and is not kept from; their primary keys."""
-    candidates, _unknown = find_candidates([Asked(coupon_id=each) for each in sorted(coupon_ids)], shopper=shopper, at=at)
+    candidates, _unknown = find_candidates(
+        [Asked(coupon_id=each) for each in sorted(coupon_ids)], shopper=shopper, at=at
+    )
     candidates = [candidate for candidate in candidates if candidate.campaign is not None]
     if not candidates:
         return set()
@@ -223,7 +228,7 @@ def _usable_coupons(shopper: Shopper, coupon_ids: Collection[str], at: datetime)
 def _members_of(groups: Sequence[GroupBuy]) -> dict[int, list[int]]:
     members: dict[int, list[int]] = {group.pk: [] for group in groups}
     rows = GroupBuyMember.objects.filter(group__in=members).order_by("joined_at", "pk")
-    for group, shopper in rows.values_list("group", "shopper"):
+    for group, shopper in rows.values_list("group_id", "shopper_id"):
         members[group].append(shopper)
     return members
 
@@ -276,20 +281,17 @@ class _Habits:
     def __init__(self, shoppers: Collection[int]) -> None:
         earlier = GroupBuyMember.objects.filter(group=OuterRef("group"), joined_at__lt=OuterRef("joined_at"))
         joined = GroupBuyMember.objects.filter(Exists(earlier), shopper__in=shoppers)
-        looked = Event.objects.filter(
-            kind=Event.Kind.VIEW, shopper__in=shoppers, coupon__group_size__isnull=False
-        )
+        looked = Event.objects.filter(kind=Event.Kind.VIEW, shopper__in=shoppers, coupon__group_size__isnull=False)
         self._joined, self._looked = (
-            Counter(dict(rows.order_by().values_list("shopper").annotate(times=Count("pk")))) for rows in (joined, looked)
+            Counter(dict(rows.order_by().values_list("shopper").annotate(times=Count("pk"))))
+            for rows in (joined, looked)
         )
 
     def of(self, shopper: int) -> tuple[int, int]:
         return self._joined[shopper], self._looked[shopper]
 
 
-def _reasons(
-    tie: Tie, state: GroupState | None, *, people: int = 0, groups: int = 0
-) -> list[dict[str, Any]]:
+def _reasons(tie: Tie, state: GroupState | None, *, people: int = 0, groups: int = 0) -> list[dict[str, Any]]:
     reasons: list[dict[str, Any]] = []
     if people:
         reasons.append({"kind": "companions_in_it", "people": people})
@@ -352,5 +354,5 @@ def _find_buyers(coupon: int, at: datetime) -> list[int]:
     if (targets := find_products([coupon]).get(coupon)) is not None:
         categories = set(_categories_of(targets).values())
         lines = lines.filter(Q(product__in=targets) | Q(product__category__in=categories))
-    bought = lines.order_by().values("order__shopper").annotate(times=Count("pk"))
-    return [row["order__shopper"] for row in bought.order_by("-times", "order__shopper")[:MOST_BUYERS]]
+    bought = lines.order_by().values("order__shopper_id").annotate(times=Count("pk"))
+    return [row["order__shopper_id"] for row in bought.order_by("-times", "order__shopper_id")[:MOST_BUYERS]]

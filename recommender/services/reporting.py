@@ -213,7 +213,7 @@ def groups_of(*, campaign: Campaign) -> QuerySet[GroupBuy]:
 def report_groups(*, groups: QuerySet[GroupBuy], at: datetime) -> Groups:
     """What became of groups until now."""
     zone = Shop.current().zone
-    rows = list(groups.order_by("pk").values_list("coupon", "state", "joined", "opened_at", "closes_at", "ended_at"))
+    rows = list(groups.order_by("pk").values_list("coupon_id", "state", "joined", "opened_at", "closes_at", "ended_at"))
     if not rows:
         return Groups()
     invitations = GroupInvitation.objects.filter(group__in=groups)

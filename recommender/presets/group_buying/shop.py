@@ -1,9 +1,9 @@
 """A made-up shop of group buying whose truth is known. ``docs/presets/group_buying.md`` tells its story.
 
-Shoppers belong to circles of friends, who like much the same. A coupon is for groups: somebody begins one and shares its
-link with the circle, of whom some look and some of these join; strangers come by and some join too, the likelier the more
-they like the thing and when a single place is left. A group that is full in time unlocks the coupon for its members,
-most of whom use it within days. One that is not lets everybody go.
+Shoppers belong to circles of friends, who like much the same. A coupon is for groups: somebody begins one and shares
+its link with the circle, of whom some look and some of these join; strangers come by and some join too, the likelier
+the more they like the thing and when a single place is left. A group that is full in time unlocks the coupon for its
+members, most of whom use it within days. One that is not lets everybody go.
 
 Each group is lived through by itself, all of them in the order in which they begin. Everything follows from the seed.
 """
@@ -46,7 +46,7 @@ HOURS, HOURS_SHARES = (24, 48, 96, 168), (0.25, 0.3, 0.25, 0.2)
 
 CIRCLE_SIZES = (3, 8)
 ALONE_SHARE, IN_TWO_SHARE = 0.15, 0.15
-#: The spread of what circles like, of what their members like beside that, and of how much shoppers begin, join and buy.
+#: The spread of what circles like, of what members like beside that, and of how much shoppers begin, join and buy.
 OF_CIRCLE, OWN_LIKING, OUTGOING, JOINING, BUYING = 1.4, 0.6, 0.6, 0.5, 0.4
 BOUGHT_A_WEEK = 0.012
 #: Groups that a shopper who was sent a campaign begins in it on the mean; a discount of ten percent more counts so.
@@ -291,7 +291,7 @@ class _World:
                 continue
             group = _Group(of, [starter], [hour], hour + float(self.window[of]))
             friends = self._friends_to_come(group, random)
-            self._fill(group, hour, friends, random, busy, group.looks if with_looks else None)
+            self._fill(group, hour, friends, random, busy, looks=group.looks if with_looks else None)
             for member in group.members:
                 busy[member, of] = group.ended
             groups.append(group)
@@ -301,7 +301,8 @@ class _World:
         self, group: _Group, random: np.random.Generator, *, since: float = 0.0
     ) -> list[tuple[float, int]]:
         """When those of the circle who look do so; of those who did not until ``since``, in hours since it began."""
-        friends = sorted(self.friends[group.members[0]] - set(group.members))
+        looked = {who for _hour, who in group.looks}
+        friends = sorted(self.friends[group.members[0]] - set(group.members) - looked)
         # Whoever did not look until now looks later with what is left of the chance.
         left = LOOKS * np.exp(-since / HOURS_TO_LOOK)
         chance = left / (1 - LOOKS + left)
@@ -320,6 +321,7 @@ class _World:
         friends: list[tuple[float, int]],
         random: np.random.Generator,
         busy: Mapping[tuple[int, int], float],
+        *,
         looks: list[tuple[float, int]] | None = None,
     ) -> None:
         """Live through what is left of a group; ``looks`` takes who looks at it and when."""
@@ -361,7 +363,7 @@ class _World:
             return 1.0
         filled = 0
         for _life in range(lives):
-            again = _Group(group.coupon, list(members), list(hours), group.closes)
+            again = _Group(group.coupon, list(members), list(hours), group.closes, looks=group.looks)
             friends = self._friends_to_come(again, random, since=now - group.opened)
             self._fill(again, now, friends, random, {})
             filled += again.filled
@@ -466,7 +468,13 @@ class _History:
                 continue
             so_far = bisect_left(group.hours, now)
             self.open.append(
-                _Group(group.coupon, group.members[:so_far], group.hours[:so_far], group.closes)
+                _Group(
+                    group.coupon,
+                    group.members[:so_far],
+                    group.hours[:so_far],
+                    group.closes,
+                    looks=[look for look in group.looks if look[0] < now],
+                )
             )
         self._bought.append(np.array(used, dtype=float).reshape(-1, 4))
 

@@ -40,9 +40,7 @@ def settle_groups() -> None:
         counted.filter(state=State.OPEN).filter(Q(ended_at__isnull=False) | Q(counted__gt=F("joined"))),
         _("Group %(group)s is open here, and a file tells of groups that ended. Nothing was loaded."),
     )
-    members = (
-        GroupBuyMember.objects.filter(group=OuterRef("pk")).order_by().values("group").annotate(count=Count("pk"))
-    )
+    members = GroupBuyMember.objects.filter(group=OuterRef("pk")).order_by().values("group").annotate(count=Count("pk"))
     count = Subquery(members.values("count"), output_field=PositiveIntegerField())
     keys = list(counted.filter(counted__gt=F("joined")).values_list("pk", flat=True))
     for begin in range(0, len(keys), SETTLED_AT_ONCE):

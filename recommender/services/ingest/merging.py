@@ -276,7 +276,9 @@ def _stored_rows(table: Table, incoming: pl.DataFrame) -> pl.DataFrame:
 def _as_staged(model: type[models.Model], frame: pl.DataFrame) -> pl.DataFrame:
     """UUIDs as staging writes them: PostgreSQL tells them with hyphens."""
     names = {field.attname for field in model._meta.concrete_fields if isinstance(field, models.UUIDField)}
-    return frame.with_columns(pl.col(name).str.replace_all("-", "", literal=True) for name in names & set(frame.columns))
+    return frame.with_columns(
+        pl.col(name).str.replace_all("-", "", literal=True) for name in names & set(frame.columns)
+    )
 
 
 def _canonical_json(texts: pl.Series) -> pl.Series:
