@@ -56,7 +56,10 @@ WITHOUT_PAGES = {
     models.CouponCounter,
     models.ShopperCounter,
     models.Code,
+    models.Companion,
     models.GroupBuyMember,
+    models.GroupInvitation,
+    models.GroupModel,
     models.ReservationCoupon,
     models.Summary,
 }

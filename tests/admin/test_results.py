@@ -182,7 +182,7 @@ def test_a_campaign_that_is_not_there_has_no_results(admin_client: Client) -> No
 
 def hold_out(campaign: Campaign, *, shoppers: int = 40) -> None:
     """Every second of so many shoppers, each of whom buys for 2 while the campaign runs; the others use its coupon."""
-    coupon, product = Coupon.objects.get(), Product.objects.get()
+    coupon, product = Coupon.objects.get(), Product.objects.get(product_id="product-1")
     for number in range(shoppers):
         shopper = Shopper.objects.create(shopper_id=f"more-{number}")
         group = CampaignShopper.Group.CONTROL if number % 2 else CampaignShopper.Group.TREATMENT
