@@ -442,7 +442,7 @@ def other_address(name: str) -> str:
         return reverse(f"admin:{name}", args=["approve"], query={"run": Run.objects.get().pk})
     if page == "correct":
         return reverse(f"admin:{name}", args=["exclude"], query={"row": models.Recommendation.objects.get().pk})
-    if page.endswith(("calendar", "list", "export", "import", "backtest_figure")) and page != "results_export":
+    if page.endswith(("calendar", "list", "outlook", "export", "import", "backtest_figure")) and page != "results_export":
         return reverse(f"admin:{name}")
     if name == "recommender_segment_preview":
         return reverse(f"admin:{name}")
