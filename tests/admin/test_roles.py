@@ -442,9 +442,9 @@ def other_address(name: str) -> str:
         return reverse(f"admin:{name}", args=["approve"], query={"run": Run.objects.get().pk})
     if page == "correct":
         return reverse(f"admin:{name}", args=["exclude"], query={"row": models.Recommendation.objects.get().pk})
-    if page.endswith(("calendar", "list", "outlook", "export", "import", "backtest_figure")) and page != "results_export":
+    if page.endswith(("calendar", "list", "export", "import", "backtest_figure")) and page != "results_export":
         return reverse(f"admin:{name}")
-    if name == "recommender_segment_preview":
+    if name in ("recommender_segment_preview", "recommender_groupbuy_outlook"):
         return reverse(f"admin:{name}")
     model = models.User if app_label == "auth" else apps.get_model(app_label, model_name)
     keys = [model._default_manager.earliest("pk").pk]
