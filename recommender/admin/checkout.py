@@ -1,13 +1,17 @@
 """Coupons in baskets, codes and groups: looked at, and codes made and fetched."""
 
 from collections.abc import Iterable
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext_lazy
 from unfold.decorators import action, display
@@ -15,11 +19,26 @@ from unfold.enums import ActionVariant
 
 from recommender.admin.base import LookedAtInline, ReadOnlyMixin, TableAdmin, change_url, link_to
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
-from recommender.admin.figures import count_of
+from recommender.admin.figures import count_of, decimal_of, percent_of
 from recommender.admin.jobs import STATE_LABELS as JOB_LABELS
 from recommender.admin.long_lists import IdentifierSearchMixin, tell_count
-from recommender.models import CodeBatch, GroupBuy, GroupBuyMember, Job, Reservation, ReservationCoupon
+from recommender.admin.results import describe_groups
+from recommender.group_reasons import group_reasons_in_words
+from recommender.models import (
+    CodeBatch,
+    GroupBuy,
+    GroupBuyMember,
+    GroupInvitation,
+    Job,
+    Reservation,
+    ReservationCoupon,
+    Shop,
+)
 from recommender.wording import gettext as _
+
+if TYPE_CHECKING:
+    from recommender.ml.group_model import Check
+    from recommender.services.group_recommendation import Chance
 
 RESERVATION_LABELS = {
     Reservation.State.RESERVED: "info",
@@ -33,6 +52,10 @@ GROUP_LABELS = {
     GroupBuy.State.UNLOCKED: "success",
     GroupBuy.State.FAILED: "default",
 }
+
+
+#: Groups on the page of open ones, the time that it looks back, and shoppers that are told to be invited.
+GROUPS_SHOWN, LATELY, INVITEES_SHOWN = 100, timedelta(days=28), 20
 
 
 class ReservationCouponInline(LookedAtInline):
@@ -71,6 +94,13 @@ class GroupBuyMemberInline(LookedAtInline):
     per_page = 50
 
 
+class GroupInvitationInline(LookedAtInline):
+    model = GroupInvitation
+    fields = ("shopper", "invited_at")
+    shown_by = ("shopper",)
+    per_page = 50
+
+
 @admin.register(GroupBuy)
 class GroupBuyAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
     list_display = ("group_id", "coupon", "state_label", "joined", "size", "opened_at", "closes_at")
@@ -81,12 +111,113 @@ class GroupBuyAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
     sortable_by = ("group_id",)  # what an index serves
     fields = ("group_id", "coupon", "state_label", "joined", "size", "opened_at", "closes_at", "ended_at")
     readonly_fields = ("group_id", "state_label")
-    inlines = (GroupBuyMemberInline,)
+    inlines = (GroupBuyMemberInline, GroupInvitationInline)
+    actions_detail = ("whom_to_invite",)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.outlook)
+        return [path("outlook/", view, name="recommender_groupbuy_outlook"), *super().get_urls()]
+
+    def outlook(self, request: HttpRequest) -> HttpResponse:
+        """The open groups with their chances, what came of those that were begun lately, and how well chances do."""
+        from recommender.services.group_recommendation import estimate_chances, read_model
+        from recommender.services.reporting import report_groups
+
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        now = timezone.now()
+        is_open = GroupBuy.objects.filter(state=GroupBuy.State.OPEN, closes_at__gt=now).select_related("coupon")
+        groups = list(is_open.order_by("closes_at", "pk")[:GROUPS_SHOWN])
+        chances = estimate_chances(groups, at=now)
+        lately = GroupBuy.objects.filter(opened_at__gte=now - LATELY)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Open groups"),
+            "opts": self.opts,
+            "open_count": count_of(is_open.count()),
+            "groups": [
+                {
+                    "name": link_to(group),
+                    "coupon": link_to(group.coupon),
+                    "joined": f"{count_of(group.joined)} / {count_of(group.size)}",
+                    "closes_at": group.closes_at,
+                    "chance": _chance_in_words(chances[group.pk]),
+                }
+                for group in groups
+            ],
+            "days": LATELY.days,
+            "check": _describe_check(read_model().check),
+            **describe_groups(report_groups(groups=lately, at=now), Shop.current()),
+        }
+        return TemplateResponse(request, "admin/recommender/groups_outlook.html", context)
+
+    def list_possible_actions(self, obj: GroupBuy) -> Iterable[str]:
+        return ("whom_to_invite",) if obj.state_at(timezone.now()) == GroupBuy.State.OPEN else ()
+
+    @action(description=gettext_lazy("Whom to invite"), permissions=["view"], icon="person_add")
+    def whom_to_invite(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Who is likeliest to join an open group."""
+        from recommender.services.checkout.refusals import CheckoutRefused
+        from recommender.services.group_recommendation import recommend_invitees
+
+        group = self.get_viewable(request, object_id)
+        try:
+            _group, chance, invitees = recommend_invitees(
+                group_id=group.group_id, at=timezone.now(), limit=INVITEES_SHOWN
+            )
+        except CheckoutRefused:
+            messages.error(request, _("Nobody can join this group any more."))
+            return redirect(change_url(group))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Whom to invite"),
+            "opts": self.opts,
+            "original": group,
+            "group_link": link_to(group),
+            "coupon_link": link_to(group.coupon),
+            "joined": f"{count_of(group.joined)} / {count_of(group.size)}",
+            "chance": _chance_in_words(chance),
+            "invitees": [
+                {"name": invitee.shopper_id, "reasons": group_reasons_in_words(invitee.reasons)} for invitee in invitees
+            ],
+        }
+        return TemplateResponse(request, "admin/recommender/groups_invitees.html", context)
 
     @display(description=gettext_lazy("state"), ordering="state", label=GROUP_LABELS)
     def state_label(self, group: GroupBuy) -> tuple[str, str]:
         state = GroupBuy.State(group.state_at(timezone.now()))
         return state, str(state.label)
+
+
+def _chance_in_words(chance: "Chance") -> str:
+    if chance.value is None:
+        return _("not known: no group ended yet")
+    told = percent_of(chance.value, 0)
+    if chance.basis == "base_rate":
+        return _("%(chance)s, as of past groups of its size") % {"chance": told}
+    return told
+
+
+def _describe_check(check: "Check | None") -> dict[str, Any] | None:
+    """How well chances that were learned from earlier groups came true in later ones."""
+    if check is None:
+        return None
+    return {
+        "passed": check.passed,
+        "learned_from": count_of(check.learned_from),
+        "checked_on": count_of(check.checked_on),
+        "error": percent_of(check.error, 1),
+        "brier": decimal_of(check.brier, 3),
+        "base_brier": decimal_of(check.base_brier, 3),
+        "bins": [
+            {
+                "count": count_of(each.count),
+                "predicted": percent_of(each.predicted, 0),
+                "filled": percent_of(each.filled, 0),
+            }
+            for each in check.bins
+        ],
+    }
 
 
 @admin.register(CodeBatch)

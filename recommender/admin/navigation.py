@@ -80,6 +80,7 @@ def _groups() -> list[tuple[str, list[Page]]]:
             [
                 (_("Reservations"), "shopping_cart_checkout", "recommender.reservation"),
                 (_("Group buys"), "group_add", "recommender.groupbuy"),
+                (_("Open groups"), "hourglass_bottom", "recommender.groupbuy:outlook"),
             ],
         ),
         (

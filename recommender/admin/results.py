@@ -20,12 +20,12 @@ from unfold.decorators import action
 
 from recommender.admin.base import TableAdmin, changelist_url, link_to
 from recommender.admin.charts import Column, column_chart
-from recommender.admin.figures import count_of, in_currency, share, within_day
+from recommender.admin.figures import count_of, decimal_of, in_currency, share, within_day
 from recommender.admin.incrementality import describe_change, rows_of_change
 from recommender.admin.spreadsheet import stream_csv
 from recommender.admin.summed_up import show_figures
-from recommender.models import Campaign, Redemption, Shop
-from recommender.services.reporting import CampaignReport, CampaignUses, Figures, Funnel, Money
+from recommender.models import Campaign, GroupBuy, Redemption, Shop
+from recommender.services.reporting import CampaignReport, CampaignUses, Figures, Funnel, GroupFigures, Groups, Money
 from recommender.services.summaries import Results, UsesOfCampaigns, WhatChanged
 
 CAMPAIGNS_A_PAGE = 25
@@ -147,6 +147,43 @@ def _describe_report(report: CampaignReport) -> dict[str, object]:
         "more_coupons": max(0, len(report.by_coupon) - COUPONS_SHOWN),
         "groups": [{"name": name, **_tabulate(figures, shop)} for name, figures in report.by_group],
         "days": _chart_days(report, shop),
+        **describe_groups(report.groups, shop),
+    }
+
+
+def describe_groups(groups: Groups, shop: Shop) -> dict[str, object]:
+    """What templates show of groups; nothing of a campaign without any."""
+    if not groups.total.started:
+        return {}
+    shown = groups.by_coupon[:COUPONS_SHOWN]
+    return {
+        "group_totals": _tabulate_groups(groups.total),
+        "group_coupons": [{"name": link_to(coupon), **_tabulate_groups(figures)} for coupon, figures in shown],
+        "more_group_coupons": len(groups.by_coupon) - len(shown),
+        "group_days": column_chart(
+            [
+                Column(
+                    label=date_format(day),
+                    value=started,
+                    shown=count_of(started),
+                    url=changelist_url(GroupBuy, within_day("opened_at", day, shop)),
+                )
+                for day, started in groups.by_day[-DAYS_SHOWN:]
+            ]
+        ),
+    }
+
+
+def _tabulate_groups(figures: GroupFigures) -> dict[str, str]:
+    hours = figures.hours_to_fill
+    return {
+        **{
+            name: count_of(getattr(figures, name))
+            for name in ("started", "filled", "failed", "open", "members", "invited", "accepted")
+        },
+        "fill_rate": share(figures.filled, figures.filled + figures.failed),
+        "hours_to_fill": "" if hours is None else decimal_of(hours),
+        "acceptance": share(figures.accepted, figures.invited),
     }
 
 

@@ -31,7 +31,10 @@ GRANTING = ("is_superuser", "user_permissions")
 class ShopAdmin(HistoryMixin, ModelAdmin):
     """One row: its page stands for the list, and it is neither added nor deleted."""
 
-    fields = ("name", "preset", "preset_files", "time_zone", "currency", "may_approve_own_runs", "champion_link")
+    fields = (
+        *("name", "preset", "preset_files", "time_zone", "currency", "group_page"),
+        *("may_approve_own_runs", "champion_link"),
+    )
     readonly_fields = ("preset_files", "champion_link")
     search_fields = ("name",)
     warn_unsaved_form = True

@@ -13,7 +13,14 @@ from recommender.api.checkout import (
 from recommender.api.codes import CodeBatchesView, CodeBatchView, CodesFileView
 from recommender.api.coupons import OwnCouponsView, RecommendationsView, ShopperCouponsView
 from recommender.api.events import EventsView
-from recommender.api.groups import GroupMembersView, GroupsView, GroupView
+from recommender.api.groups import (
+    GroupMembersView,
+    GroupsView,
+    GroupView,
+    InvitationsView,
+    InviteesView,
+    OpenGroupsView,
+)
 from recommender.api.orders import OrdersView
 from recommender.api.own_coupons import ClaimView, DismissView, HistoryView, WhyView
 from recommender.api.redemptions import RedemptionsView
@@ -40,6 +47,7 @@ app_name = "api"
 urlpatterns = [
     path("shopper-tokens", ShopperTokensView.as_view(), name="shopper-tokens"),
     path("shoppers/<identifier:shopper_id>/coupons", ShopperCouponsView.as_view(), name="shopper-coupons"),
+    path("shoppers/<identifier:shopper_id>/open-groups", OpenGroupsView.as_view(), name="open-groups"),
     path("recommendations", RecommendationsView.as_view(), name="recommendations"),
     path("me/coupons", OwnCouponsView.as_view(), name="own-coupons"),
     path("me/coupons/<identifier:coupon_id>/why", WhyView.as_view(), name="own-coupon-why"),
@@ -67,6 +75,8 @@ urlpatterns = [
     path("groups", GroupsView.as_view(), name="groups"),
     path("groups/<uuid:group_id>", GroupView.as_view(), name="group"),
     path("groups/<uuid:group_id>/members", GroupMembersView.as_view(), name="group-members"),
+    path("groups/<uuid:group_id>/invitees", InviteesView.as_view(), name="group-invitees"),
+    path("groups/<uuid:group_id>/invitations", InvitationsView.as_view(), name="group-invitations"),
     path("schema", DescriptionView.as_view(), name="schema"),
     path("docs", DescriptionPage.as_view(url_name="api:schema"), name="docs"),
     re_path("", UnknownAddressView.as_view()),

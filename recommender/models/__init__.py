@@ -12,7 +12,7 @@ from recommender.models.devices import Device, DevicePart
 from recommender.models.erasures import Erasure
 from recommender.models.experiments import Experiment, ExperimentArm, ExperimentExposure
 from recommender.models.feedback import Event, Redemption
-from recommender.models.groups import GroupBuy, GroupBuyMember
+from recommender.models.groups import Companion, GroupBuy, GroupBuyMember, GroupInvitation, GroupModel
 from recommender.models.jobs import Job
 from recommender.models.learning import (
     BACKTEST_FIGURE,
@@ -28,7 +28,7 @@ from recommender.models.projects import ProjectStage
 from recommender.models.review import RunComment, RunCorrection, RunCorrectionShopper, RunCoupon, RunInput
 from recommender.models.runs import Publication, Recommendation, Run, RunShard
 from recommender.models.segments import Segment, SegmentCondition
-from recommender.models.shop import Shop, User
+from recommender.models.shop import GROUP_PLACE, Shop, User
 from recommender.models.shoppers import Shopper
 from recommender.models.stock import Batch
 from recommender.models.summaries import Summary
@@ -38,6 +38,7 @@ from recommender.models.webhooks import BudgetNotice, WebhookDelivery, WebhookEn
 __all__ = [
     "BACKTEST_FIGURE",
     "CATEGORY_SEPARATOR",
+    "GROUP_PLACE",
     "Answer",
     "ApiKey",
     "Batch",
@@ -50,6 +51,7 @@ __all__ = [
     "Category",
     "Code",
     "CodeBatch",
+    "Companion",
     "Coupon",
     "CouponCounter",
     "CouponTarget",
@@ -63,6 +65,8 @@ __all__ = [
     "ExperimentExposure",
     "GroupBuy",
     "GroupBuyMember",
+    "GroupInvitation",
+    "GroupModel",
     "IdempotencyRecord",
     "Job",
     "LearnedInputs",

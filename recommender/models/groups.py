@@ -82,3 +82,78 @@ class GroupBuyMember(models.Model):
 
     def __str__(self) -> str:
         return str(self.shopper)
+
+
+class GroupInvitation(models.Model):
+    """That the shop told a shopper of an open group."""
+
+    group = models.ForeignKey(
+        GroupBuy,
+        verbose_name=_("group buy"),
+        on_delete=models.PROTECT,
+        related_name="invitations",
+        db_index=False,  # the unique constraint serves
+    )
+    shopper = models.ForeignKey(
+        Shopper, verbose_name=_("shopper"), on_delete=models.PROTECT, related_name="group_invitations"
+    )
+    invited_at = models.DateTimeField(_("invited"))
+
+    class Meta:
+        verbose_name = _("invitation to a group")
+        verbose_name_plural = _("invitations to groups")
+        ordering = ["pk"]
+        default_permissions = ("view",)
+        constraints = [models.UniqueConstraint(fields=["group", "shopper"], name="group_invitation_once")]
+
+    def __str__(self) -> str:
+        return str(self.shopper)
+
+
+class Companion(models.Model):
+    """Somebody who bought together with a shopper who joins groups, as of the last learning: of ``shopper`` the
+    ``companion`` is one of the nearest. It is not told the other way round, unless that is so too."""
+
+    shopper = models.ForeignKey(
+        Shopper,
+        verbose_name=_("shopper"),
+        on_delete=models.CASCADE,
+        related_name="companions",
+        db_index=False,  # the unique constraint serves
+    )
+    companion = models.ForeignKey(
+        Shopper, verbose_name=_("companion"), on_delete=models.CASCADE, related_name="companion_of"
+    )
+    groups_together = models.PositiveIntegerField(_("groups joined together"))
+    closeness = models.FloatField(
+        _("closeness"), help_text=_("Of the groups that either joined, from 0, none together, to 1, all of them.")
+    )
+    alike = models.FloatField(_("likeness of what they buy"), help_text=_("From 0, nothing in common, to 1."))
+
+    class Meta:
+        verbose_name = _("companion")
+        verbose_name_plural = _("companions")
+        default_permissions = ("view",)
+        constraints = [models.UniqueConstraint(fields=["shopper", "companion"], name="companion_once")]
+
+    def __str__(self) -> str:
+        return f"{self.shopper} – {self.companion}"
+
+
+class GroupModel(models.Model):
+    """What was learned of how groups fill and who joins them: one row a learning, of which the last counts.
+
+    ``content`` is a :class:`recommender.ml.group_model.GroupModel` as JSON.
+    """
+
+    learned_until = models.DateTimeField(_("learned until"))
+    content = models.JSONField(_("content"))
+
+    class Meta:
+        verbose_name = _("model of groups")
+        verbose_name_plural = _("models of groups")
+        ordering = ["-pk"]
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return str(self.learned_until)

@@ -4,6 +4,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ValidationError
+from django.core.validators import URLValidator
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
@@ -22,6 +23,16 @@ def validate_time_zone(name: str) -> None:
         raise ValidationError(
             _("%(name)s is not a time zone. Expected a name such as Europe/Berlin."), params={"name": name}
         )
+
+
+#: Stands for a group's id in the address of its page.
+GROUP_PLACE = "{group}"
+
+
+def validate_group_page(address: str) -> None:
+    if address.count(GROUP_PLACE) != 1 or any(mark in address.replace(GROUP_PLACE, "") for mark in "{}"):
+        raise ValidationError(_("Expected an address with {group} once, where the id of the group stands."))
+    URLValidator(schemes=["https"])(address.replace(GROUP_PLACE, "0"))
 
 
 class Shop(models.Model):
@@ -43,6 +54,18 @@ class Shop(models.Model):
         default="",
         db_default="",
         help_text=_("What the shop sells, and so what its export may hold besides."),
+    )
+    group_page = models.CharField(
+        _("page of a group"),
+        max_length=500,
+        blank=True,
+        default="",
+        db_default="",
+        validators=[validate_group_page],
+        help_text=_(
+            "The address in the shop at which shoppers join a group, such as https://shop.example/groups/{group}. It "
+            "is the link that members share."
+        ),
     )
     champion = models.ForeignKey(
         "recommender.ModelVersion",

@@ -3,9 +3,9 @@
 Each has a shop of its kind to show: it writes an export, which comes in by the same door as any other.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from importlib import import_module
 from pathlib import Path
 
@@ -13,6 +13,14 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from recommender.progress import Progress
+
+
+@dataclass(frozen=True)
+class StartedGroup:
+    """A group for a coupon: who joined it and when, the first of them began it."""
+
+    coupon_id: str
+    members: tuple[tuple[str, datetime], ...]
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,7 @@ class Preset:
         title: what the kind is called where staff choose it; None for a sample of no kind of its own.
         files: what its export holds besides the files that every shop may have.
         shoppers: how many a made-up shop has unless told; None for a real one, which is as it is.
+        has_open_groups: whether ``module`` has ``open_groups(*, shift_to, shoppers, seed)`` too.
     """
 
     shop_name: str
@@ -36,6 +45,7 @@ class Preset:
     title: str | Promise | None = None
     files: tuple[str, ...] = ()
     shoppers: int | None = None
+    has_open_groups: bool = False
 
     def write_export(
         self,
@@ -62,6 +72,15 @@ class Preset:
         write = import_module(self.module).write_export
         return write(folder=folder, shift_to=shift_to, progress=progress, **made_up)
 
+    def open_groups(
+        self, *, shift_to: date | None = None, shoppers: int | None = None, seed: int = 0
+    ) -> Sequence[StartedGroup]:
+        """Groups that are open when the sample's history ends, of which no export tells: they are begun as shoppers
+        begin them once it is loaded. The arguments are those of :meth:`write_export`."""
+        if not self.has_open_groups:
+            return []
+        return import_module(self.module).open_groups(shift_to=shift_to, shoppers=shoppers or self.shoppers, seed=seed)
+
 
 PRESETS: Mapping[str, Preset] = {
     "complete-journey": Preset(
@@ -81,7 +100,7 @@ PRESETS: Mapping[str, Preset] = {
         files=("devices", "device_parts"),
         shoppers=1_000,
     ),
-    "fresh_food": Preset(
+    "fresh-food": Preset(
         shop_name="Morgenmarkt",
         time_zone="UTC",
         currency="EUR",
@@ -100,5 +119,16 @@ PRESETS: Mapping[str, Preset] = {
         title=_("Home improvement"),
         files=("project_stages",),
         shoppers=1_000,
+    ),
+    "group-buying": Preset(
+        shop_name="Together Market",
+        time_zone="UTC",
+        currency="CNY",
+        module="recommender.presets.group_buying.shop",
+        last_order_id="G0000000",
+        title=_("Group buying"),
+        files=("groups", "group_members"),
+        shoppers=1_000,
+        has_open_groups=True,
     ),
 }

@@ -19,11 +19,13 @@ from django.utils.translation import gettext as _
 from recommender.models import (
     Answer,
     CampaignShopper,
+    Companion,
     Device,
     Erasure,
     Event,
     ExperimentExposure,
     GroupBuyMember,
+    GroupInvitation,
     IdempotencyRecord,
     Job,
     ModelVersion,
@@ -61,6 +63,9 @@ _ROWS: Mapping[str, tuple[type[models.Model], str]] = {
     "reservation_coupons": (ReservationCoupon, "reservation__shopper"),
     "reservations": (Reservation, "shopper"),
     "group_buy_members": (GroupBuyMember, "shopper"),
+    "group_invitations": (GroupInvitation, "shopper"),
+    "companions": (Companion, "shopper"),
+    "companion_of": (Companion, "companion"),
     "redemptions": (Redemption, "shopper"),
     "events": (Event, "shopper"),
     "devices": (Device, "shopper"),
@@ -73,6 +78,8 @@ _ROWS: Mapping[str, tuple[type[models.Model], str]] = {
     "corrections": (RunCorrection, "shopper"),
     "correction_segments": (RunCorrectionShopper, "shopper"),
 }
+#: What was learned of a shopper and names others is erased, and not given out.
+_OF_OTHERS_TOO = {"companions", "companion_of"}
 
 
 def hash_identifier(shopper_id: str) -> str:
@@ -87,6 +94,8 @@ def export_shopper(*, shopper: Shopper) -> dict[str, Any]:
     """All rows of a shopper, by what they are; values as JSON knows them, references by the shop's identifiers."""
     exported: dict[str, Any] = {"shopper": _describe(shopper)}
     for name, (model, path) in _ROWS.items():
+        if name in _OF_OTHERS_TOO:
+            continue
         references = [field.name for field in model._meta.fields if field.is_relation]
         rows = model._default_manager.filter(**{path: shopper}).select_related(*references).order_by("pk")
         exported[name] = [_describe(row) for row in rows]

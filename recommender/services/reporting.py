@@ -5,14 +5,17 @@ one, if it is a coupon of the campaign and the shopper is among those that it wa
 nothing, whatever lists and events say.
 """
 
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
+from statistics import median
 from typing import TypeVar
 
 from django.db.models import Count, Exists, Model, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import TruncDate
+from django.utils import timezone
 
 from recommender.models import (
     Campaign,
@@ -20,6 +23,9 @@ from recommender.models import (
     Coupon,
     Event,
     ExperimentExposure,
+    GroupBuy,
+    GroupBuyMember,
+    GroupInvitation,
     OrderLine,
     Publication,
     Recommendation,
@@ -86,6 +92,36 @@ class Day:
 
 
 @dataclass(frozen=True)
+class GroupFigures:
+    """What became of groups.
+
+    Attributes:
+        started: how many were begun; the others are those of them that filled in time, did not, and are open still.
+        members: who joined them, whoever began them among these.
+        hours_to_fill: the median of those that filled; None if none did.
+        invited: how often the shop invited somebody; ``accepted`` of these joined the group afterwards.
+    """
+
+    started: int = 0
+    filled: int = 0
+    failed: int = 0
+    open: int = 0
+    members: int = 0
+    hours_to_fill: float | None = None
+    invited: int = 0
+    accepted: int = 0
+
+
+@dataclass(frozen=True)
+class Groups:
+    """What became of a campaign's groups, in all and by coupon, the most begun first; and those begun on each day."""
+
+    total: GroupFigures = GroupFigures()
+    by_coupon: list[tuple[Coupon, GroupFigures]] = field(default_factory=list)
+    by_day: list[tuple[date, int]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class CampaignReport:
     """
     Attributes:
@@ -96,6 +132,7 @@ class CampaignReport:
         by_coupon: the most used coupons first. An order with two coupons counts for both of them.
         by_group: of shoppers. Who is in several groups counts in each.
         by_day: days on which anything happened, the first one first.
+        groups: for its coupons that were begun while it ran, whoever was sent it.
     """
 
     campaign: Campaign
@@ -106,6 +143,7 @@ class CampaignReport:
     by_coupon: list[tuple[Coupon, Figures]] = field(default_factory=list)
     by_group: list[tuple[str, Figures]] = field(default_factory=list)
     by_day: list[Day] = field(default_factory=list)
+    groups: Groups = Groups()
 
 
 @dataclass(frozen=True)
@@ -162,6 +200,64 @@ def report_campaign(*, campaign: Campaign, groups: Mapping[str, QuerySet[Shopper
         by_coupon=whole.by_coupon(),
         by_group=[(name, _of_group(campaign, shoppers)) for name, shoppers in groups.items()],
         by_day=whole.by_day(Shop.current()),
+        groups=report_groups(groups=groups_of(campaign=campaign), at=timezone.now()),
+    )
+
+
+def groups_of(*, campaign: Campaign) -> QuerySet[GroupBuy]:
+    """The groups for a campaign's coupons that were begun while it ran."""
+    return GroupBuy.objects.filter(
+        coupon__campaigns=campaign, opened_at__gte=campaign.starts_at, opened_at__lt=campaign.ends_at
+    )
+
+
+def report_groups(*, groups: QuerySet[GroupBuy], at: datetime) -> Groups:
+    """What became of groups until now."""
+    zone = Shop.current().zone
+    rows = list(groups.order_by("pk").values_list("coupon_id", "state", "joined", "opened_at", "closes_at", "ended_at"))
+    if not rows:
+        return Groups()
+    invitations = GroupInvitation.objects.filter(group__in=groups)
+    joined_after = GroupBuyMember.objects.filter(
+        group=OuterRef("group"), shopper=OuterRef("shopper"), joined_at__gte=OuterRef("invited_at")
+    )
+    invited: dict[int, tuple[int, int]] = {
+        coupon: (count, accepted)
+        for coupon, count, accepted in invitations.values_list("group__coupon")
+        .annotate(count=Count("pk"), accepted=Count("pk", filter=Exists(joined_after)))
+        .order_by()
+    }
+    by_coupon: dict[int, list[tuple]] = defaultdict(list)
+    by_day: Counter[date] = Counter()
+    for coupon, state, joined, opened_at, closes_at, ended_at in rows:
+        group = GroupBuy(state=state, joined=joined, opened_at=opened_at, closes_at=closes_at, ended_at=ended_at)
+        by_coupon[coupon].append((group.state_at(at), joined, opened_at, ended_at))
+        by_day[opened_at.astimezone(zone).date()] += 1
+    coupons = Coupon.objects.in_bulk(list(by_coupon))
+    figures = [(coupons[coupon], _sum_up_groups(of, invited.get(coupon, (0, 0)))) for coupon, of in by_coupon.items()]
+    figures.sort(key=lambda each: (-each[1].started, each[0].coupon_id))
+    everything = [row for of_coupon in by_coupon.values() for row in of_coupon]
+    sent, accepted = (sum(each) for each in zip((0, 0), *invited.values(), strict=True))
+    return Groups(_sum_up_groups(everything, (sent, accepted)), figures, sorted(by_day.items()))
+
+
+def _sum_up_groups(rows: Sequence[tuple], invited: tuple[int, int]) -> GroupFigures:
+    """Of rows with the state, the members, and when a group was begun and ended."""
+    states = Counter(state for state, _joined, _opened, _ended in rows)
+    hours = [
+        (ended - opened).total_seconds() / 3_600
+        for state, _joined, opened, ended in rows
+        if state == GroupBuy.State.UNLOCKED
+    ]
+    return GroupFigures(
+        started=len(rows),
+        filled=states[GroupBuy.State.UNLOCKED],
+        failed=states[GroupBuy.State.FAILED],
+        open=states[GroupBuy.State.OPEN],
+        members=sum(joined for _state, joined, _opened, _ended in rows),
+        hours_to_fill=median(hours) if hours else None,
+        invited=invited[0],
+        accepted=invited[1],
     )
 
 

@@ -34,7 +34,7 @@ from recommender.services.experiment_results import ExperimentResults, measure_e
 from recommender.services.guardrails import Finding, check_guardrails
 from recommender.services.incrementality import Incrementality, has_holdout, measure_incrementality
 from recommender.services.off_policy import OffPolicy, estimate_candidate, find_live, refuse_to_estimate
-from recommender.services.reporting import CampaignReport, CampaignUses, count_uses, report_campaign
+from recommender.services.reporting import CampaignReport, CampaignUses, count_uses, groups_of, report_campaign
 from recommender.services.shopper_review import CouponUses, count_uses_of_coupons
 from recommender.wording import gettext as _
 
@@ -194,6 +194,7 @@ class Results(Topic[CampaignReport]):
             or _are_many(self.campaign.campaign_shoppers.all())
             or _are_many(Event.objects.filter(campaign=self.campaign))
             or _are_many(Redemption.objects.filter(campaign=self.campaign))
+            or _are_many(groups_of(campaign=self.campaign))
         )
 
     def make(self) -> CampaignReport:

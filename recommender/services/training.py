@@ -33,6 +33,7 @@ from recommender.ml.redemption_timing import ObservedUses
 from recommender.ml.selection import RESAMPLES, Selection, select_champion
 from recommender.ml.walk_forward import Cost, Fit, fit_as_of, score_period
 from recommender.progress import Progress
+from recommender.services.group_learning import learn_groups
 from recommender.services.shared_files import share_file
 from recommender.services.snapshot import open_snapshot, take_snapshot
 from recommender.wording import gettext as _
@@ -134,6 +135,8 @@ def train(
     Algorithms are compared as they come. A champion that a search found (:mod:`recommender.services.search`) is one
     candidate more with the parameters that were found, so that they last until something does better.
 
+    Where shoppers join groups, what is known of these is learned too (:mod:`recommender.services.group_learning`).
+
     Args:
         as_of: nothing dated at or after this moment is used; now if it is not given.
         algorithms: their names; all but the neural one if not given. The baseline and the present champion's are
@@ -145,6 +148,7 @@ def train(
         Cancelled: somebody asked the work to stop; nothing is kept.
     """
     named = [Configured(algorithm) for algorithm in algorithms_named(algorithms)]
+    learn_groups(as_of=as_of, progress=progress)
     champion = present_champion()
     compared = in_order([*named, baseline(), *([champion] if champion else [])])
     data = TrainingData.take(as_of=as_of, progress=progress)

@@ -115,6 +115,7 @@ def add_rows(number: int) -> None:
         coupon=coupon, size=2, joined=1, opened_at=moment, closes_at=moment + timedelta(days=1)
     )
     models.GroupBuyMember.objects.create(group=group, shopper=shopper, joined_at=moment, held_uses=0)
+    models.GroupInvitation.objects.create(group=group, shopper=shopper, invited_at=moment)
     reservation = models.Reservation.objects.create(
         shopper=shopper, basket_digest=f"{number:064}", lines=[], created_at=moment, expires_at=moment, state="expired"
     )

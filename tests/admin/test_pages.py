@@ -58,7 +58,10 @@ WITHOUT_PAGES = {
     models.ExperimentExposure,
     models.ShopperCounter,
     models.Code,
+    models.Companion,
     models.GroupBuyMember,
+    models.GroupInvitation,
+    models.GroupModel,
     models.ReservationCoupon,
     models.Summary,
 }

@@ -104,6 +104,7 @@ ACTIONS = {
     "experiment.make_default": PUBLISHERS,
     "experiment.start": PUBLISHERS,
     "experiment.stop": PUBLISHERS,
+    "groupbuy.whom_to_invite": ALL,
     "job.cancel": ADMINISTRATORS,
     "modelversion.compare": ALL,
     "modelversion.compare_latest": ALL,
@@ -137,6 +138,7 @@ ACTIONS = {
 #: Actions that change nothing, or lead to a page that asks first.
 LOOKING = {
     "campaign.results",
+    "groupbuy.whom_to_invite",
     "modelversion.compare",
     "modelversion.compare_latest",
     "modelversion.explain_champion",
@@ -159,6 +161,7 @@ ADDRESSES = {
     "recommender_coupon_export": ALL,
     "recommender_coupon_import": EDITORS,
     "recommender_coupon_process_import": EDITORS,
+    "recommender_groupbuy_outlook": ALL,
     "recommender_job_progress": ALL,
     "recommender_modelversion_backtest_figure": ALL,
     "recommender_modelversion_drawing": ALL,
@@ -451,7 +454,7 @@ def other_address(name: str) -> str:
         return reverse(f"admin:{name}", args=["exclude"], query={"row": models.Recommendation.objects.get().pk})
     if page.endswith(("calendar", "list", "export", "import", "backtest_figure")) and page not in OF_A_CAMPAIGN:
         return reverse(f"admin:{name}")
-    if name == "recommender_segment_preview":
+    if name in ("recommender_segment_preview", "recommender_groupbuy_outlook"):
         return reverse(f"admin:{name}")
     model = models.User if app_label == "auth" else apps.get_model(app_label, model_name)
     keys = [model._default_manager.earliest("pk").pk]

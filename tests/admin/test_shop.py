@@ -16,8 +16,9 @@ def test_the_kind_of_shop_is_chosen_and_says_what_files_it_has(admin_client: Cli
     assert list(form.fields["preset"].choices) == [
         ("", "any other"),
         ("appliances", "Smart appliances"),
-        ("fresh_food", "Fresh food"),
+        ("fresh-food", "Fresh food"),
         ("home", "Home improvement"),
+        ("group-buying", "Group buying"),
     ]
     assert "device_parts" not in admin_client.get(page(shop)).content.decode()
 
@@ -38,3 +39,17 @@ def test_a_kind_that_there_is_not_is_refused(admin_client: Client, name: str) ->
     }
     shop.refresh_from_db()
     assert (shop.preset, shop.name) == ("", "Shop")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["https://shop.example/groups", "http://shop.example/{group}", "https://x.example/{group}/{group}", "{group}"],
+)
+def test_the_page_of_a_group_is_an_address_with_the_group_in_it(wrong: str, admin_client: Client) -> None:
+    shop = Shop.current()
+    answer = admin_client.post(page(shop), form_of(admin_client, shop, group_page=wrong))
+    assert list(answer.context["adminform"].form.errors) == ["group_page"]
+    good = "https://shop.example/groups/{group}"
+    assert admin_client.post(page(shop), form_of(admin_client, shop, group_page=good)).status_code == 302
+    shop.refresh_from_db()
+    assert shop.group_page == good

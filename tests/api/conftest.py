@@ -21,6 +21,7 @@ from recommender.models import (
     CouponCounter,
     Event,
     GroupBuy,
+    GroupInvitation,
     Order,
     OrderLine,
     Product,
@@ -46,7 +47,18 @@ from recommender.services.checkout.settling import confirm
 from recommender.services.shopper_tokens import create_signer, revoke_signer
 from tests.api.shop_rows import BATCH, CONFIRMED, FAR_AHEAD, GROUP, HELD, LONG_AGO, make_campaign, publish
 
-WRITTEN = (CodeBatch, CouponCounter, Event, GroupBuy, Order, OrderLine, Redemption, Reservation, Shopper)
+WRITTEN = (
+    CodeBatch,
+    CouponCounter,
+    Event,
+    GroupBuy,
+    GroupInvitation,
+    Order,
+    OrderLine,
+    Redemption,
+    Reservation,
+    Shopper,
+)
 GOLDEN = Path(__file__).parent / "golden"
 
 Call = Callable[..., HttpResponse]

@@ -51,6 +51,9 @@ ANSWERS: dict[tuple[str, str], dict[int, set[str]]] = {
     ("groups", "POST"): {201: {"group_open"}},
     ("group", "GET"): {200: {"group_unlocked"}},
     ("group-members", "POST"): {200: {"group_unlocked"}},
+    ("open-groups", "GET"): {200: {"open_groups", "open_groups_none"}},
+    ("group-invitees", "GET"): {200: {"group_invitees"}},
+    ("group-invitations", "POST"): {200: {"group_invitations"}},
 }
 #: Codes of problems that no line of ours names.
 OF_REST_FRAMEWORK = {

@@ -1,13 +1,31 @@
 """Groups as shoppers and the shop's systems call them."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from django.http import HttpResponse
+from django.utils import timezone
 
-from recommender.models import Coupon, GroupBuy, GroupBuyMember
+from recommender.models import (
+    CampaignShopper,
+    Companion,
+    Coupon,
+    CouponTarget,
+    GroupBuy,
+    GroupBuyMember,
+    GroupInvitation,
+    GroupModel,
+    Order,
+    OrderLine,
+    Product,
+    Segment,
+    Shop,
+    Shopper,
+)
+from recommender.services.checkout.groups import join_group, start_group
 
 Call = Callable[..., HttpResponse]
 Golden = Callable[..., None]
@@ -69,3 +87,106 @@ def test_refusals(call: Call, write: Call, golden: Golden) -> None:
     assert unknown.status_code == 404
     golden(unknown, "unknown_group")
     assert call("GET", f"groups/{SAME['group_id']}").content == unknown.content
+
+
+# Which group for whom
+
+
+@pytest.fixture
+def group_id(write: Call) -> UUID:
+    """A group for two that Ben began, who joined one with Anna before; both bought tea."""
+    begun = write("groups", {"coupon_id": "tea-spring"}, caller="other shopper")
+    anna, ben = Shopper.objects.get(shopper_id="anna"), Shopper.objects.get(shopper_id="ben")
+    Companion.objects.create(shopper=ben, companion=anna, groups_together=2, closeness=0.5, alike=0.4)
+    order = Order.objects.create(order_id="o7", shopper=anna, ordered_at=timezone.now() - timedelta(days=3))
+    OrderLine.objects.create(
+        order=order, position=0, product=Product.objects.get(product_id="green tea"), quantity=1, amount=2
+    )
+    CouponTarget.objects.create(
+        coupon=Coupon.objects.get(coupon_id="tea-spring"), product=Product.objects.get(product_id="green tea")
+    )
+    return UUID(begun.json()["group_id"])  # type: ignore[attr-defined]
+
+
+def answered(answer: HttpResponse) -> Any:
+    assert answer.status_code == 200, answer.content
+    return answer.json()  # type: ignore[attr-defined]
+
+
+def test_open_groups_for_a_shopper(call: Call, group_id: UUID, golden: Golden) -> None:
+    Shop.objects.update(group_page="https://shop.example/groups/{group}?from=app")
+    answer = call("GET", "shoppers/anna/open-groups", caller="own shopper")
+    (found,) = answered(answer)["groups"]
+    assert found["group"]["share_link"] == f"https://shop.example/groups/{group_id}?from=app"
+    golden(answer, "open_groups", groups=[{**found, "group": {**found["group"], **SAME, "share_link": "https://…"}}])
+    assert call("GET", "shoppers/anna/open-groups").content == answer.content
+    golden(call("GET", "shoppers/ben/open-groups"), "open_groups_none")
+
+
+def test_what_the_chance_rests_on(call: Call, group_id: UUID) -> None:
+    GroupBuy.objects.update(size=3)
+
+    def told() -> tuple[object, str]:
+        (found,) = answered(call("GET", "shoppers/anna/open-groups"))["groups"]
+        return found["chance"], found["chance_rests_on"]
+
+    assert told() == (None, "unknown")
+    half = {"ended": 10, "filled": 5, "joins": 9, "hours": 100.0}
+    GroupModel.objects.create(
+        learned_until=timezone.now(),
+        content={
+            **{"overall": half, "by_coupon": {}, "by_size": {"3": half}},
+            **dict.fromkeys(("chance", "joining", "check")),
+        },
+    )
+    assert told() == (0.5, "base_rate")
+
+
+def test_whom_to_invite(call: Call, group_id: UUID, golden: Golden) -> None:
+    answer = call("GET", f"groups/{group_id}/invitees")
+    assert answer.status_code == 200
+    golden(answer, "group_invitees", group_id=SAME["group_id"])
+    posted = {"shopper_ids": ["anna", "ben", "nobody", "anna"]}
+    for _time in range(2):
+        invited = call("POST", f"groups/{group_id}/invitations", posted)
+        assert invited.status_code == 200
+        golden(invited, "group_invitations")
+        assert GroupInvitation.objects.count() == 1
+    assert answered(call("GET", f"groups/{group_id}/invitees"))["invitees"] == []
+
+
+@pytest.mark.parametrize(
+    "kept_from",
+    ["opted out", "held out", "used up", "waits elsewhere", "another segment"],
+)
+def test_who_may_not_have_the_coupon_is_neither_shown_nor_invited(kept_from: str, call: Call, group_id: UUID) -> None:
+    anna, coupon = Shopper.objects.get(shopper_id="anna"), Coupon.objects.get(coupon_id="tea-spring")
+    match kept_from:
+        case "opted out":
+            Shopper.objects.update(opted_out=True)
+        case "held out":
+            CampaignShopper.objects.create(campaign=coupon.campaigns.get(), shopper=anna, group="control")
+        case "used up":
+            Coupon.objects.update(total_limit=1)
+        case "waits elsewhere":
+            start_group(shopper_id="anna", coupon_id="tea-spring", at=timezone.now())
+        case _:
+            Coupon.objects.update(segment=Segment.objects.create(name="nobody's"))
+            Segment.objects.get(name="nobody's").conditions.create(kind="orders", comparison="at_least", amount=99)
+    assert answered(call("GET", "shoppers/anna/open-groups"))["groups"] == []
+    assert answered(call("GET", f"groups/{group_id}/invitees"))["invitees"] == []
+
+
+@pytest.mark.parametrize(("state", "code"), [("unlocked", "group_full"), ("failed", "group_closed")])
+def test_nobody_is_invited_to_a_group_that_ended(state: str, code: str, call: Call, group_id: UUID) -> None:
+    if state == "failed":
+        GroupBuy.objects.update(closes_at=timezone.now())
+    else:
+        join_group(shopper_id="anna", group_id=group_id, at=timezone.now())
+    assert answered(call("GET", "shoppers/anna/open-groups"))["groups"] == []
+    for answer in (
+        call("GET", f"groups/{group_id}/invitees"),
+        call("POST", f"groups/{group_id}/invitations", {"shopper_ids": ["anna"]}),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (409, code)  # type: ignore[attr-defined]
+    assert not GroupInvitation.objects.exists()

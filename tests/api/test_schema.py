@@ -54,6 +54,9 @@ def test_it_names_every_address_and_who_may_call_it(description: dict) -> None:
         ("/api/v1/groups", "post"): ["shopKey", "shopperToken"],
         ("/api/v1/groups/{group_id}", "get"): ["shopKey", "shopperToken"],
         ("/api/v1/groups/{group_id}/members", "post"): ["shopKey", "shopperToken"],
+        ("/api/v1/groups/{group_id}/invitees", "get"): ["shopKey"],
+        ("/api/v1/groups/{group_id}/invitations", "post"): ["shopKey"],
+        ("/api/v1/shoppers/{shopper_id}/open-groups", "get"): ["shopKey", "shopperToken"],
     }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from recommender.models import Device, Order, Shop, Shopper
+from recommender.models import Device, GroupBuy, GroupBuyMember, Order, Shop, Shopper
 from recommender.presets import PRESETS, Preset
 from tests.services.ingest import exports
 from tests.services.ingest.exports import EXPORT, contents, write_export
@@ -134,7 +134,7 @@ def test_a_wrong_argument_is_named(arguments: list[str], message: str) -> None:
 
 
 def test_the_samples_are_what_the_documents_say() -> None:
-    assert list(PRESETS) == ["complete-journey", "appliances", "fresh_food", "home"]
+    assert list(PRESETS) == ["complete-journey", "appliances", "fresh-food", "home", "group-buying"]
     sample = PRESETS["complete-journey"]
     assert (sample.time_zone, sample.currency) == ("America/New_York", "USD")
 
@@ -160,3 +160,20 @@ def test_a_made_up_shop_is_of_any_size(capsys: pytest.CaptureFixture[str], data_
     call_command("load_sample", "appliances", "--shoppers", "50")
     assert "The sample appliances is loaded already." in capsys.readouterr().out
     assert Shopper.objects.count() == 12
+
+
+def test_groups_that_are_open_are_begun_as_shoppers_begin_them(
+    capsys: pytest.CaptureFixture[str], data_dir: Path
+) -> None:
+    call_command("load_sample", "group-buying", "--shoppers", "60", "--seed", "3", "--shift-to", "2026-02-28")
+    assert capsys.readouterr().out.splitlines()[-1].endswith(" who joined them")
+    expected = PRESETS["group-buying"].open_groups(shoppers=60, seed=3, shift_to=date(2026, 2, 28))
+    begun = GroupBuy.objects.filter(state=GroupBuy.State.OPEN).order_by("pk")
+    assert len(expected) == begun.count() > 0
+    assert [group.coupon_id for group in expected] == [group.coupon.coupon_id for group in begun]
+    members = GroupBuyMember.objects.filter(group__in=begun).order_by("pk")
+    assert [who for group in expected for who, _at in group.members] == [
+        member.shopper.shopper_id for member in members
+    ]
+    assert {member.held_uses for member in members} == {1}
+    assert not PRESETS["appliances"].open_groups()

@@ -148,7 +148,7 @@ def test_lists_know_what_runs_out_and_what_goes_bad(
 def test_the_champion_of_the_whole_shop_captures_the_lift(settings: Any, tmp_path: Path) -> None:
     """At the size at which it is shown, with all that a training does."""
     settings.DATA_DIR = tmp_path / "data"
-    shop = FreshFoodShop(shoppers=PRESETS["fresh_food"].shoppers or 0, until=UNTIL)
+    shop = FreshFoodShop(shoppers=PRESETS["fresh-food"].shoppers or 0, until=UNTIL)
     (tmp_path / "export").mkdir()
     shop.write(tmp_path / "export")
     campaign = load(tmp_path / "export")

@@ -58,6 +58,10 @@ def shopper() -> Shopper:
     )
     group = models.GroupBuy.objects.create(coupon=coupon, size=2, joined=1, opened_at=START, closes_at=NOW)
     member = models.GroupBuyMember.objects.create(group=group, shopper=shopper, joined_at=START, held_uses=0)
+    models.GroupInvitation.objects.create(group=group, shopper=shopper, invited_at=START)
+    other = Shopper.objects.get(shopper_id="s2")
+    for pair in ((shopper, other), (other, shopper)):
+        models.Companion.objects.create(shopper=pair[0], companion=pair[1], groups_together=1, closeness=0.5, alike=0.5)
     reservation = models.Reservation.objects.create(
         shopper=shopper, basket_digest="", lines=[], created_at=START, expires_at=NOW, state="expired"
     )
@@ -214,6 +218,7 @@ class TestExport:
             "reservation_coupons": 1,
             "reservations": 1,
             "group_buy_members": 1,
+            "group_invitations": 1,
             "redemptions": 1,
             "events": 1,
             "devices": 1,
@@ -247,7 +252,7 @@ class TestCommands:
         call_command("export_shopper", SHOPPER, to=file, stdout=said)
         assert json.loads(file.read_text())["shopper"]["shopper_id"] == SHOPPER
         assert file.stat().st_mode & 0o777 == 0o600
-        assert said.getvalue() == f"Wrote the shopper and 16 rows to {file}.\n"
+        assert said.getvalue() == f"Wrote the shopper and 17 rows to {file}.\n"
         with pytest.raises(CommandError, match="cannot be written: File exists"):
             call_command("export_shopper", SHOPPER, to=file)
 

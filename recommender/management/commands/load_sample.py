@@ -12,7 +12,7 @@ from django.db import transaction
 
 from recommender.management.commands.load_shop import report_lines
 from recommender.models import Order, Shop
-from recommender.presets import PRESETS, Preset
+from recommender.presets import PRESETS, Preset, StartedGroup
 from recommender.progress import ConsoleProgress, Progress
 
 
@@ -77,6 +77,16 @@ class Command(BaseCommand):
         self.stdout.write("\n".join(lines))
 
 
+def begin_group(started: StartedGroup) -> None:
+    """Begin a group and have the others join it, as shoppers do."""
+    from recommender.services.checkout.groups import join_group, start_group
+
+    (first, at), *others = started.members
+    group = start_group(shopper_id=first, coupon_id=started.coupon_id, at=at)
+    for shopper_id, joined_at in others:
+        join_group(shopper_id=shopper_id, group_id=group.group_id, at=joined_at)
+
+
 def load_sample(
     name: str, sample: Preset, shift_to: date | None, size: dict[str, int], progress: Progress
 ) -> list[str]:
@@ -97,5 +107,7 @@ def load_sample(
             report = load_export(folder=folder, progress=progress)
         except LoadRefused as refusal:
             raise CommandError(str(refusal)) from refusal
+        for started in sample.open_groups(shift_to=shift_to, **size):
+            begin_group(started)
     sum_up_shop(progress=progress)
     return [*report_lines(report), *(f"{count:>12,} {phrase}" for phrase, count in facts.items())]

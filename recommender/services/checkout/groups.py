@@ -4,15 +4,17 @@ Each member's use is kept from the coupon's stock from the moment of joining, so
 uses. A group that was not enough in time gives them all back.
 """
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db.models import F
 
-from recommender.models import Coupon, GroupBuy, GroupBuyMember, Shopper
+from recommender.models import GROUP_PLACE, Coupon, GroupBuy, GroupBuyMember, GroupInvitation, Shop, Shopper
 from recommender.rules.eligibility import GroupState, refusal
 from recommender.rules.offer import Targets
+from recommender.rules.refusal import Refusal
 from recommender.services import counters
 from recommender.services.checkout.offers import Asked, Candidate, describe_offer, describe_situation, find_candidates
 from recommender.services.checkout.refusals import CheckoutRefused, UnknownThing
@@ -77,6 +79,56 @@ def join_group(*, shopper_id: str, group_id: UUID, at: datetime) -> GroupBuy:
         return _add_member(group, candidate, shopper, counted, at)
 
 
+def may_join(candidate: Candidate, shopper: Shopper, counted: counters.Counted, at: datetime) -> Refusal | None:
+    """Why a shopper might not use a coupon if their group were full; None if they might."""
+    offer = describe_offer(candidate, targets=Targets(), counted=counted)  # what it is for tells itself at the basket
+    now = describe_situation(candidate, shopper=shopper, counted=counted, at=at)
+    return refusal(offer, replace(now, group=GroupState(members=offer.group_size or 0, closes_at=at)))
+
+
+def share_link(group: GroupBuy, *, shop: Shop) -> str | None:
+    """The address that members share; None where the shop did not say what its page of a group is."""
+    return shop.group_page.replace(GROUP_PLACE, str(group.group_id)) or None
+
+
+@dataclass(frozen=True)
+class Invited:
+    """Whom the shop may tell of a group, and whom it may not, with the reason as a code."""
+
+    recorded: list[str]
+    refused: dict[str, str]
+
+
+def invite(*, group_id: UUID, shopper_ids: Sequence[str], at: datetime) -> Invited:
+    """Record that the shop tells shoppers of an open group. Who was told already is so once.
+
+    Raises:
+        UnknownThing: no such group.
+        CheckoutRefused: ``group_full`` or ``group_closed``.
+    """
+    group = find_group(group_id=group_id)
+    state = group.state_at(at)
+    if state != State.OPEN:
+        raise CheckoutRefused("group_full" if state == State.UNLOCKED else "group_closed")
+    found = {shopper.shopper_id: shopper for shopper in Shopper.objects.filter(shopper_id__in=shopper_ids)}
+    keys = [shopper.pk for shopper in found.values()]
+    members = set(GroupBuyMember.objects.filter(group=group, shopper__in=keys).values_list("shopper", flat=True))
+    refused = {}
+    for shopper_id in dict.fromkeys(shopper_ids):
+        if shopper_id not in found:
+            refused[shopper_id] = "unknown_shopper"
+        elif found[shopper_id].pk in members:
+            refused[shopper_id] = "is_a_member"
+        elif found[shopper_id].opted_out:
+            refused[shopper_id] = "opted_out"
+    recorded = [shopper_id for shopper_id in dict.fromkeys(shopper_ids) if shopper_id not in refused]
+    GroupInvitation.objects.bulk_create(
+        (GroupInvitation(group=group, shopper=found[shopper_id], invited_at=at) for shopper_id in recorded),
+        ignore_conflicts=True,
+    )
+    return Invited(recorded, refused)
+
+
 def _prepare(shopper_id: str, coupon_id: str, at: datetime) -> tuple[Candidate, Shopper, counters.Counted]:
     """The coupon with its counter held, after groups whose time is over gave theirs back."""
     shopper = Shopper.objects.filter(shopper_id=shopper_id).first()
@@ -100,7 +152,8 @@ def _add_member(
     others = GroupBuyMember.objects.filter(shopper=shopper, group__coupon=group.coupon, held_uses=1)
     if others.exists():
         raise CheckoutRefused("already_in_a_group")
-    _check(candidate, shopper, counted, at)
+    if why := may_join(candidate, shopper, counted, at):
+        raise CheckoutRefused(why.code.value, why.facts)
     use = counters.Use(coupon=candidate.coupon, shopper_id=shopper.pk, campaign=None, at=at, shopper_uses=0)
     try:
         counters.take(counted, use=use)
@@ -114,12 +167,3 @@ def _add_member(
     full.update(state=State.UNLOCKED, ended_at=at)
     group.refresh_from_db()
     return group
-
-
-def _check(candidate: Candidate, shopper: Shopper, counted: counters.Counted, at: datetime) -> None:
-    """Whether the shopper might use the coupon if the group were full."""
-    offer = describe_offer(candidate, targets=Targets(), counted=counted)  # what it is for tells itself at the basket
-    now = describe_situation(candidate, shopper=shopper, counted=counted, at=at)
-    full = replace(now, group=GroupState(members=offer.group_size or 0, closes_at=at))
-    if why := refusal(offer, full):
-        raise CheckoutRefused(why.code.value, why.facts)

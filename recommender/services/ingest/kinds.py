@@ -24,6 +24,8 @@ MOMENT = (
     r" ?(?:(?P<zulu>[Zz])|(?P<sign>[+-])(?P<hours>\d{2}):?(?P<minutes>\d{2})?)?)?$"
 )
 
+UUID_FORM = r"^(?:[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$"
+
 
 class UnreadableTypeError(Exception):
     """A Parquet column has a type that the kind of value cannot be read from."""
@@ -73,6 +75,20 @@ class Text(Kind):
     def parse(self, column: pl.Expr, dtype: pl.DataType, zone: ZoneInfo) -> pl.Expr:
         text = as_text(column, dtype)
         return pl.when(text.str.len_chars() <= self.max_length, ~text.str.contains(CONTROL)).then(text)
+
+
+@dataclass(frozen=True)
+class UniqueId(Kind):
+    """A UUID, as 32 digits however it is written."""
+
+    @property
+    def expected(self) -> str:
+        return _("a UUID such as 0b9a6a0e-5d1c-4c7e-9f55-2f3f6f1f8a10")
+
+    def parse(self, column: pl.Expr, dtype: pl.DataType, zone: ZoneInfo) -> pl.Expr:
+        text = as_text(column, dtype).str.to_lowercase()
+        digits = text.str.replace_all("-", "", literal=True)
+        return pl.when(text.str.contains(UUID_FORM)).then(digits)
 
 
 @dataclass(frozen=True)

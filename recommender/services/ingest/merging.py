@@ -12,9 +12,10 @@ import polars as pl
 from django.db import connection, models
 
 from recommender.bulk import delete_rows, insert_frame, read_frame, staged_values, update_frame
-from recommender.models import CATEGORY_SEPARATOR, Category, Redemption
+from recommender.models import CATEGORY_SEPARATOR, Category, GroupBuy, GroupBuyMember, Redemption
 from recommender.progress import Progress
 from recommender.services.counters import recount_many
+from recommender.services.ingest.groups import settle_groups
 from recommender.services.ingest.kinds import TIME
 from recommender.services.ingest.staging import ATTRIBUTES, Staged
 from recommender.services.ingest.tables import CATEGORIES, LINE, TABLES, Table
@@ -68,6 +69,11 @@ class Merger:
             staged.frame = staged.frame.clear()
 
     def write(self, progress: Progress) -> None:
+        """Write what :meth:`plan` found.
+
+        Raises:
+            LoadRefused: the members of a group do not fit it.
+        """
         self._write_categories()
         for done, plan in enumerate(self.plans):
             progress.report(_("Writing %(table)s") % {"table": plan.table.name}, done, len(self.plans))
@@ -83,6 +89,8 @@ class Merger:
             if plan.table.identifier:
                 self._take_keys(plan.table.name)
             plan.new, plan.changed = plan.new.clear(), plan.changed.clear()
+        if any(plan.table.model in (GroupBuy, GroupBuyMember) for plan in self.plans):
+            settle_groups()
 
     # Identifiers and numbers
 
@@ -196,7 +204,8 @@ def _stored_keys(name: str, identifiers: pl.Series) -> pl.DataFrame:
         return pl.DataFrame(schema=NUMBERS)
     with staged_values(model, attribute, identifiers) as values:
         rows = model._default_manager.filter(**{f"{attribute}__in": values})
-        return read_frame(rows.values_list(attribute, "pk"), NUMBERS)
+        stored = read_frame(rows.values_list(attribute, "pk"), NUMBERS)
+    return _as_staged(model, stored.rename({"identifier": attribute})).rename({attribute: "identifier"})
 
 
 def _compare(staged: Staged) -> Plan:
@@ -261,7 +270,15 @@ def _stored_rows(table: Table, incoming: pl.DataFrame) -> pl.DataFrame:
         stored = read_frame(rows.values_list("pk", *incoming.columns), schema)
     if ATTRIBUTES in stored.columns:
         stored = stored.with_columns(_canonical_json(stored[ATTRIBUTES]))
-    return stored
+    return _as_staged(table.model, stored)
+
+
+def _as_staged(model: type[models.Model], frame: pl.DataFrame) -> pl.DataFrame:
+    """UUIDs as staging writes them: PostgreSQL tells them with hyphens."""
+    names = {field.attname for field in model._meta.concrete_fields if isinstance(field, models.UUIDField)}
+    return frame.with_columns(
+        pl.col(name).str.replace_all("-", "", literal=True) for name in names & set(frame.columns)
+    )
 
 
 def _canonical_json(texts: pl.Series) -> pl.Series:
@@ -286,7 +303,7 @@ def _type(field: models.Field) -> pl.DataType | type[pl.DataType]:
             return pl.Boolean
         case models.FloatField():
             return pl.Float64
-        case models.CharField() | models.JSONField():
+        case models.CharField() | models.JSONField() | models.UUIDField():
             return pl.String
         case _:
             return pl.Int64

@@ -15,6 +15,8 @@ from recommender.models import (
     Device,
     DevicePart,
     Event,
+    GroupBuy,
+    GroupBuyMember,
     Order,
     OrderLine,
     Product,
@@ -22,8 +24,20 @@ from recommender.models import (
     Redemption,
     Shopper,
 )
+from recommender.models.coupons import MOST_GROUP_HOURS
 from recommender.sentences import say
-from recommender.services.ingest.kinds import CategoryPath, Choice, Exact, Flag, Kind, Moment, Real, Text, Whole
+from recommender.services.ingest.kinds import (
+    CategoryPath,
+    Choice,
+    Exact,
+    Flag,
+    Kind,
+    Moment,
+    Real,
+    Text,
+    UniqueId,
+    Whole,
+)
 
 IDENTIFIER = Text(64)
 MONEY = Exact()
@@ -32,6 +46,7 @@ ATTRIBUTE = Text(500)
 LINE = "__line_in_file__"
 #: What ``refers_to`` calls the levels of the catalogue, which have no file of their own.
 CATEGORIES = "categories"
+LEAST_GROUP = 2
 
 
 @dataclass(frozen=True)
@@ -84,7 +99,7 @@ class Table:
     replaced_with: str | None = None
     keeps_unknown_columns: bool = False
     checks: tuple[Check, ...] = ()
-    fixed: dict[str, str | bool] = field(default_factory=dict)
+    fixed: dict[str, str | bool | int] = field(default_factory=dict)
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
@@ -159,6 +174,8 @@ TABLES = (
             Column("stackable", Flag(), empty=False),
             Column("budget", MONEY),
             Column("funded_by", empty=""),
+            Column("group_size", Whole()),
+            Column("group_hours", Whole()),
         ),
         key=("coupon_id",),
         required=True,
@@ -169,6 +186,17 @@ TABLES = (
                 "discount_value",
                 (pl.col("discount_type") == "percent") & (pl.col("discount_value") > 100),
                 say("More than 100 percent."),
+            ),
+            Check(
+                "group_size",
+                pl.col("group_size").is_null() != pl.col("group_hours").is_null(),
+                say("Expected both group_size and group_hours, or neither."),
+            ),
+            Check("group_size", pl.col("group_size") < LEAST_GROUP, say("A group has at least 2 shoppers.")),
+            Check(
+                "group_hours",
+                ~pl.col("group_hours").is_between(1, MOST_GROUP_HOURS),
+                say("A group has from 1 hour to a year to fill."),
             ),
         ),
         fixed={"active": True},
@@ -345,5 +373,41 @@ TABLES = (
                 say("The end is not after received_at."),
             ),
         ),
+    ),
+    Table(
+        "groups",
+        GroupBuy,
+        (
+            Column("group_id", UniqueId(), required=True),
+            Column("coupon_id", required=True, refers_to="coupons"),
+            Column("size", Whole(), required=True),
+            Column("opened_at", Moment(), required=True),
+            Column("closes_at", Moment(), required=True),
+            Column("ended_at", Moment(), required=True),
+        ),
+        key=("group_id",),
+        identifier="group_id",
+        checks=(
+            Check("size", pl.col("size") < LEAST_GROUP, say("A group has at least 2 shoppers.")),
+            Check("closes_at", pl.col("closes_at") <= pl.col("opened_at"), say("The end is not after opened_at.")),
+            Check(
+                "ended_at",
+                (pl.col("ended_at") < pl.col("opened_at")) | (pl.col("ended_at") > pl.col("closes_at")),
+                say("Expected a moment from opened_at to closes_at."),
+            ),
+        ),
+        # What became of it follows from its members; recommender.services.ingest.groups.
+        fixed={"state": GroupBuy.State.FAILED.value, "joined": 0},
+    ),
+    Table(
+        "group_members",
+        GroupBuyMember,
+        (
+            Column("group_id", UniqueId(), required=True, refers_to="groups"),
+            Column("shopper_id", required=True, refers_to="shoppers"),
+            Column("joined_at", Moment(), required=True),
+        ),
+        key=("group_id", "shopper_id"),
+        fixed={"held_uses": 0},
     ),
 )
