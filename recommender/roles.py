@@ -35,6 +35,7 @@ EDITED = (
     "coupontarget",
     "devicepart",
     "product",
+    "saleevent",
     "segment",
     "segmentcondition",
 )

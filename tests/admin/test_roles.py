@@ -67,6 +67,7 @@ PAGES = {
     models.RunCoupon: (ALL, NOBODY, NOBODY, NOBODY),
     models.RunInput: (ALL, NOBODY, NOBODY, NOBODY),
     models.RunShard: (ALL, NOBODY, NOBODY, NOBODY),
+    models.SaleEvent: (ALL, EDITORS, EDITORS, EDITORS),
     models.SearchTrial: (ALL, NOBODY, NOBODY, NOBODY),
     models.Segment: (ALL, EDITORS, EDITORS, EDITORS),
     models.SegmentCondition: (ALL, EDITORS, EDITORS, EDITORS),
@@ -117,7 +118,9 @@ ACTIONS = {
     "run.reject_chosen": APPROVERS,
     "run.roll_back": PUBLISHERS,
     "run.score_again": EDITORS,
+    "saleevent.report": ALL,
     "searchtrial.search": EDITORS,
+    "segment.reckon_tiers": EDITORS,
     "shopper.erase": ADMINISTRATORS,
     "tokensigner.revoke": ADMINISTRATORS,
     "upload.cancel": ADMINISTRATORS,
@@ -138,6 +141,7 @@ LOOKING = {
     "run.approve_chosen",
     "run.reject_chosen",
     "run.roll_back",
+    "saleevent.report",
 }
 
 #: Who may open the pages that are neither of the above.
@@ -164,6 +168,7 @@ ADDRESSES = {
     "recommender_run_sample": ALL,
     "recommender_run_shopper": ALL,
     "recommender_run_undo_correction": APPROVERS,
+    "recommender_saleevent_report_export": ALL,
     "recommender_segment_export": ALL,
     "recommender_segment_import": EDITORS,
     "recommender_segment_preview": EDITORS,

@@ -13,7 +13,11 @@ pytestmark = pytest.mark.django_db
 def test_the_kind_of_shop_is_chosen_and_says_what_files_it_has(admin_client: Client) -> None:
     shop = Shop.current()
     form = admin_client.get(page(shop)).context["adminform"].form
-    assert list(form.fields["preset"].choices) == [("", "any other"), ("appliances", "Smart appliances")]
+    assert list(form.fields["preset"].choices) == [
+        ("", "any other"),
+        ("appliances", "Smart appliances"),
+        ("sale-events", "Big sale events"),
+    ]
     assert "device_parts" not in admin_client.get(page(shop)).content.decode()
 
     assert admin_client.post(page(shop), form_of(admin_client, shop, preset="appliances")).status_code == 302

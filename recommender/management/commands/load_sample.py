@@ -82,6 +82,7 @@ def load_sample(
 ) -> list[str]:
     """Write and load the sample's export; return what is to be told of it."""
     from recommender.services.ingest import LoadRefused, load_export
+    from recommender.services.sale_event_sample import set_up_sample
     from recommender.services.summaries import sum_up_shop
 
     folder = settings.DATA_DIR / "samples" / name
@@ -97,5 +98,7 @@ def load_sample(
             report = load_export(folder=folder, progress=progress)
         except LoadRefused as refusal:
             raise CommandError(str(refusal)) from refusal
+        if sample.sale_event is not None:
+            set_up_sample(sample.sale_event)
     sum_up_shop(progress=progress)
     return [*report_lines(report), *(f"{count:>12,} {phrase}" for phrase, count in facts.items())]

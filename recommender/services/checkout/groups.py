@@ -14,7 +14,14 @@ from recommender.models import Coupon, GroupBuy, GroupBuyMember, Shopper
 from recommender.rules.eligibility import GroupState, refusal
 from recommender.rules.offer import Targets
 from recommender.services import counters
-from recommender.services.checkout.offers import Asked, Candidate, describe_offer, describe_situation, find_candidates
+from recommender.services.checkout.offers import (
+    Asked,
+    Candidate,
+    describe_offer,
+    describe_situation,
+    events_of,
+    find_candidates,
+)
 from recommender.services.checkout.refusals import CheckoutRefused, UnknownThing
 from recommender.services.holding import fail_groups
 from recommender.services.patience import patient_transaction
@@ -88,7 +95,9 @@ def _prepare(shopper_id: str, coupon_id: str, at: datetime) -> tuple[Candidate, 
     if not found or found[0].campaign is None:
         raise CheckoutRefused(unknown[0].code if unknown else "no_campaign")
     candidate = found[0]
-    counted = counters.lock_counters(coupons=[candidate.coupon.pk], campaigns=[found[0].campaign.pk])
+    counted = counters.lock_counters(
+        coupons=[candidate.coupon.pk], campaigns=[found[0].campaign.pk], events=events_of(found)
+    )
     fail_groups(counted, coupons=[candidate.coupon.pk], at=at)
     candidate.coupon.refresh_from_db()
     return candidate, shopper, counted
@@ -118,7 +127,9 @@ def _add_member(
 
 def _check(candidate: Candidate, shopper: Shopper, counted: counters.Counted, at: datetime) -> None:
     """Whether the shopper might use the coupon if the group were full."""
-    offer = describe_offer(candidate, targets=Targets(), counted=counted)  # what it is for tells itself at the basket
+    offer = describe_offer(
+        candidate, targets=Targets(), counted=counted, at=at
+    )  # what it is for tells itself at the basket
     now = describe_situation(candidate, shopper=shopper, counted=counted, at=at)
     full = replace(now, group=GroupState(members=offer.group_size or 0, closes_at=at))
     if why := refusal(offer, full):
