@@ -444,7 +444,10 @@ def other_address(name: str) -> str:
         return reverse(f"admin:{name}", args=["approve"], query={"run": Run.objects.get().pk})
     if page == "correct":
         return reverse(f"admin:{name}", args=["exclude"], query={"row": models.Recommendation.objects.get().pk})
-    if page.endswith(("calendar", "list", "export", "import", "backtest_figure")) and page != "results_export":
+    if page.endswith(("calendar", "list", "export", "import", "backtest_figure")) and page not in (
+        "results_export",
+        "report_export",
+    ):
         return reverse(f"admin:{name}")
     if name == "recommender_segment_preview":
         return reverse(f"admin:{name}")
@@ -496,6 +499,13 @@ def prepare(name: str, model: type[Model]) -> tuple[Model, dict[str, Any]]:
             answer = {"live": models.Publication.objects.live().get().pk}
         case "modelversion.promote":
             answer = {"reason": "better"}
+        case "segment.reckon_tiers":  # from somebody who ordered before
+            shopper = models.Shopper.objects.get()
+            models.Order.objects.create(
+                order_id="before",
+                shopper=shopper,
+                ordered_at=models.Order.objects.get().ordered_at - timedelta(days=50),
+            )
         case "modelversion.train":
             Job.objects.all().delete()
         case "searchtrial.search":

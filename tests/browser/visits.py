@@ -20,6 +20,7 @@ from tests.admin.test_roles import ADDRESSES, PAGES, STANDARD, address, other_ad
 NO_PAGES = {
     *("autocomplete", "jsi18n", "logout", "search", "view_on_site"),
     "recommender_campaign_results_export",
+    "recommender_saleevent_report_export",
     "recommender_codebatch_export",
     "recommender_job_progress",
     "recommender_modelversion_backtest_figure",

