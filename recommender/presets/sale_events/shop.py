@@ -53,7 +53,7 @@ CAME_LATER, GONE, PACE_OF_GONE = 0.3, 0.25, 0.04
 #: So many times as much is bought in an event, and in the two weeks before it by those who wait for it.
 IN_EVENT, BEFORE_EVENT = 2.2, 0.55
 #: How much of their pace shoppers turn to coupons of a campaign: of an event, of a week for members.
-WITH_COUPONS_OF_EVENT, WITH_COUPONS_OF_MEMBERS = 0.1, 0.1
+WITH_COUPONS_OF_EVENT, WITH_COUPONS_OF_MEMBERS = 0.1, 0.14
 #: How sharply a minimum above what a shopper spends is turned down.
 SHARPNESS = 0.45
 #: Orders by the hour of the day; when an event begins its first hour has so many times as many.
