@@ -60,6 +60,14 @@ def _campaign_ended(facts: Facts) -> str:
     return _("Since %(moment)s the campaign of the coupon is over.") % {"moment": _moment(facts["ended_at"])}
 
 
+def _event_not_started(facts: Facts) -> str:
+    return _("The sale event of the coupon runs from %(moment)s on.") % {"moment": _moment(facts["starts_at"])}
+
+
+def _event_ended(facts: Facts) -> str:
+    return _("Since %(moment)s the sale event of the coupon is over.") % {"moment": _moment(facts["ended_at"])}
+
+
 def _opted_out(facts: Facts) -> str:
     return _("The shopper asked not to be offered coupons.")
 
@@ -157,6 +165,16 @@ def _campaign_budget(facts: Facts) -> str:
     return _("What is left of the campaign's budget does not pay for the coupon.")
 
 
+def _event_hour(facts: Facts) -> str:
+    return _("What has come of the sale event's budget is used up. From %(moment)s on there is more.") % {
+        "moment": _moment(facts["again_at"])
+    }
+
+
+def _event_budget(facts: Facts) -> str:
+    return _("What is left of the sale event's budget does not pay for the coupon.")
+
+
 def _not_stackable(facts: Facts) -> str:
     return _("The coupon cannot be combined with %(others)s, which saves at least as much.") % {
         "others": _names(facts["others"])
@@ -165,6 +183,26 @@ def _not_stackable(facts: Facts) -> str:
 
 def _exclusion_group(facts: Facts) -> str:
     return _("Of this coupon and %(others)s only one may be used.") % {"others": _names(facts["others"])}
+
+
+def _event_coupons(facts: Facts) -> str:
+    return _("Of the sale event's coupons at most %(most)s may be used in a basket. Not beside %(others)s.") % {
+        "most": _count(facts["most"]),
+        "others": _names(facts["others"]),
+    }
+
+
+def _beside_event(facts: Facts) -> str:
+    others = _names(facts["others"])
+    if not facts["most"]:
+        return _("No other coupon may be used beside those of the sale event. Not beside %(others)s.") % {
+            "others": others
+        }
+    return ngettext(
+        "Beside coupons of the sale event at most %(most)s other may be used. Not beside %(others)s.",
+        "Beside coupons of the sale event at most %(most)s others may be used. Not beside %(others)s.",
+        facts["most"],
+    ) % {"most": _count(facts["most"]), "others": others}
 
 
 def _nothing_left(facts: Facts) -> str:
@@ -178,6 +216,8 @@ _WORDS: dict[RefusalCode, Callable[[Facts], str]] = {
     RefusalCode.ENDED: _ended,
     RefusalCode.CAMPAIGN_NOT_STARTED: _campaign_not_started,
     RefusalCode.CAMPAIGN_ENDED: _campaign_ended,
+    RefusalCode.EVENT_NOT_STARTED: _event_not_started,
+    RefusalCode.EVENT_ENDED: _event_ended,
     RefusalCode.OPTED_OUT: _opted_out,
     RefusalCode.NOT_IN_SEGMENT: _not_in_segment,
     RefusalCode.NOT_FIRST_ORDER: _not_first_order,
@@ -195,7 +235,11 @@ _WORDS: dict[RefusalCode, Callable[[Facts], str]] = {
     RefusalCode.NOTHING_TO_TAKE_OFF: _nothing_to_take_off,
     RefusalCode.BUDGET: _budget,
     RefusalCode.CAMPAIGN_BUDGET: _campaign_budget,
+    RefusalCode.EVENT_HOUR: _event_hour,
+    RefusalCode.EVENT_BUDGET: _event_budget,
     RefusalCode.NOT_STACKABLE: _not_stackable,
     RefusalCode.EXCLUSION_GROUP: _exclusion_group,
+    RefusalCode.EVENT_COUPONS: _event_coupons,
+    RefusalCode.BESIDE_EVENT: _beside_event,
     RefusalCode.NOTHING_LEFT: _nothing_left,
 }

@@ -39,6 +39,7 @@ EDITED = (
     "experimentarm",
     "product",
     "projectstage",
+    "saleevent",
     "segment",
     "segmentcondition",
 )

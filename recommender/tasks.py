@@ -153,6 +153,13 @@ def retrain() -> None:
 
 
 @shared_task(soft_time_limit=UPKEEP_LIMIT, time_limit=UPKEEP_LIMIT + 60)
+def reckon_tiers() -> None:
+    from recommender.services import tiers
+
+    tiers.reckon_tiers_by_night(at=timezone.now())
+
+
+@shared_task(soft_time_limit=UPKEEP_LIMIT, time_limit=UPKEEP_LIMIT + 60)
 def deliver_webhooks() -> None:
     """Send what is due to the shop's endpoints, for a while; what is left is for the next time."""
     from recommender.services.webhooks import deliver_due

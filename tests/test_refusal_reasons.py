@@ -39,6 +39,18 @@ SENTENCES: list[tuple[str, dict[str, Any], str, str]] = [
         "Since March 1, 2024, 1 p.m. the campaign of the coupon is over.",
         "该优惠券所属活动已于2024年3月1日 13:00结束。",
     ),
+    (
+        "sale_event_not_started",
+        {"starts_at": MOMENT},
+        "The sale event of the coupon runs from March 1, 2024, 1 p.m. on.",
+        "该优惠券所属大促将于2024年3月1日 13:00开始。",
+    ),
+    (
+        "sale_event_ended",
+        {"ended_at": MOMENT},
+        "Since March 1, 2024, 1 p.m. the sale event of the coupon is over.",
+        "该优惠券所属大促已于2024年3月1日 13:00结束。",
+    ),
     ("shopper_opted_out", {}, "The shopper asked not to be offered coupons.", "该顾客已选择不接收优惠券。"),
     (
         "not_in_segment",
@@ -131,6 +143,42 @@ SENTENCES: list[tuple[str, dict[str, Any], str, str]] = [
         {},
         "What is left of the campaign's budget does not pay for the coupon.",
         "活动剩余预算不足以支付该优惠券。",
+    ),
+    (
+        "sale_event_hour_used_up",
+        {"again_at": MOMENT},
+        "What has come of the sale event's budget is used up. From March 1, 2024, 1 p.m. on there is more.",
+        "大促本时段预算已用完，将于2024年3月1日 13:00继续发放。",
+    ),
+    (
+        "sale_event_budget_used_up",
+        {},
+        "What is left of the sale event's budget does not pay for the coupon.",
+        "大促剩余预算不足以支付该优惠券。",
+    ),
+    (
+        "too_many_of_sale_event",
+        {"most": 1, "others": ["A"]},
+        "Of the sale event's coupons at most 1 may be used in a basket. Not beside A.",
+        "每单最多可用1张大促优惠券，不能再与A同用。",
+    ),
+    (
+        "too_many_of_sale_event",
+        {"most": 2, "others": ["A", "B"]},
+        "Of the sale event's coupons at most 2 may be used in a basket. Not beside A, B.",
+        "每单最多可用2张大促优惠券，不能再与A, B同用。",
+    ),
+    (
+        "too_many_beside_sale_event",
+        {"most": 0, "others": ["A"]},
+        "No other coupon may be used beside those of the sale event. Not beside A.",
+        "大促优惠券不能与其他优惠券同用，不能与A同用。",
+    ),
+    (
+        "too_many_beside_sale_event",
+        {"most": 1, "others": ["A", "B"]},
+        "Beside coupons of the sale event at most 1 other may be used. Not beside A, B.",
+        "与大促优惠券同用的其他优惠券最多1张，不能再与A, B同用。",
     ),
     (
         "not_combinable",

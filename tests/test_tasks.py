@@ -433,11 +433,13 @@ class TestSchedule:
             ("recommender.tasks.delete_old_uploads", True),
             ("recommender.tasks.delete_what_is_old", True),
             ("recommender.tasks.deliver_webhooks", True),
+            ("recommender.tasks.reckon_tiers", True),
             ("recommender.tasks.release_overdue", True),
             ("recommender.tasks.retrain", True),
             ("recommender.tasks.sweep", True),
         ]
-        delete, delete_old, deliver, release, retrain, sweep = rows
+        delete, delete_old, deliver, reckon, release, retrain, sweep = rows
+        assert (reckon.crontab.hour, reckon.crontab.minute, reckon.expire_seconds) == ("2", "0", 23 * 3600)
         assert (delete.crontab.hour, delete.crontab.minute, delete.expire_seconds) == ("2", "0", 23 * 3600)
         assert (delete_old.crontab.hour, delete_old.crontab.minute, delete_old.expire_seconds) == ("4", "30", 23 * 3600)
         assert (deliver.interval.every, deliver.interval.period, deliver.expire_seconds) == (5, "seconds", 5)

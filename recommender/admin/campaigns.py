@@ -171,7 +171,7 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
     ordering = ("-starts_at",)
     fieldsets = (
         (gettext_lazy("The campaign"), {"fields": ("name", ("campaign_id", "kind"))}),
-        (gettext_lazy("When and for how much"), {"fields": ("starts_at", "ends_at", "budget")}),
+        (gettext_lazy("When and for how much"), {"fields": ("starts_at", "ends_at", "budget", "sale_event")}),
         (
             gettext_lazy("For whom"),
             {
@@ -184,6 +184,7 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
             },
         ),
     )
+    autocomplete_fields = ("sale_event",)
     inlines = (CampaignSegmentInline, CampaignCouponInline)
     change_form_outer_before_template = "admin/recommender/campaign_runs.html"
     actions_detail = ("recommend", "duplicate", "roll_back", "results")

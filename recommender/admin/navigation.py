@@ -71,6 +71,7 @@ def _groups() -> list[tuple[str, list[Page]]]:
                 (_("Segments"), "diversity_3", "recommender.segment"),
                 (_("Coupons"), "confirmation_number", "recommender.coupon"),
                 (_("Campaigns"), "campaign", "recommender.campaign"),
+                (_("Sale events"), "celebration", "recommender.saleevent"),
                 (_("Calendar"), "calendar_month", "recommender.campaign:calendar"),
                 (_("Codes"), "qr_code_2", "recommender.codebatch"),
             ],

@@ -12,18 +12,36 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.formats import number_format
+from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.admin import StackedInline
-from unfold.decorators import display
+from unfold.decorators import action, display
 
 from recommender.admin.base import TableAdmin, change_url
+from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
 from recommender.admin.figures import count_of
 from recommender.admin.spreadsheets import SpreadsheetAdmin
 from recommender.models import CampaignSegment, Segment, SegmentCondition
 from recommender.services.spreadsheets.segments import MOST_CONDITIONS, SegmentResource
+from recommender.services.tiers import DAYS, NEW_DAYS
 
+#: How each tier is cut, as :mod:`recommender.services.tiers` does it.
+_RULES: dict[Segment.Tier, str | Promise] = {
+    Segment.Tier.FREQUENT: gettext_lazy(
+        "Ordered as lately as two thirds of the shoppers of the last %(days)s days, and as often as the quarter of "
+        "them that orders most often. Without new ones."
+    ),
+    Segment.Tier.LOYAL: gettext_lazy(
+        "Ordered as lately as two thirds of the shoppers of the last %(days)s days, less often than frequent ones, and "
+        "spent as much as the half of them that spends the most. Without new ones."
+    ),
+    Segment.Tier.LAPSING: gettext_lazy(
+        "Ordered within the last %(days)s days, but not as lately as two thirds of those who did. Without new ones."
+    ),
+    Segment.Tier.NEW: gettext_lazy("Ordered for the first time within the last %(new_days)s days."),
+}
 #: Set by the script, which wants the answer without the page around it.
 FRAGMENT_HEADER = "X-Fragment"
 
@@ -47,8 +65,10 @@ class SegmentAdmin(SpreadsheetAdmin):
     list_display = ("name", "conditions_in_words")
     list_filter = ("match",)
     search_fields = ("name",)
-    fields = ("name", "description", "match")
+    fields = ("name", "description", "how_it_is_cut", "match")
+    readonly_fields = ("how_it_is_cut",)
     inlines = (ConditionInline,)
+    actions_list = ("reckon_tiers",)
     change_form_after_template = "admin/recommender/segment_preview.html"
 
     class Media:
@@ -68,6 +88,41 @@ class SegmentAdmin(SpreadsheetAdmin):
         if len(told) > 1 and segment.match == Segment.Match.ANY:
             told = [_("any of: %(conditions)s") % {"conditions": "; ".join(told)}]
         return format_html('<span class="cell-text">{}</span>', "; ".join(told))
+
+    @display(description=gettext_lazy("tier"))
+    def how_it_is_cut(self, segment: Segment) -> str:
+        if not segment.tier:
+            return _("None: staff write its conditions.")
+        told = _RULES[Segment.Tier(segment.tier)] % {"days": DAYS, "new_days": NEW_DAYS}
+        again = _(
+            "The numbers below are reckoned anew every night, but not from a sale event's warm-up until a day after it."
+        )
+        return f"{told} {again}"
+
+    @action(description=gettext_lazy("Reckon tiers"), permissions=["reckon_tiers"], icon="stairs")
+    def reckon_tiers(self, request: HttpRequest) -> HttpResponse:
+        """Write the conditions of the four tiers from the shop's history."""
+
+        def act(data: object) -> Outcome:
+            from recommender.services.tiers import reckon_tiers
+
+            cuts = reckon_tiers(at=timezone.now())
+            text = _("The tiers were reckoned from %(shoppers)s shoppers.") % {"shoppers": count_of(cuts.shoppers)}
+            return Outcome(text)
+
+        confirmation = Confirmation(
+            title=_("Reckon tiers"),
+            text=_(
+                "Four segments are made, or their conditions written anew: frequent, loyal, lapsing and new shoppers, "
+                "by how lately, how often and for how much the shop's shoppers ordered."
+            ),
+            button=_("Reckon tiers"),
+            facts=[(str(tier.label), _RULES[tier] % {"days": DAYS, "new_days": NEW_DAYS}) for tier in Segment.Tier],
+        )
+        return confirm_and_do(model_admin=self, request=request, confirmation=confirmation, act=act)
+
+    def has_reckon_tiers_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return self.has_add_permission(request) and self.has_change_permission(request)
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.preview)

@@ -21,6 +21,7 @@ from recommender.api.refusals import as_problem
 from recommender.api.views import ApiView
 from recommender.services.checkout.idempotency import KeyReused, StoredAnswer, answer_once
 from recommender.services.checkout.refusals import CheckoutRefused, UnknownThing
+from recommender.services.checkout.reserving import note_refused
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
@@ -67,6 +68,8 @@ class WriteView(ApiView):
             with transaction.atomic():
                 response = work()
         except (CheckoutRefused, UnknownThing) as error:
+            if isinstance(error, CheckoutRefused):
+                note_refused(error.coupons, at=timezone.now())
             response = self._problem(as_problem(error))
         except APIException as error:
             response = self._problem(error)

@@ -27,6 +27,7 @@ from recommender.models.orders import Order, OrderLine
 from recommender.models.projects import ProjectStage
 from recommender.models.review import RunComment, RunCorrection, RunCorrectionShopper, RunCoupon, RunInput
 from recommender.models.runs import Publication, Recommendation, Run, RunShard
+from recommender.models.sale_events import SaleEvent, SaleEventCounter, SaleEventHour
 from recommender.models.segments import Segment, SegmentCondition
 from recommender.models.shop import GROUP_PLACE, Shop, User
 from recommender.models.shoppers import Shopper
@@ -88,6 +89,9 @@ __all__ = [
     "RunCoupon",
     "RunInput",
     "RunShard",
+    "SaleEvent",
+    "SaleEventCounter",
+    "SaleEventHour",
     "Scope",
     "SearchTrial",
     "Segment",

@@ -6,10 +6,12 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Expression, F, Q
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from recommender.models.coupons import Coupon
 from recommender.models.fields import MoneyField, ShopIdentifierField
+from recommender.models.sale_events import SaleEvent
 from recommender.models.segments import Segment
 from recommender.models.shoppers import Shopper
 
@@ -63,6 +65,15 @@ class Campaign(models.Model):
         editable=False,
         help_text=_("When it was last decided who is sent the campaign and who is held out."),
     )
+    sale_event = models.ForeignKey(
+        SaleEvent,
+        verbose_name=_("sale event"),
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,  # without its event its coupons would hold too early and too long
+        related_name="campaigns",
+        help_text=_("Its coupons hold within the event only, and keep to the event's rules. Chosen before it starts."),
+    )
     coupons: models.ManyToManyField = models.ManyToManyField(
         Coupon, verbose_name=_("coupons"), through="CampaignCoupon", related_name="campaigns"
     )
@@ -95,6 +106,19 @@ class Campaign(models.Model):
             raise ValidationError({"ends_at": _("The campaign must end after it starts.")})
         if self.budget is not None and self.budget < 0:
             raise ValidationError({"budget": _("A budget is not below 0.")})
+        self._check_sale_event()
+
+    def _check_sale_event(self) -> None:
+        """What has started keeps its campaigns: what they took off stands in its hours."""
+        before = Campaign.objects.select_related("sale_event").filter(pk=self.pk).first()
+        left = before.sale_event if before is not None else None
+        event, now = self.sale_event, timezone.now()
+        if event != left and any(each is not None and each.starts_at <= now for each in (left, event)):
+            raise ValidationError({"sale_event": _("A campaign joins or leaves a sale event before it starts.")})
+        if event is None or not (self.starts_at and self.ends_at):
+            return
+        if self.starts_at >= event.ends_at or self.ends_at <= event.starts_at:
+            raise ValidationError({"sale_event": _("The campaign does not run while the sale event is on.")})
 
 
 class CampaignCoupon(models.Model):

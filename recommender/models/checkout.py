@@ -14,6 +14,7 @@ from recommender.models.coupons import Coupon
 from recommender.models.feedback import Redemption
 from recommender.models.fields import MoneyField, ShopIdentifierField
 from recommender.models.groups import GroupBuyMember
+from recommender.models.sale_events import SaleEvent
 from recommender.models.shoppers import Shopper
 
 
@@ -110,6 +111,14 @@ class ReservationCoupon(models.Model):
         null=True,
         on_delete=models.PROTECT,
         related_name="reservation_coupons",
+    )
+    sale_event = models.ForeignKey(
+        SaleEvent,
+        verbose_name=_("sale event"),
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="reservation_coupons",
+        help_text=_("In whose hours its use counts."),
     )
     code = models.ForeignKey(
         Code, verbose_name=_("code"), null=True, on_delete=models.PROTECT, related_name="reservation_coupons"

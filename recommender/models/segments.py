@@ -21,17 +21,36 @@ class Segment(models.Model):
         ALL = "all", _("all conditions hold")
         ANY = "any", _("any condition holds")
 
+    class Tier(models.TextChoices):
+        FREQUENT = "frequent", _("frequent shoppers")
+        LOYAL = "loyal", _("loyal shoppers")
+        LAPSING = "lapsing", _("lapsing shoppers")
+        NEW = "new", _("new shoppers")
+
     name = models.CharField(_("name"), max_length=100, unique=True)
     description = models.CharField(
         _("description"), max_length=300, blank=True, help_text=_("What it is for, in your own words.")
     )
     match = models.CharField(_("a shopper belongs to it when"), max_length=8, choices=Match.choices, default=Match.ALL)
+    tier = models.CharField(
+        _("tier"),
+        max_length=16,
+        choices=Tier.choices,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text=_("Its conditions are reckoned from the shop's history. Empty: staff wrote them."),
+    )
 
     class Meta:
         verbose_name = _("segment")
         verbose_name_plural = _("segments")
         ordering = ["name"]
-        constraints = [models.CheckConstraint(condition=Q(match__in=["all", "any"]), name="segment_match_known")]
+        constraints = [
+            models.CheckConstraint(condition=Q(match__in=["all", "any"]), name="segment_match_known"),
+            models.UniqueConstraint(fields=["tier"], condition=~Q(tier=""), name="segment_tier_once"),
+        ]
 
     def __str__(self) -> str:
         return self.name

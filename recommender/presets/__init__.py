@@ -5,7 +5,8 @@ Each has a shop of its kind to show: it writes an export, which comes in by the 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
 
@@ -24,6 +25,22 @@ class StartedGroup:
 
 
 @dataclass(frozen=True)
+class SampleSaleEvent:
+    """A sale event that a sample is shown with.
+
+    Attributes:
+        campaign_id: the sample's campaign that is in it. Its window is that of the event with the warm-up.
+        warm_up: how much of the window that is.
+        budget_a_shopper: of the shop's shoppers.
+    """
+
+    name: str
+    campaign_id: str
+    warm_up: timedelta
+    budget_a_shopper: Decimal
+
+
+@dataclass(frozen=True)
 class Preset:
     """A kind of shop and a sample of it.
 
@@ -33,6 +50,7 @@ class Preset:
         last_order_id: the order that ends its history, by which a shop that holds the sample is known.
         title: what the kind is called where staff choose it; None for a sample of no kind of its own.
         files: what its export holds besides the files that every shop may have.
+        sale_event: what is set up once it is loaded, with tiers of shoppers and an offer for each.
         shoppers: how many a made-up shop has unless told; None for a real one, which is as it is.
         has_open_groups: whether ``module`` has ``open_groups(*, shift_to, shoppers, seed)`` too.
     """
@@ -44,6 +62,7 @@ class Preset:
     last_order_id: str
     title: str | Promise | None = None
     files: tuple[str, ...] = ()
+    sale_event: SampleSaleEvent | None = None
     shoppers: int | None = None
     has_open_groups: bool = False
 
@@ -130,5 +149,17 @@ PRESETS: Mapping[str, Preset] = {
         files=("groups", "group_members"),
         shoppers=1_000,
         has_open_groups=True,
+    ),
+    "sale-events": Preset(
+        shop_name="Everything Twice a Year",
+        time_zone="UTC",
+        currency="EUR",
+        module="recommender.presets.sale_events.shop",
+        last_order_id="A0000000",
+        title=_("Big sale events"),
+        sale_event=SampleSaleEvent(
+            name="11.11", campaign_id="live", warm_up=timedelta(days=3), budget_a_shopper=Decimal(5)
+        ),
+        shoppers=1_000,
     ),
 }

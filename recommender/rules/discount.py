@@ -7,7 +7,7 @@ from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Decimal
 from recommender.rules.basket import Basket
 from recommender.rules.distribution import apportion
 from recommender.rules.offer import DiscountType, Offer
-from recommender.rules.refusal import Refusal, RefusalCode
+from recommender.rules.refusal import Refusal, RefusalCode, event_budget_refusal
 
 _WHOLE = 100 * 1000  # thousandths of a percent: a percent has three decimals at most
 
@@ -47,6 +47,9 @@ def discount_alone(offer: Offer, basket: Basket) -> Discount | Refusal:
     ):
         if left is not None and basket.in_units(left, ROUND_FLOOR) < discount.total:
             return Refusal(offer.coupon_id, code)
+    event = offer.sale_event
+    if event is not None and event.left is not None and basket.in_units(event.left, ROUND_FLOOR) < discount.total:
+        return Refusal(offer.coupon_id, *event_budget_refusal(event))
     return discount
 
 

@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from recommender.rules.offer import Offer
+from recommender.rules.offer import Offer, SaleEvent
 from recommender.rules.periods import Period, next_start
-from recommender.rules.refusal import Refusal, RefusalCode
+from recommender.rules.refusal import Refusal, RefusalCode, event_budget_refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,14 @@ def _refuse_by_window(offer: Offer, moment: datetime) -> _Found:
         return RefusalCode.CAMPAIGN_NOT_STARTED, {"starts_at": offer.campaign_starts_at}
     if offer.campaign_ends_at is not None and moment >= offer.campaign_ends_at:
         return RefusalCode.CAMPAIGN_ENDED, {"ended_at": offer.campaign_ends_at}
+    return _refuse_by_event(offer.sale_event, moment)
+
+
+def _refuse_by_event(event: SaleEvent | None, moment: datetime) -> _Found:
+    if event is not None and moment < event.starts_at:
+        return RefusalCode.EVENT_NOT_STARTED, {"starts_at": event.starts_at}
+    if event is not None and moment >= event.ends_at:
+        return RefusalCode.EVENT_ENDED, {"ended_at": event.ends_at}
     return None
 
 
@@ -148,4 +156,5 @@ def _refuse_by_budget(offer: Offer) -> _Found:
         return RefusalCode.BUDGET, {}
     if offer.campaign_budget_left is not None and offer.campaign_budget_left <= 0:
         return RefusalCode.CAMPAIGN_BUDGET, {}
-    return None
+    event = offer.sale_event
+    return event_budget_refusal(event) if event is not None and event.left is not None and event.left <= 0 else None

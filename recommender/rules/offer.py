@@ -51,6 +51,27 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class SaleEvent:
+    """The event that a coupon's campaign belongs to. Offers of one event share its money.
+
+    Attributes:
+        starts_at, ends_at: when its coupons hold; ``ends_at`` is the first moment at which they no longer do.
+        most_coupons: of its coupons no more are used together; None is without a limit.
+        most_others: beside them no more others are; None is without a limit.
+        left: what may still be taken off in this hour, held by nobody; None is without a budget.
+        more_at: when more of its budget comes; None if all came.
+    """
+
+    event_id: str
+    starts_at: datetime
+    ends_at: datetime
+    most_coupons: int | None = None
+    most_others: int | None = None
+    left: Decimal | None = None
+    more_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
     """All about a coupon that the rules need. Amounts are in the shop's currency; moments have a time zone.
 
@@ -69,6 +90,7 @@ class Offer:
         segment_id: for the shoppers of this segment only.
         group_size: for groups of at least so many shoppers; None is for each alone.
         group_window: how long a group may take to fill.
+        sale_event: of its campaign; None without one.
         budget_left, campaign_budget_left: what may still be taken off, held by nobody; None is without a budget.
     """
 
@@ -95,6 +117,7 @@ class Offer:
     group_window: timedelta | None = None
     budget_left: Decimal | None = None
     campaign_budget_left: Decimal | None = None
+    sale_event: SaleEvent | None = None
 
     def __post_init__(self) -> None:
         for name in ("discount_value", "max_discount", "min_spend"):

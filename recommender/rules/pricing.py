@@ -18,7 +18,7 @@ from recommender.rules.basket import Basket
 from recommender.rules.discount import Discount, discount_alone
 from recommender.rules.distribution import Claim, lay, most_laid
 from recommender.rules.offer import DiscountType, Offer
-from recommender.rules.refusal import Refusal, RefusalCode
+from recommender.rules.refusal import Refusal, RefusalCode, event_budget_refusal
 
 MOST_COUPONS = 8
 
@@ -141,19 +141,53 @@ def _may_be_used(coupons: Coupons, basket: Basket) -> bool:
     if not all(each.offer.stackable for each in coupons):
         return False
     groups = [each.offer.exclusion_group for each in coupons if each.offer.exclusion_group]
-    return len(groups) == len(set(groups)) and _is_paid_for(coupons, basket)
+    if len(groups) != len(set(groups)) or _break_an_event_rule(coupons) is not None:
+        return False
+    return _is_paid_for(coupons, basket) and _is_paid_by_events(coupons, basket)
 
 
 def _is_paid_for(coupons: Coupons, basket: Basket) -> bool:
     """Whether the budget of each campaign pays for its coupons, each as by itself."""
+    offers = [each.offer for each in coupons]
+    return _do_purses_pay(
+        [(offer.campaign_id, offer.campaign_budget_left) if offer.campaign_id else None for offer in offers],
+        coupons,
+        basket,
+    )
+
+
+def _is_paid_by_events(coupons: Coupons, basket: Basket) -> bool:
+    """Likewise what has come of the budget of each sale event."""
+    events = [each.offer.sale_event for each in coupons]
+    return _do_purses_pay(
+        [(event.event_id, event.left) if event is not None else None for event in events], coupons, basket
+    )
+
+
+def _do_purses_pay(purses: Sequence[tuple[str, Decimal | None] | None], coupons: Coupons, basket: Basket) -> bool:
     totals: dict[str, int] = defaultdict(int)
-    for each in coupons:
-        offer = each.offer
-        if offer.campaign_id and offer.campaign_budget_left is not None:
-            totals[offer.campaign_id] += each.total
-            if basket.in_units(offer.campaign_budget_left, ROUND_FLOOR) < totals[offer.campaign_id]:
+    for purse, each in zip(purses, coupons, strict=True):
+        if purse is not None and purse[1] is not None:
+            totals[purse[0]] += each.total
+            if basket.in_units(purse[1], ROUND_FLOOR) < totals[purse[0]]:
                 return False
     return True
+
+
+def _break_an_event_rule(coupons: Coupons) -> tuple[RefusalCode, int, list[str]] | None:
+    """Which rule of a sale event does not let coupons be used together: the most it allows, and of which coupons."""
+    events = {each.offer.sale_event.event_id: each.offer.sale_event for each in coupons if each.offer.sale_event}
+    for event_id, event in sorted(events.items()):
+        own: list[str] = []
+        others: list[str] = []
+        for each in coupons:
+            is_own = each.offer.sale_event is not None and each.offer.sale_event.event_id == event_id
+            (own if is_own else others).append(each.offer.coupon_id)
+        if event.most_coupons is not None and len(own) > event.most_coupons:
+            return RefusalCode.EVENT_COUPONS, event.most_coupons, own
+        if event.most_others is not None and len(others) > event.most_others:
+            return RefusalCode.BESIDE_EVENT, event.most_others, own + others
+    return None
 
 
 def _preference(coupons: Coupons) -> tuple[int, list[tuple[datetime, str]]]:
@@ -170,8 +204,13 @@ def _explain(discount: Discount, chosen: Coupons, basket: Basket) -> Refusal:
     of_group = [each.offer.coupon_id for each in chosen if group and each.offer.exclusion_group == group]
     if of_group:
         return Refusal(coupon_id, RefusalCode.EXCLUSION_GROUP, {"others": of_group})
+    if broken := _break_an_event_rule((*chosen, discount)):
+        code, most, of = broken
+        return Refusal(coupon_id, code, {"most": most, "others": [each for each in of if each != coupon_id]})
     if not _is_paid_for((*chosen, discount), basket):
         return Refusal(coupon_id, RefusalCode.CAMPAIGN_BUDGET)
+    if discount.offer.sale_event is not None and not _is_paid_by_events((*chosen, discount), basket):
+        return Refusal(coupon_id, *event_budget_refusal(discount.offer.sale_event))
     return Refusal(coupon_id, RefusalCode.NOTHING_LEFT, {"others": others})
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from recommender.rules.offer import SaleEvent
+
 
 class RefusalCode(StrEnum):
     """Codes are answered by the API: none is renamed."""
@@ -16,6 +18,8 @@ class RefusalCode(StrEnum):
     ENDED = "coupon_ended"  # ended_at
     CAMPAIGN_NOT_STARTED = "campaign_not_started"  # starts_at
     CAMPAIGN_ENDED = "campaign_ended"  # ended_at
+    EVENT_NOT_STARTED = "sale_event_not_started"  # starts_at
+    EVENT_ENDED = "sale_event_ended"  # ended_at
     OPTED_OUT = "shopper_opted_out"
     NOT_IN_SEGMENT = "not_in_segment"
     NOT_FIRST_ORDER = "not_first_order"
@@ -35,9 +39,13 @@ class RefusalCode(StrEnum):
     # By the money that is left
     BUDGET = "budget_used_up"
     CAMPAIGN_BUDGET = "campaign_budget_used_up"
+    EVENT_HOUR = "sale_event_hour_used_up"  # again_at
+    EVENT_BUDGET = "sale_event_budget_used_up"
     # By the other coupons
     NOT_STACKABLE = "not_combinable"  # others
     EXCLUSION_GROUP = "one_of_its_group"  # others
+    EVENT_COUPONS = "too_many_of_sale_event"  # most, others
+    BESIDE_EVENT = "too_many_beside_sale_event"  # most, others
     NOTHING_LEFT = "nothing_left_to_take_off"  # others
 
 
@@ -48,3 +56,10 @@ class Refusal:
     coupon_id: str
     code: RefusalCode
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def event_budget_refusal(event: SaleEvent) -> tuple[RefusalCode, dict[str, Any]]:
+    """That what came of an event's budget is used up, and when more comes if it does."""
+    if event.more_at is None:
+        return RefusalCode.EVENT_BUDGET, {}
+    return RefusalCode.EVENT_HOUR, {"again_at": event.more_at}

@@ -1,12 +1,14 @@
 """The only writer of the counters of uses and of money: every use of a coupon passes here.
 
-A transaction locks the counters of all its coupons and campaigns first, coupons before campaigns and each in the order
-of their keys, so that no two transactions wait for each other. Whoever holds a coupon's counter holds everything that
-counts for the coupon; still every use is taken by a conditional update, and constraints stand behind that.
+A transaction locks the counters of all its coupons, campaigns and sale events first, coupons before campaigns before
+events and each in the order of their keys, so that no two transactions wait for each other. Whoever holds a coupon's
+counter holds everything that counts for the coupon; still every use is taken by a conditional update, and constraints
+stand behind that.
 
 A counter that is not there yet is made by counting, so that history which was loaded before counts as well.
 """
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -29,10 +31,14 @@ from recommender.models import (
     GroupBuyMember,
     Redemption,
     ReservationCoupon,
+    SaleEvent,
+    SaleEventCounter,
+    SaleEventHour,
     Shop,
     ShopperCounter,
 )
 from recommender.rules.eligibility import Uses
+from recommender.rules.pacing import next_hour_with_more, room
 from recommender.rules.periods import Period, first_day, next_start
 from recommender.rules.refusal import RefusalCode
 
@@ -56,6 +62,8 @@ REACHED = {
     "total_limit": RefusalCode.TOTAL_LIMIT.value,
     "budget": RefusalCode.BUDGET.value,
     "campaign_budget": RefusalCode.CAMPAIGN_BUDGET.value,
+    "sale_event_hour": RefusalCode.EVENT_HOUR.value,
+    "sale_event_budget": RefusalCode.EVENT_BUDGET.value,
 }
 
 
@@ -83,6 +91,7 @@ class Use:
         at: the moment in whose day, week and month it counts.
         shopper_uses: what it takes of the shopper's limits: 0 where only money is given back.
         amount: what it takes of the budgets.
+        sale_event: the key of the event in whose hours it counts.
     """
 
     coupon: Coupon
@@ -92,6 +101,39 @@ class Use:
     stock: int = 1
     shopper_uses: int = 1
     amount: Decimal = NOTHING
+    sale_event: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PacedEvent:
+    """A sale event with what was spent in its hours, which come in their order."""
+
+    event: SaleEvent
+    counter: SaleEventCounter
+    hours: list[SaleEventHour]
+
+    def find_hour(self, moment: datetime) -> int | None:
+        """The number of the hour that holds a moment; after the event the last one, for what was promised in time and
+        is confirmed late. None before the event."""
+        place = bisect_right(self.hours, moment, key=lambda hour: hour.starts_at) - 1
+        return place if place >= 0 else None
+
+    def left(self, moment: datetime) -> Decimal | None:
+        """What may still be taken off in the hour of a moment; None without a budget."""
+        if self.event.budget is None:
+            return None
+        place = self.find_hour(moment)
+        return NOTHING if place is None else room(self._planned, [hour.spent for hour in self.hours], place)
+
+    def more_at(self, moment: datetime) -> datetime | None:
+        """When more of the budget comes; None if all came."""
+        place = self.find_hour(moment)
+        later = None if place is None else next_hour_with_more(self._planned, place)
+        return None if later is None else self.hours[later].starts_at
+
+    @property
+    def _planned(self) -> list[Decimal]:
+        return [hour.planned or NOTHING for hour in self.hours]
 
 
 @dataclass(frozen=True)
@@ -107,12 +149,13 @@ class Counted:
     held: bool
     coupons: dict[int, CouponCounter]
     campaigns: dict[int, CampaignCounter]
+    events: dict[int, PacedEvent] = field(default_factory=dict)
     shoppers: dict[tuple[int, int, date], dict[Span, ShopperCounter]] = field(default_factory=dict)
     disregarded: list[Use] = field(default_factory=list)
 
 
-def lock_counters(*, coupons: Collection[int], campaigns: Collection[int]) -> Counted:
-    """Hold the counters of coupons and campaigns, by primary key, until the transaction ends.
+def lock_counters(*, coupons: Collection[int], campaigns: Collection[int], events: Collection[int] = ()) -> Counted:
+    """Hold the counters of coupons, campaigns and sale events, by primary key, until the transaction ends.
 
     Whoever waits for them waits for all that the transaction does from here on: what can be looked up before should be.
     """
@@ -121,6 +164,7 @@ def lock_counters(*, coupons: Collection[int], campaigns: Collection[int]) -> Co
     _make_missing(CampaignCounter, "campaign_id", campaigns, _count_campaigns)
     counted.coupons.update({row.coupon_id: row for row in _locked(CouponCounter, "coupon_id", coupons)})
     counted.campaigns.update({row.campaign_id: row for row in _locked(CampaignCounter, "campaign_id", campaigns)})
+    lock_events(counted, events=events)
     return counted
 
 
@@ -128,6 +172,35 @@ def lock_campaigns(counted: Counted, *, campaigns: Collection[int]) -> None:
     """Hold the counters of campaigns too, where it is the coupons' counters that tell which ones: once only."""
     _make_missing(CampaignCounter, "campaign_id", campaigns, _count_campaigns)
     counted.campaigns.update({row.campaign_id: row for row in _locked(CampaignCounter, "campaign_id", campaigns)})
+
+
+def lock_events(counted: Counted, *, events: Collection[int]) -> None:
+    """Hold the counters of sale events too, after those of campaigns: once only."""
+    if events:
+        rows = _locked(SaleEventCounter, "sale_event_id", events)
+        if len(rows) < len(set(events)):
+            SaleEventCounter.objects.bulk_create(
+                [SaleEventCounter(sale_event_id=key) for key in sorted(events)], ignore_conflicts=True
+            )
+            rows = _locked(SaleEventCounter, "sale_event_id", events)
+        counted.events.update(_with_hours({row.sale_event_id: row for row in rows}))
+
+
+def read_events(counted: Counted, *, events: Collection[int]) -> None:
+    """What was spent in the hours of sale events. Nothing is held."""
+    assert not counted.held
+    if events:
+        counters = {key: SaleEventCounter(sale_event_id=key) for key in events}
+        counters |= {row.sale_event_id: row for row in SaleEventCounter.objects.filter(sale_event__in=events)}
+        counted.events.update(_with_hours(counters))
+
+
+def _with_hours(counters: Mapping[int, SaleEventCounter]) -> dict[int, PacedEvent]:
+    hours: dict[int, list[SaleEventHour]] = defaultdict(list)
+    for hour in SaleEventHour.objects.filter(sale_event__in=counters).order_by("starts_at"):
+        hours[hour.sale_event_id].append(hour)
+    events = SaleEvent.objects.in_bulk(list(counters))
+    return {key: PacedEvent(events[key], counter, hours[key]) for key, counter in counters.items()}
 
 
 def read_counters(*, coupons: Collection[int], campaigns: Collection[int]) -> Counted:
@@ -255,6 +328,8 @@ def disregard(counted: Counted, *, use: Use) -> None:
         counted.coupons[use.coupon.pk].spent -= use.amount
     if use.campaign is not None and use.campaign.pk in counted.campaigns:
         counted.campaigns[use.campaign.pk].spent -= use.amount
+    if use.sale_event in counted.events:
+        _note_in_hour(counted.events[use.sale_event], use, -1)
     counted.disregarded.append(use)
 
 
@@ -273,6 +348,8 @@ def take(counted: Counted, *, use: Use) -> None:
     if use.campaign is not None and use.amount:
         _take_of_campaign(use)
         counted.campaigns[use.campaign.pk].spent += use.amount
+    if use.sale_event is not None:
+        _take_of_event(counted.events[use.sale_event], use)
 
 
 def give_back(counted: Counted, *, use: Use) -> None:
@@ -294,6 +371,8 @@ def give_back(counted: Counted, *, use: Use) -> None:
     if use.campaign is not None and use.amount:
         CampaignCounter.objects.filter(campaign=use.campaign).update(spent=_money(F("spent") - use.amount))
         counted.campaigns[use.campaign.pk].spent -= use.amount
+    if use.sale_event is not None:
+        _give_back_to_event(counted.events[use.sale_event], use)
 
 
 def _take_of_coupon(use: Use) -> None:
@@ -333,6 +412,53 @@ def _take_of_campaign(use: Use) -> None:
         row = row.filter(spent__lte=use.campaign.budget - use.amount)
     if not row.update(spent=_money(F("spent") + use.amount), spent_ceiling=use.campaign.budget):
         raise LimitReached(use.coupon, "campaign_budget")
+
+
+def _take_of_event(paced: PacedEvent, use: Use) -> None:
+    """Of the hour that holds the use, and of what had come of the budget until then."""
+    place = paced.find_hour(use.at)
+    if place is None:
+        raise LimitReached(use.coupon, "sale_event_budget")
+    hour, left = paced.hours[place], paced.left(use.at)
+    of_event, of_hour = SaleEventCounter.objects.filter(pk=paced.counter.pk), SaleEventHour.objects.filter(pk=hour.pk)
+    if left is None:
+        ceiling = hour_ceiling = None
+    else:
+        # What is held is what is left; the conditions stand behind that as they do behind every limit.
+        ceiling, hour_ceiling = paced.counter.spent + left, hour.spent + left
+        of_event = of_event.filter(spent__lte=ceiling - use.amount)
+        of_hour = of_hour.filter(spent__lte=hour_ceiling - use.amount)
+    more = {"spent": _money(F("spent") + use.amount)}
+    if not of_event.update(**more, spent_ceiling=ceiling) or not of_hour.update(
+        **more, spent_ceiling=hour_ceiling, uses=F("uses") + use.shopper_uses
+    ):
+        more_at = paced.more_at(use.at)
+        if more_at is None:
+            raise LimitReached(use.coupon, "sale_event_budget")
+        raise LimitReached(use.coupon, "sale_event_hour", {"again_at": more_at})
+    _note_in_hour(paced, use, 1)
+
+
+def _give_back_to_event(paced: PacedEvent, use: Use) -> None:
+    SaleEventCounter.objects.filter(pk=paced.counter.pk).update(spent=_money(F("spent") - use.amount))
+    if (place := paced.find_hour(use.at)) is not None:
+        of_hour = SaleEventHour.objects.filter(pk=paced.hours[place].pk)
+        of_hour.update(spent=_money(F("spent") - use.amount), uses=F("uses") - use.shopper_uses)
+    _note_in_hour(paced, use, -1)
+
+
+def _note_in_hour(paced: PacedEvent, use: Use, sign: int) -> None:
+    """Keep up what was read or is held."""
+    paced.counter.spent += sign * use.amount
+    if (place := paced.find_hour(use.at)) is not None:
+        paced.hours[place].spent += sign * use.amount
+        paced.hours[place].uses += sign * use.shopper_uses
+
+
+def note_refused(*, sale_event: int, at: datetime, times: int) -> None:
+    """Count coupons that were refused for an hour's money, in the hour of a moment. Nothing need be held."""
+    latest = SaleEventHour.objects.filter(sale_event=sale_event, starts_at__lte=at).order_by("-starts_at")
+    SaleEventHour.objects.filter(pk__in=latest.values("pk")[:1]).update(refused=F("refused") + times)
 
 
 def _money(amount: CombinedExpression) -> Round:
@@ -424,6 +550,21 @@ def _count_campaigns(campaigns: Collection[int]) -> Mapping[int, dict[str, Any]]
     return counts
 
 
+def _count_hours(paced: PacedEvent) -> list[dict[str, Any]]:
+    """Uses and money of each hour of an event."""
+    counts: list[dict[str, Any]] = [{"spent": NOTHING, "uses": 0} for _hour in paced.hours]
+    held = ReservationCoupon.objects.filter(sale_event=paced.event)
+    recorded = _recorded().filter(campaign__sale_event=paced.event, redeemed_at__gte=paced.event.starts_at)
+    for moment, uses, amount in chain(
+        held.values_list("counted_at", "held_uses", "held_amount").iterator(),
+        recorded.values_list("redeemed_at", Value(1), "discount_amount").iterator(),
+    ):
+        if (place := paced.find_hour(moment)) is not None:
+            counts[place]["uses"] += uses
+            counts[place]["spent"] += amount or NOTHING
+    return counts
+
+
 def _add(counts: dict[int, dict[str, Any]], rows: QuerySet, by: str, uses: Any, spent: Any) -> None:
     sums = {"counted_spent": spent} | ({"counted_uses": uses} if uses is not None else {})
     for row in rows.order_by().values(by).annotate(**sums):
@@ -462,7 +603,8 @@ class Difference:
 
 
 def recount(*, coupons: Collection[int], campaigns: Collection[int], mend: bool = True) -> list[Difference]:
-    """Compare the counters of coupons and campaigns, by primary key, with what their rows come to.
+    """Compare the counters of coupons and campaigns, by primary key, with what their rows come to; and those of the
+    sale events that the campaigns belong to.
 
     Counters that are missing are made. With ``mend`` those that differ are set right, all in one transaction, in which
     nobody else uses these coupons.
@@ -484,6 +626,14 @@ def recount(*, coupons: Collection[int], campaigns: Collection[int], mend: bool 
         ids = dict(Campaign.objects.filter(pk__in=campaigns).values_list("pk", "campaign_id"))
         for key, of_campaign in counted.campaigns.items():
             wrong += _find_wrong(f"campaign {ids[key]}", of_campaign, spent[key])
+        of_campaigns = Campaign.objects.filter(pk__in=campaigns, sale_event__isnull=False)
+        lock_events(counted, events=set(of_campaigns.values_list("sale_event", flat=True)))
+        for paced in counted.events.values():
+            hours = _count_hours(paced)
+            total = {"spent": sum((hour["spent"] for hour in hours), NOTHING)}
+            wrong += _find_wrong(f"sale event {paced.event}", paced.counter, total)
+            for hour, counts_of_hour in zip(paced.hours, hours, strict=True):
+                wrong += _find_wrong(f"sale event {paced.event}, hour of {hour.starts_at}", hour, counts_of_hour)
         if mend:
             for each in wrong:
                 each.mend()
@@ -499,8 +649,10 @@ class _Wrong:
     def mend(self) -> None:
         # History may bring more than a limit allows: only the next use is held to it again.
         ceiling = {"uses": "ceiling", "spent": "spent_ceiling"}[self.column]
-        rows = type(self.row)._default_manager.filter(pk=self.row.pk)
-        rows.update(**{self.column: self.difference.rows, ceiling: None})
+        changes: dict[str, Any] = {self.column: self.difference.rows}
+        if hasattr(self.row, ceiling):
+            changes[ceiling] = None
+        type(self.row)._default_manager.filter(pk=self.row.pk).update(**changes)
 
 
 def _find_wrong(what: str, row: models.Model, counts: Mapping[str, Any]) -> list[_Wrong]:

@@ -40,6 +40,7 @@ def use_of(item: ReservationCoupon, *, shopper_id: int) -> counters.Use:
         stock=0 if item.member_id is not None else item.held_uses,
         shopper_uses=item.held_uses,
         amount=item.held_amount,
+        sale_event=item.sale_event_id,
     )
 
 
@@ -72,10 +73,15 @@ def lock_items(reservations: Collection[int]) -> dict[int, list[ReservationCoupo
     return items
 
 
-def lock_overdue(*, coupons: Collection[int], campaigns: Collection[int], at: datetime) -> list[Reservation]:
-    """Hold reservations whose time is over and that hold uses of these coupons, or money of these campaigns where that
-    has an end. Those that others hold are left to them."""
-    in_the_way = ReservationCoupon.objects.filter(_holds_of(coupons, campaigns)).values("reservation")
+def lock_overdue(
+    *, coupons: Collection[int], campaigns: Collection[int], events: Collection[int] = (), at: datetime
+) -> list[Reservation]:
+    """Hold reservations whose time is over and that hold uses of these coupons, or money of these campaigns and sale
+    events where that has an end. Those that others hold are left to them."""
+    held = _holds_of(coupons, campaigns)
+    if events:
+        held |= _holds_of_events(events)
+    in_the_way = ReservationCoupon.objects.filter(held).values("reservation")
     overdue = Reservation.objects.overdue_at(at).filter(pk__in=in_the_way).order_by("expires_at", "pk")
     return list(overdue.select_for_update(skip_locked=True, of=("self",))[:RECLAIMED_AT_MOST])
 
@@ -84,6 +90,10 @@ def _holds_of(coupons: Any, campaigns: Any) -> Q:
     return Q(held_uses__gt=0) & (
         Q(coupon__in=coupons) | Q(campaign__in=campaigns, campaign__budget__isnull=False, held_amount__gt=0)
     )
+
+
+def _holds_of_events(events: Any) -> Q:
+    return Q(held_uses__gt=0, held_amount__gt=0, sale_event__in=events, sale_event__budget__isnull=False)
 
 
 def expire(
@@ -109,7 +119,11 @@ def disregard_overdue(
     """
     if not coupons:
         return
-    for row in _read_overdue(coupons=list(coupons), campaigns=list(campaigns) or [NO_CAMPAIGN], at=at):
+    rows = _read_overdue(coupons=list(coupons), campaigns=list(campaigns) or [NO_CAMPAIGN], at=at)
+    if counted.events:
+        of_events = _overdue(_holds_of_events(list(counted.events)), at)
+        rows += of_events.exclude(_holds_of(list(coupons), list(campaigns)))
+    for row in rows:
         shopper = row.pop("reservation__shopper_id")
         item = ReservationCoupon(**row)
         # What another coupon holds matters for the money of the campaign alone.
@@ -120,16 +134,16 @@ def disregard_overdue(
         counted.coupons[row["group__coupon_id"]].uses -= row["held_uses"]
 
 
+def _overdue(held: Q, at: datetime | Expression) -> QuerySet[ReservationCoupon, dict[str, Any]]:
+    rows = ReservationCoupon.objects.filter(held, reservation__in=Reservation.objects.overdue_at(at))
+    return rows.order_by().values(
+        *("coupon_id", "campaign_id", "sale_event_id", "member_id", "counted_at", "held_uses", "held_amount"),
+        "reservation__shopper_id",
+    )
+
+
 _read_overdue = Compiled(
-    lambda coupons, campaigns, at: (
-        ReservationCoupon.objects.filter(
-            _holds_of(coupons, campaigns), reservation__in=Reservation.objects.overdue_at(at)
-        )
-        .order_by()
-        .values(
-            "coupon_id", "campaign_id", "member_id", "counted_at", "held_uses", "held_amount", "reservation__shopper_id"
-        )
-    ),
+    lambda coupons, campaigns, at: _overdue(_holds_of(coupons, campaigns), at),
     coupons=[BigIntegerField()],
     campaigns=[BigIntegerField()],
     at=DateTimeField(),
@@ -199,4 +213,5 @@ def keys_of(items: Iterable[ReservationCoupon]) -> dict[str, set[int]]:
     return {
         "coupons": {item.coupon_id for item in items},
         "campaigns": {item.campaign_id for item in items if item.campaign_id is not None},
+        "events": {item.sale_event_id for item in items if item.sale_event_id is not None},
     }

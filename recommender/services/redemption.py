@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Expression, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 
-from recommender.models import Campaign, Coupon, Order, Publication, Redemption, Shopper
+from recommender.models import Campaign, Coupon, Order, Publication, Redemption, SaleEvent, Shopper
 from recommender.services import counters
 from recommender.services.holding import expire, fail_groups, keys_of, lock_items, lock_overdue
 from recommender.services.patience import patient_transaction
@@ -57,8 +57,8 @@ def redeem_coupon(
 
     Raises:
         UnknownReference: no such shopper, coupon, campaign or order.
-        RedemptionRefused: ``order_of_another_shopper``, ``coupon_not_open``, ``no_live_campaign``, or the code of the
-            limit or budget that does not allow it.
+        RedemptionRefused: ``order_of_another_shopper``, ``coupon_not_open``, ``no_live_campaign``,
+            ``sale_event_not_on``, or the code of the limit or budget that does not allow it.
         Busy: others use the same coupon for too long, or history is being loaded.
     """
     with patient_transaction():
@@ -67,7 +67,12 @@ def redeem_coupon(
         if key is None:
             raise UnknownReference("coupon_id", Coupon, coupon_id)
         holding = Campaign.objects.filter(coupons=key).values_list("pk", flat=True)
-        overdue = lock_overdue(coupons=[key], campaigns=list(holding), at=at)
+        overdue = lock_overdue(
+            coupons=[key],
+            campaigns=list(holding),
+            events=list(holding.filter(sale_event__isnull=False).values_list("sale_event", flat=True)),
+            at=at,
+        )
         items = lock_items([reservation.pk for reservation in overdue])
         held = keys_of(item for own in items.values() for item in own)
         # Whoever uses this coupon waits here, and is then held to its limits as they are.
@@ -91,6 +96,10 @@ def redeem_coupon(
         counters.lock_campaigns(counted, campaigns=held["campaigns"] | ({campaign.pk} if campaign else set()))
         if campaign is not None:
             campaign.refresh_from_db()  # staff may have changed its budget while others held it
+        event = campaign.sale_event_id if campaign is not None else None
+        counters.lock_events(counted, events=held["events"] | ({event} if event is not None else set()))
+        if event is not None:
+            _check_event(counted.events[event].event, coupon, redeemed_at)
         expire(counted, overdue, items, at=at)
         fail_groups(counted, coupons=[key] if coupon.group_size is not None else [], at=at)
         use = counters.Use(
@@ -99,6 +108,7 @@ def redeem_coupon(
             campaign=campaign,
             at=redeemed_at,
             amount=discount_amount or counters.NOTHING,
+            sale_event=event,
         )
         try:
             counters.take(counted, use=use)
@@ -126,6 +136,8 @@ def _describe_limit(reached: counters.LimitReached, campaign: Campaign | None) -
         "total_limit": _("Coupon %(id)s is used up."),
         "budget": _("The budget of coupon %(id)s does not pay for this use."),
         "campaign_budget": _("The budget of campaign %(campaign)s does not pay for this use."),
+        "sale_event_hour": _("What has come of the sale event's budget does not pay for this use of coupon %(id)s."),
+        "sale_event_budget": _("The budget of the sale event does not pay for this use of coupon %(id)s."),
     }[reached.limit]
     facts = {"id": reached.coupon.coupon_id, "campaign": campaign.campaign_id if campaign else ""}
     return RedemptionRefused(counters.REACHED[reached.limit], message % facts)
@@ -161,6 +173,15 @@ def _check_open(coupon: Coupon, at: datetime) -> None:
     if not Coupon.objects.open_at(at).filter(pk=coupon.pk).exists():
         raise RedemptionRefused(
             "coupon_not_open", _("Coupon %(id)s is not open at that time.") % {"id": coupon.coupon_id}
+        )
+
+
+def _check_event(event: SaleEvent, coupon: Coupon, at: datetime) -> None:
+    if not event.starts_at <= at < event.ends_at:
+        raise RedemptionRefused(
+            "sale_event_not_on",
+            _("The sale event %(event)s of coupon %(id)s is not on at that time.")
+            % {"event": event, "id": coupon.coupon_id},
         )
 
 

@@ -45,6 +45,7 @@ from recommender.models import (
     Reservation,
     RunCorrection,
     RunCoupon,
+    SaleEvent,
     Segment,
     Shopper,
 )
@@ -126,10 +127,10 @@ def offers_of_many(
     offer is on the list once.
 
     Left out is what staff took out, what is not open, what is used up by this shopper (ever, or today, this week or
-    month) or by all, what its own or its campaign's budget no longer pays for, what is for a segment that the shopper
-    is not in, for a first order that they made or for devices that they do not own, what is of a project that they have
-    finished or no longer good before it could be used, what the shopper dismissed, and campaigns that they are held out
-    of.
+    month) or by all, what its own, its campaign's or its sale event's budget no longer pays for, what a sale event does
+    not show yet or no longer, what is for a segment that the shopper is not in, for a first order that they made or for
+    devices that they do not own, what is of a project that they have finished or no longer good before it could be
+    used, what the shopper dismissed, and campaigns that they are held out of.
     Whoever opted out is offered nothing.
 
     A shopper for whom nothing on show was computed, known to the shop or not, gets the live campaigns that are for
@@ -223,6 +224,7 @@ _LIMITING_COLUMNS = (
     "run__campaign",
     "run__campaign__budget",
     "run__campaign__counter__spent",
+    "run__campaign__sale_event",
 )
 _PERIODS = {f"coupon__{column}": span for span, column in SHOPPER_LIMITS.items() if span != Span.EVER}
 
@@ -456,6 +458,8 @@ class _Uses:
         self._stock = Stock(coupons, at) if knows_batches else None
         self._projects = OfProjects(coupons, self._shoppers, at) if knows_projects else None
         self._kept = self._find_kept({row["coupon"] for row in rows if row["coupon__group_size"] is not None})
+        events = {row["run__campaign__sale_event"] for row in rows} - {None}
+        self._events = self._find_events_on_show(events) if events else set()
 
     def may_use(self, row: Row, shopper: int | None, ever: int) -> bool:
         """Whether uses and budgets are left of a coupon for a shopper, and it is for them. ``shopper`` is None for
@@ -473,6 +477,9 @@ class _Uses:
         if limit is not None and uses - ((coupon, shopper) in self._kept) >= limit:
             return False
         if budget is not None and spent >= budget:
+            return False
+        event = row["run__campaign__sale_event"]
+        if event is not None and event not in self._events:
             return False
         campaign, budget = row["run__campaign"], row["run__campaign__budget"]
         return budget is None or self._spent.get(campaign, row["run__campaign__counter__spent"]) < budget
@@ -522,6 +529,13 @@ class _Uses:
     def _among(self) -> Q:
         # Of one shopper PostgreSQL adds up that shopper's rows; of several it adds up everybody's first.
         return Q(pk=next(iter(self._shoppers))) if len(self._shoppers) == 1 else Q(pk__in=self._shoppers)
+
+    def _find_events_on_show(self, events: set[int]) -> set[int]:
+        """Those that are warming up or on, with something left of their budget. What comes of it by the hour is for the
+        checkout alone: who looks now may pay in the next."""
+        found = SaleEvent.objects.filter(pk__in=events, warm_up_at__lte=self._at, ends_at__gt=self._at)
+        spent_up = Q(budget__isnull=False, counter__spent__gte=F("budget"))
+        return set(found.exclude(spent_up).values_list("pk", flat=True))
 
     def _find_kept(self, coupons: set[int]) -> set[tuple[int, int | None]]:
         """For whom a group keeps a use of a coupon: it is counted, and theirs."""

@@ -23,6 +23,7 @@ from recommender.models import (
     Publication,
     Redemption,
     Run,
+    SaleEvent,
     Summary,
 )
 from recommender.progress import Progress
@@ -35,6 +36,7 @@ from recommender.services.guardrails import Finding, check_guardrails
 from recommender.services.incrementality import Incrementality, has_holdout, measure_incrementality
 from recommender.services.off_policy import OffPolicy, estimate_candidate, find_live, refuse_to_estimate
 from recommender.services.reporting import CampaignReport, CampaignUses, count_uses, groups_of, report_campaign
+from recommender.services.sale_event_report import SaleEventReport, report_sale_event
 from recommender.services.shopper_review import CouponUses, count_uses_of_coupons
 from recommender.wording import gettext as _
 
@@ -202,6 +204,26 @@ class Results(Topic[CampaignReport]):
 
 
 @dataclass(frozen=True)
+class ResultsOfSaleEvent(Topic[SaleEventReport]):
+    """What came of a sale event."""
+
+    kind: ClassVar[Any] = SaleEventReport
+    event: SaleEvent
+
+    @property
+    def key(self) -> str:
+        return f"sale-event:{self.event.pk}"
+
+    def is_large(self) -> bool:
+        return _are_many(self.event.reservation_coupons.all()) or _are_many(
+            Redemption.objects.filter(campaign__sale_event=self.event)
+        )
+
+    def make(self) -> SaleEventReport:
+        return report_sale_event(event=self.event)
+
+
+@dataclass(frozen=True)
 class WhatChanged(Topic[Incrementality]):
     """What a campaign changed."""
 
@@ -362,6 +384,9 @@ def find_topic(*, key: str) -> Topic:
     elif name == "results":
         campaign = Campaign.objects.filter(pk=subject).first()
         topic = Results(campaign) if campaign else None
+    elif name == "sale-event":
+        event = SaleEvent.objects.filter(pk=subject).first()
+        topic = ResultsOfSaleEvent(event) if event else None
     elif name == "incrementality":
         campaign = Campaign.objects.filter(pk=subject).first()
         topic = WhatChanged(campaign) if campaign else None
@@ -390,6 +415,8 @@ def list_large_topics() -> Iterator[Topic]:
     for campaign in Campaign.objects.filter(starts_at__lte=now, ends_at__gt=now - LOOKED_AT):
         topics += [Results(campaign), WhatChanged(campaign)]
     topics += [WhatArmsChanged(experiment) for experiment in Experiment.objects.running().select_related("campaign")]
+    near = SaleEvent.objects.filter(starts_at__lte=now, ends_at__gt=now - LOOKED_AT)
+    topics += [ResultsOfSaleEvent(event) for event in near]
     topics += [
         RunChecks(run) for run in Run.objects.filter(state__in=UNDER_REVIEW).select_related(*RUN_WITH_WHAT_IS_CHECKED)
     ]

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import Group
+from django.utils import timezone
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 
 from recommender import models
@@ -108,6 +109,10 @@ def add_rows(number: int) -> None:
         coupon=coupon,
         product=product,
         campaign=campaign,
+    )
+    soon = timezone.now() + timedelta(days=10)
+    models.SaleEvent.objects.create(
+        name=f"sale-event-{number}", warm_up_at=soon, starts_at=soon, ends_at=soon + timedelta(days=1)
     )
     batch = models.CodeBatch.objects.create(coupon=coupon, count=1, made=1, created_by=user)
     code = models.Code.objects.create(code=f"C0DE{number}", batch=batch)

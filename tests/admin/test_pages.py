@@ -147,6 +147,7 @@ def test_machine_written_rows_are_neither_changed_nor_deleted(model: type[Model]
         (models.ProjectStage, "project-2"),
         (models.Device, "device-2"),
         (models.DevicePart, "kettle-2"),
+        (models.SaleEvent, "sale-event-2"),
         (models.CouponTarget, "coupon-2"),
         (models.Campaign, "campaign-2"),
         (models.CampaignCoupon, "coupon-2"),

@@ -159,6 +159,12 @@ BUDGETS: dict[str, int] = {
     "recommender_searchtrial list": 6,
     "recommender_searchtrial page": 6,
     "recommender_searchtrial_search": 5,
+    "recommender_saleevent add": 3,
+    "recommender_saleevent list": 5,
+    "recommender_saleevent page": 10,
+    "recommender_saleevent_report": 13,
+    "recommender_saleevent_report_export": 12,
+    "recommender_segment_reckon_tiers": 3,
     "recommender_segment add": 3,
     "recommender_segment list": 7,
     "recommender_segment page": 6,
@@ -326,6 +332,7 @@ def list_pages(run: Run) -> dict[str, str]:
         "recommender_run_review": ["reject"],
         "recommender_run_sample": of_run,
         "recommender_run_shopper": [*of_run, shopper.pk],
+        "recommender_saleevent_report_export": [models.SaleEvent.objects.earliest("pk").pk],
     }
     queries = {
         "recommender_recommendation_correct": {"row": list(run.recommendations.values_list("pk", flat=True))},

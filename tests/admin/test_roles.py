@@ -71,6 +71,7 @@ PAGES = {
     models.RunCoupon: (ALL, NOBODY, NOBODY, NOBODY),
     models.RunInput: (ALL, NOBODY, NOBODY, NOBODY),
     models.RunShard: (ALL, NOBODY, NOBODY, NOBODY),
+    models.SaleEvent: (ALL, EDITORS, EDITORS, EDITORS),
     models.SearchTrial: (ALL, NOBODY, NOBODY, NOBODY),
     models.Segment: (ALL, EDITORS, EDITORS, EDITORS),
     models.SegmentCondition: (ALL, EDITORS, EDITORS, EDITORS),
@@ -125,7 +126,9 @@ ACTIONS = {
     "run.reject_chosen": APPROVERS,
     "run.roll_back": PUBLISHERS,
     "run.score_again": EDITORS,
+    "saleevent.report": ALL,
     "searchtrial.search": EDITORS,
+    "segment.reckon_tiers": EDITORS,
     "shopper.erase": ADMINISTRATORS,
     "tokensigner.revoke": ADMINISTRATORS,
     "upload.cancel": ADMINISTRATORS,
@@ -147,10 +150,11 @@ LOOKING = {
     "run.approve_chosen",
     "run.reject_chosen",
     "run.roll_back",
+    "saleevent.report",
 }
 
-#: Files that are of one campaign.
-OF_A_CAMPAIGN = {"results_export", "change_export"}
+#: Files that are of one campaign or one sale event.
+OF_ONE = {"results_export", "change_export", "report_export"}
 #: Who may open the pages that are neither of the above.
 ADDRESSES = {
     "auth_user_password_change": ADMINISTRATORS,
@@ -177,6 +181,7 @@ ADDRESSES = {
     "recommender_run_sample": ALL,
     "recommender_run_shopper": ALL,
     "recommender_run_undo_correction": APPROVERS,
+    "recommender_saleevent_report_export": ALL,
     "recommender_segment_export": ALL,
     "recommender_segment_import": EDITORS,
     "recommender_segment_preview": EDITORS,
@@ -452,7 +457,7 @@ def other_address(name: str) -> str:
         return reverse(f"admin:{name}", args=["approve"], query={"run": Run.objects.get().pk})
     if page == "correct":
         return reverse(f"admin:{name}", args=["exclude"], query={"row": models.Recommendation.objects.get().pk})
-    if page.endswith(("calendar", "list", "export", "import", "backtest_figure")) and page not in OF_A_CAMPAIGN:
+    if page.endswith(("calendar", "list", "export", "import", "backtest_figure")) and page not in OF_ONE:
         return reverse(f"admin:{name}")
     if name in ("recommender_segment_preview", "recommender_groupbuy_outlook"):
         return reverse(f"admin:{name}")
@@ -511,6 +516,13 @@ def prepare(name: str, model: type[Model]) -> tuple[Model, dict[str, Any]]:
             answer = {"live": models.Publication.objects.live().get().pk}
         case "modelversion.promote":
             answer = {"reason": "better"}
+        case "segment.reckon_tiers":  # from somebody who ordered before
+            shopper = models.Shopper.objects.get()
+            models.Order.objects.create(
+                order_id="before",
+                shopper=shopper,
+                ordered_at=models.Order.objects.get().ordered_at - timedelta(days=50),
+            )
         case "modelversion.train":
             Job.objects.all().delete()
         case "searchtrial.search":

@@ -19,6 +19,7 @@ def test_the_kind_of_shop_is_chosen_and_says_what_files_it_has(admin_client: Cli
         ("fresh-food", "Fresh food"),
         ("home", "Home improvement"),
         ("group-buying", "Group buying"),
+        ("sale-events", "Big sale events"),
     ]
     assert "device_parts" not in admin_client.get(page(shop)).content.decode()
 

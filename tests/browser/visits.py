@@ -21,6 +21,7 @@ NO_PAGES = {
     *("autocomplete", "jsi18n", "logout", "search", "view_on_site"),
     "recommender_campaign_change_export",
     "recommender_campaign_results_export",
+    "recommender_saleevent_report_export",
     "recommender_codebatch_export",
     "recommender_job_progress",
     "recommender_modelversion_backtest_figure",

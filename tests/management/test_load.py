@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from recommender.models import Device, GroupBuy, GroupBuyMember, Order, Shop, Shopper
+from recommender.models import Device, GroupBuy, GroupBuyMember, Order, SaleEvent, Segment, Shop, Shopper
 from recommender.presets import PRESETS, Preset
 from tests.services.ingest import exports
 from tests.services.ingest.exports import EXPORT, contents, write_export
@@ -134,7 +134,7 @@ def test_a_wrong_argument_is_named(arguments: list[str], message: str) -> None:
 
 
 def test_the_samples_are_what_the_documents_say() -> None:
-    assert list(PRESETS) == ["complete-journey", "appliances", "fresh-food", "home", "group-buying"]
+    assert list(PRESETS) == ["complete-journey", "appliances", "fresh-food", "home", "group-buying", "sale-events"]
     sample = PRESETS["complete-journey"]
     assert (sample.time_zone, sample.currency) == ("America/New_York", "USD")
 
@@ -177,3 +177,15 @@ def test_groups_that_are_open_are_begun_as_shoppers_begin_them(
     ]
     assert {member.held_uses for member in members} == {1}
     assert not PRESETS["appliances"].open_groups()
+
+
+def test_a_sale_event_comes_with_the_sample_that_has_one(data_dir: Path) -> None:
+    call_command("load_sample", "sale-events", "--shoppers", "60", "--seed", "3", "--shift-to", "2026-02-28")
+    event = SaleEvent.objects.get()
+    assert (event.name, event.warm_up_at, event.budget) == ("11.11", datetime(2026, 3, 1, tzinfo=UTC), 300)
+    assert sum(hour.planned for hour in event.hours.all()) == 300
+    assert set(event.campaigns.values_list("campaign_id", flat=True)) == {
+        "live",
+        *(f"live-{tier}" for tier in Segment.Tier.values),
+    }
+    assert Shop.current().preset == "sale-events"

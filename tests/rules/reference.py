@@ -8,7 +8,7 @@ from itertools import combinations, permutations, product
 from math import floor
 
 from recommender.rules.basket import Basket, BasketLine
-from recommender.rules.offer import Offer
+from recommender.rules.offer import Offer, SaleEvent
 
 Share = dict[str, int]  # whole smallest units by line; "" is the shipping
 
@@ -82,6 +82,9 @@ def alone(offer: Offer, basket: Basket) -> Share | str:
         return "budget_used_up"
     if offer.campaign_budget_left is not None and units_of(offer.campaign_budget_left, basket) < total:
         return "campaign_budget_used_up"
+    event = offer.sale_event
+    if event is not None and event.left is not None and units_of(event.left, basket) < total:
+        return "sale_event_budget_used_up" if event.more_at is None else "sale_event_hour_used_up"
     return share_out(total, bases)
 
 
@@ -96,7 +99,21 @@ def may_be_together(offers: Iterable[Offer], basket: Basket) -> bool:
             asked = sum(sum(alone(each, basket).values()) for each in offers if each.campaign_id == one.campaign_id)
             if asked > units_of(one.campaign_budget_left, basket):
                 return False
-    return True
+    return len(offers) < 2 or all(keeps_event_rule(one.sale_event, offers, basket) for one in offers)
+
+
+def keeps_event_rule(event: SaleEvent | None, offers: list[Offer], basket: Basket) -> bool:
+    """Whether coupons may be used together beside those of an event, and what came of its budget pays for its own."""
+    if event is None:
+        return True
+    own = [offer for offer in offers if offer.sale_event is not None and offer.sale_event.event_id == event.event_id]
+    return (
+        (event.most_coupons is None or len(own) <= event.most_coupons)
+        and (event.most_others is None or len(offers) - len(own) <= event.most_others)
+        and (
+            event.left is None or sum(sum(alone(each, basket).values()) for each in own) <= units_of(event.left, basket)
+        )
+    )
 
 
 def room_of(basket: Basket) -> Share:

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from recommender.rules.basket import Basket, BasketLine
-from recommender.rules.offer import DiscountType, Offer, Targets
+from recommender.rules.offer import DiscountType, Offer, SaleEvent, Targets
 
 PROVE = bool(os.environ.get("COUPONSITE_PROVE"))
 UNITS = (Decimal(1), Decimal("0.01"), Decimal("0.001"))
@@ -87,7 +87,18 @@ def offers(draw: st.DrawFn, coupon_id: str, unit: Decimal, most: int) -> Offer:
         ends_at=draw(st.none() | st.sampled_from([datetime(2024, 5, day, tzinfo=UTC) for day in (1, 2)])),
         budget_left=draw(st.none() | st.none() | st.none() | money),
         campaign_budget_left={"spring": most * unit, "autumn": None}.get(campaign_id),
+        sale_event=draw(st.sampled_from([None, None, None, *events(most * unit)])),
     )
+
+
+def events(left: Decimal) -> list[SaleEvent]:
+    """Two that are on, one with money that goes on coming."""
+    start, end = (datetime(2024, 5, day, tzinfo=UTC) for day in (1, 9))
+    return [
+        SaleEvent("e1", start, end, most_coupons=1, most_others=1, left=left, more_at=end),
+        SaleEvent("e2", start, end, most_others=0),
+        SaleEvent("e3", start, end, most_coupons=2, left=left / 2),
+    ]
 
 
 @st.composite

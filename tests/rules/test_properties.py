@@ -56,7 +56,8 @@ def test_a_coupon_alone_takes_off_each_line_what_the_reference_says(checkout: Ch
 def test_no_order_and_no_laying_gives_more(checkout: Checkout) -> None:
     basket, asked = checkout
     basket = replace(basket, lines=tuple(replace(line, quantity=Decimal(1)) for line in basket.lines))
-    asked = [replace(offer, stackable=True, exclusion_group="", campaign_id="", budget_left=None) for offer in asked]
+    free = {"stackable": True, "exclusion_group": "", "campaign_id": "", "budget_left": None, "sale_event": None}
+    asked = [replace(offer, **free) for offer in asked]
     usable = [offer for offer in asked if not isinstance(reference.alone(offer, basket), str)]
 
     total = in_units(price(basket, asked), basket)

@@ -92,6 +92,7 @@ def load_sample(
 ) -> list[str]:
     """Write and load the sample's export; return what is to be told of it."""
     from recommender.services.ingest import LoadRefused, load_export
+    from recommender.services.sale_event_sample import set_up_sample
     from recommender.services.summaries import sum_up_shop
 
     folder = settings.DATA_DIR / "samples" / name
@@ -109,5 +110,7 @@ def load_sample(
             raise CommandError(str(refusal)) from refusal
         for started in sample.open_groups(shift_to=shift_to, **size):
             begin_group(started)
+        if sample.sale_event is not None:
+            set_up_sample(sample.sale_event)
     sum_up_shop(progress=progress)
     return [*report_lines(report), *(f"{count:>12,} {phrase}" for phrase, count in facts.items())]

@@ -16,7 +16,14 @@ from recommender.rules.eligibility import GroupState, refusal
 from recommender.rules.offer import Targets
 from recommender.rules.refusal import Refusal
 from recommender.services import counters
-from recommender.services.checkout.offers import Asked, Candidate, describe_offer, describe_situation, find_candidates
+from recommender.services.checkout.offers import (
+    Asked,
+    Candidate,
+    describe_offer,
+    describe_situation,
+    events_of,
+    find_candidates,
+)
 from recommender.services.checkout.refusals import CheckoutRefused, UnknownThing
 from recommender.services.holding import fail_groups
 from recommender.services.patience import patient_transaction
@@ -81,7 +88,8 @@ def join_group(*, shopper_id: str, group_id: UUID, at: datetime) -> GroupBuy:
 
 def may_join(candidate: Candidate, shopper: Shopper, counted: counters.Counted, at: datetime) -> Refusal | None:
     """Why a shopper might not use a coupon if their group were full; None if they might."""
-    offer = describe_offer(candidate, targets=Targets(), counted=counted)  # what it is for tells itself at the basket
+    # What it is for tells itself at the basket.
+    offer = describe_offer(candidate, targets=Targets(), counted=counted, at=at)
     now = describe_situation(candidate, shopper=shopper, counted=counted, at=at)
     return refusal(offer, replace(now, group=GroupState(members=offer.group_size or 0, closes_at=at)))
 
@@ -140,7 +148,9 @@ def _prepare(shopper_id: str, coupon_id: str, at: datetime) -> tuple[Candidate, 
     if not found or found[0].campaign is None:
         raise CheckoutRefused(unknown[0].code if unknown else "no_campaign")
     candidate = found[0]
-    counted = counters.lock_counters(coupons=[candidate.coupon.pk], campaigns=[found[0].campaign.pk])
+    counted = counters.lock_counters(
+        coupons=[candidate.coupon.pk], campaigns=[found[0].campaign.pk], events=events_of(found)
+    )
     fail_groups(counted, coupons=[candidate.coupon.pk], at=at)
     candidate.coupon.refresh_from_db()
     return candidate, shopper, counted

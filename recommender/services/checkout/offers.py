@@ -40,7 +40,7 @@ from recommender.models import (
 from recommender.models.code_entry import NormalisedCode, normalise_code
 from recommender.rules.basket import Basket
 from recommender.rules.eligibility import GroupState, Situation
-from recommender.rules.offer import DiscountType, Limits, Offer, Targets
+from recommender.rules.offer import DiscountType, Limits, Offer, SaleEvent, Targets
 from recommender.services import counters
 from recommender.services.checkout.refusals import RefusedCoupon
 from recommender.services.patience import Busy
@@ -221,6 +221,7 @@ def as_counted(candidates: Iterable[Candidate], *, shopper: Shopper, zone: ZoneI
             if candidate.campaign is not None
         },
     )
+    counters.read_events(counted, events=events_of(candidates))
     for candidate in candidates:
         counters.note_uses_ever(
             counted, coupon=candidate.coupon, shopper_id=shopper.pk, at=at, uses=candidate.uses_ever
@@ -228,12 +229,19 @@ def as_counted(candidates: Iterable[Candidate], *, shopper: Shopper, zone: ZoneI
     return counted
 
 
-def refresh(candidates: Iterable[Candidate]) -> None:
+def events_of(candidates: Iterable[Candidate]) -> set[int]:
+    """The keys of the sale events of coupons that were found."""
+    campaigns = [candidate.campaign for candidate in candidates if candidate.campaign is not None]
+    return {campaign.sale_event_id for campaign in campaigns if campaign.sale_event_id is not None}
+
+
+def refresh(candidates: Iterable[Candidate], *, counted: counters.Counted) -> None:
     """Read coupons, campaigns and codes again once the counters are held: staff may have changed a limit or a budget
     while others held them.
 
     Raises:
-        Busy: staff deleted one of them meanwhile; who asks again is told that there is no such thing.
+        Busy: staff deleted one of them meanwhile, or put a campaign into another sale event; who asks again is told
+            that there is no such thing, or what holds now.
     """
     candidates = list(candidates)
     coupons = Coupon.objects.in_bulk({candidate.coupon.pk for candidate in candidates})
@@ -247,6 +255,8 @@ def refresh(candidates: Iterable[Candidate]) -> None:
         candidate.coupon = coupons[candidate.coupon.pk]
         candidate.campaign = None if candidate.campaign is None else campaigns[candidate.campaign.pk]
         candidate.code = None if candidate.code is None else codes[candidate.code.pk]
+    if not events_of(candidates) <= counted.events.keys():
+        raise Busy
 
 
 def find_places(candidates: Iterable[Candidate], *, shopper: Shopper) -> None:
@@ -314,8 +324,8 @@ _read_targets = Compiled(
 )
 
 
-def describe_offer(candidate: Candidate, *, targets: Targets, counted: counters.Counted) -> Offer:
-    """A candidate as the rules see it, with what is left of the budgets."""
+def describe_offer(candidate: Candidate, *, targets: Targets, counted: counters.Counted, at: datetime) -> Offer:
+    """A candidate as the rules see it at a moment, with what is left of the budgets."""
     coupon, campaign = candidate.coupon, candidate.campaign
     return Offer(
         coupon_id=coupon.coupon_id,
@@ -349,6 +359,24 @@ def describe_offer(candidate: Candidate, *, targets: Targets, counted: counters.
         campaign_budget_left=(
             _left(campaign.budget, counted.campaigns[campaign.pk].spent) if campaign is not None else None
         ),
+        sale_event=(
+            _describe_event(counted.events[campaign.sale_event_id], at)
+            if campaign is not None and campaign.sale_event_id is not None
+            else None
+        ),
+    )
+
+
+def _describe_event(paced: counters.PacedEvent, at: datetime) -> SaleEvent:
+    event = paced.event
+    return SaleEvent(
+        event_id=str(event.pk),
+        starts_at=event.starts_at,
+        ends_at=event.ends_at,
+        most_coupons=event.most_coupons,
+        most_others=event.most_others,
+        left=paced.left(at),
+        more_at=paced.more_at(at),
     )
 
 

@@ -16,11 +16,13 @@ class UnknownThing(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class RefusedCoupon:
-    """A coupon that was asked for and is not given. ``asked`` is the coupon id or the code, as it was asked for."""
+    """A coupon that was asked for and is not given. ``asked`` is the coupon id or the code, as it was asked for;
+    ``paced_by`` the key of the sale event whose money is in the way."""
 
     asked: str
     code: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+    paced_by: int | None = None
 
 
 class CheckoutRefused(Exception):

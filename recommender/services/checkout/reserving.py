@@ -1,5 +1,6 @@
 """What a basket gets, and how it is held for it."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from recommender.rules.basket import Basket
 from recommender.rules.eligibility import refusal
 from recommender.rules.offer import Targets
 from recommender.rules.pricing import Applied, price
-from recommender.rules.refusal import Refusal
+from recommender.rules.refusal import Refusal, RefusalCode
 from recommender.services import counters
 from recommender.services.checkout.baskets import GivenBasket, describe_basket
 from recommender.services.checkout.offers import (
@@ -23,6 +24,7 @@ from recommender.services.checkout.offers import (
     as_counted,
     describe_offer,
     describe_situation,
+    events_of,
     find_candidates,
     find_places,
     find_targets,
@@ -116,11 +118,13 @@ def reserve(
         items = lock_items([reservation.pk for reservation in overdue])
         held = keys_of(item for own in items.values() for item in own)
         counted = counters.lock_counters(
-            coupons=keys["coupons"] | held["coupons"], campaigns=keys["campaigns"] | held["campaigns"]
+            coupons=keys["coupons"] | held["coupons"],
+            campaigns=keys["campaigns"] | held["campaigns"],
+            events=keys["events"] | held["events"],
         )
         expire(counted, overdue, items, at=at)
         fail_groups(counted, coupons=[each.coupon.pk for each in candidates if each.coupon.group_size], at=at)
-        refresh(candidates)
+        refresh(candidates, counted=counted)
         find_places(candidates, shopper=shopper)
         quote = _quote(till, candidates, described, targets=targets, counted=counted, at=at)
         quote = replace(quote, refused=unknown + quote.refused)
@@ -135,7 +139,18 @@ def reserve(
         )
         for position, each in enumerate(quote.given):
             _hold(reservation, position, each, counted, at)
+        note_refused(quote.refused, at=at)
         return reservation, quote
+
+
+def note_refused(refused: Sequence[RefusedCoupon], *, at: datetime) -> None:
+    """Count, in the hours of sale events, coupons that were not reserved because no money was left till the next.
+
+    Whoever undoes what :func:`reserve` did, or would have done, says so afterwards.
+    """
+    events = Counter(each.paced_by for each in refused if each.paced_by is not None)
+    for event, times in sorted(events.items()):
+        counters.note_refused(sale_event=event, at=at, times=times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +190,7 @@ def _keys(candidates: Sequence[Candidate]) -> dict[str, set[int]]:
     return {
         "coupons": {candidate.coupon.pk for candidate in candidates},
         "campaigns": {candidate.campaign.pk for candidate in candidates if candidate.campaign is not None},
+        "events": events_of(candidates),
     }
 
 
@@ -194,7 +210,7 @@ def _quote(
     usable = []
     for candidate in candidates:
         name = candidate.asked.name
-        offer = describe_offer(candidate, targets=targets[candidate.coupon.pk], counted=counted)
+        offer = describe_offer(candidate, targets=targets[candidate.coupon.pk], counted=counted, at=at)
         if candidate.campaign is None:
             refused.append(RefusedCoupon(name, "no_campaign"))
         elif candidate.code is not None and candidate.code.uses:
@@ -205,7 +221,11 @@ def _quote(
             usable.append(offer)
     outcome = price(basket, usable)
     for each in (*refusals, *outcome.refused):
-        refused.append(RefusedCoupon(by_coupon[each.coupon_id].asked.name, each.code.value, each.facts))
+        candidate = by_coupon[each.coupon_id]
+        campaign = candidate.campaign
+        is_paced = each.code in (RefusalCode.EVENT_HOUR, RefusalCode.EVENT_BUDGET)
+        paced_by = campaign.sale_event_id if campaign is not None and is_paced else None
+        refused.append(RefusedCoupon(candidate.asked.name, each.code.value, each.facts, paced_by))
     order = [candidate.coupon.coupon_id for candidate in candidates]
     applied = sorted(outcome.applied, key=lambda each: order.index(each.coupon_id))
     return Quote(
@@ -225,6 +245,7 @@ def _hold(
         position=position,
         coupon=candidate.coupon,
         campaign=candidate.campaign,
+        sale_event_id=candidate.campaign.sale_event_id if candidate.campaign is not None else None,
         code=candidate.code,
         member=candidate.member,
         amount=applied.discount,
@@ -266,6 +287,7 @@ def take_all(counted: counters.Counted, item: ReservationCoupon, *, shopper_id: 
         at=item.counted_at,
         stock=stock,
         amount=item.amount,
+        sale_event=item.sale_event_id,
     )
     try:
         counters.take(counted, use=use)

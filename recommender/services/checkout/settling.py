@@ -178,7 +178,9 @@ def _take_anew(reservation: Reservation, items: list[ReservationCoupon], at: dat
     others = lock_items([each.pk for each in overdue])
     held = keys_of(item for each in others.values() for item in each)
     counted = counters.lock_counters(
-        coupons=own["coupons"] | held["coupons"], campaigns=own["campaigns"] | held["campaigns"]
+        coupons=own["coupons"] | held["coupons"],
+        campaigns=own["campaigns"] | held["campaigns"],
+        events=own["events"] | held["events"],
     )
     expire(counted, overdue, others, at=at)
     fail_groups(counted, coupons=[item.coupon_id for item in items if item.coupon.group_size is not None], at=at)
@@ -238,6 +240,7 @@ def _reduce(item: ReservationCoupon, reservation: Reservation, counted: counters
         stock=0,
         shopper_uses=0,
         amount=item.held_amount - left,
+        sale_event=item.sale_event_id,
     )
     counters.give_back(counted, use=use)
     item.held_amount = left
