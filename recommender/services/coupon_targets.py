@@ -1,4 +1,4 @@
-"""What coupons are for, as rules of a kind of shop ask for it: products by themselves, and whole groups of them."""
+"""What coupons are for: products by themselves, and whole groups of them."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -45,3 +45,13 @@ def groups_of(targets: Iterable[list[Target]]) -> set[Target]:
 def products_of(targets: Iterable[list[Target]]) -> set[int]:
     """The products that are named by themselves."""
     return {target.product for of_coupon in targets for target in of_coupon if target.product is not None}
+
+
+def find_products(coupons: Iterable[int]) -> dict[int, frozenset[int]]:
+    """By coupon, the primary keys of all products that it is for. One for the whole shop has no entry."""
+    targets = read_targets(coupons)
+    members = {group: set(group.products().values_list("pk", flat=True)) for group in groups_of(targets.values())}
+    return {
+        coupon: frozenset(products_of([of_coupon])).union(*(members[each] for each in of_coupon if each.is_group))
+        for coupon, of_coupon in targets.items()
+    }

@@ -15,7 +15,7 @@ from recommender.bulk import insert_frame, read_frame
 from recommender.ml.group_learning import LATELY, MOST_GROUPS, Look, PastGroup, Purchases, learn
 from recommender.models import Companion, Event, GroupBuy, GroupBuyMember, GroupModel, OrderLine, Shop
 from recommender.progress import Progress
-from recommender.services.coupon_products import find_products
+from recommender.services.coupon_targets import find_products
 from recommender.wording import gettext as _
 
 

@@ -30,7 +30,7 @@ from recommender.models import (
 from recommender.services.checkout.groups import find_group, may_join
 from recommender.services.checkout.offers import Asked, as_counted, find_candidates
 from recommender.services.checkout.refusals import CheckoutRefused, UnknownThing
-from recommender.services.coupon_products import find_products
+from recommender.services.coupon_targets import find_products
 from recommender.services.holding import disregard_overdue
 
 State = GroupBuy.State
