@@ -85,8 +85,8 @@ class RecommendForm(forms.Form):
         help_text=gettext_lazy(
             "What all lists together are to bring the most of. Revenue is what is paid after the discount, margin is "
             "that without what the goods cost, and incremental margin leaves out what would have been earned anyway: "
-            "it takes campaigns of which shoppers were held out. Without any budget, limit or return, redemptions give "
-            "each shopper the likeliest coupons."
+            "it takes campaigns of which shoppers were held out. Without any budget, limit, return or rule of the "
+            "campaign, redemptions give each shopper the likeliest coupons."
         ),
         widget=UnfoldAdminSelectWidget(),
     )
@@ -172,6 +172,7 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
     fieldsets = (
         (gettext_lazy("The campaign"), {"fields": ("name", ("campaign_id", "kind"))}),
         (gettext_lazy("When and for how much"), {"fields": ("starts_at", "ends_at", "budget")}),
+        (gettext_lazy("What a list looks like"), {"fields": ("one_per_category",)}),
         (
             gettext_lazy("For whom"),
             {
@@ -266,6 +267,7 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
                 *((_("Worth a second look"), remark) for remark in _say_what_is_in_vain(campaign, coupons)),
                 *_foresee(campaign),
                 *_say_what_is_left(campaign),
+                *((_("Kept to"), rule) for rule in _list_rules(campaign)),
             ],
         )
         return confirm_and_do(
@@ -294,8 +296,8 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
         confirmation = Confirmation(
             title=_("Duplicate"),
             text=_(
-                "A new campaign with the same coupons, segments, budget and held out share. A list of shoppers that "
-                "the shop gave is not copied. Nothing is computed or shown before you say so."
+                "A new campaign with the same coupons, segments, budget, rules and held out share. A list of shoppers "
+                "that the shop gave is not copied. Nothing is computed or shown before you say so."
             ),
             button=_("Duplicate"),
             facts=[
@@ -455,6 +457,11 @@ def _foresee(campaign: Campaign) -> list[tuple[str, object]]:
 def _say_what_is_left(campaign: Campaign) -> list[tuple[str, object]]:
     left = left_of_campaign(campaign)
     return [] if left is None else [(_("Left of the campaign's budget"), amount_of(left))]
+
+
+def _list_rules(campaign: Campaign) -> list[str]:
+    """What the lists of a run are made to keep to, besides budgets and limits."""
+    return [_("one coupon of a category on a list")] if campaign.one_per_category else []
 
 
 def _find_live(campaign: Campaign) -> Publication | None:

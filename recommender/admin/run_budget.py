@@ -1,11 +1,13 @@
 """What a run within a budget shows of it: on its page, and on a page with the whole curve of spend."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from recommender.admin.base import TableAdmin, change_url
 from recommender.admin.charts import Line, LineChart, line_chart
@@ -63,6 +65,7 @@ def describe_budget(run: Run, expected: float | None, currency: str) -> list[tup
         )
     if run.required_return is not None:
         told.append((_("Required return"), _per_unit(float(run.required_return), run, currency)))
+    told += _describe_rules(run.allocation_terms)
     if run.state != Run.State.COMPUTING:
         told += _describe_outcome(run, expected, currency)
     if taught_by := run.allocation_terms.get("taught_by"):
@@ -71,6 +74,17 @@ def describe_budget(run: Run, expected: float | None, currency: str) -> list[tup
     if left_out:
         told.append((_("Left out, as what they cost or bring is not known"), _name_few(left_out)))
     return told
+
+
+def _describe_rules(terms: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the campaign asks of lists besides budgets."""
+    if not terms.get("one_per_category"):
+        return []
+    count = len(set(terms["categories"].values()))
+    told = ngettext(
+        "one; its coupons are of %(count)s category", "one; its coupons are of %(count)s categories", count
+    ) % {"count": count_of(count)}
+    return [(_("Coupons of a category on a list"), told)]
 
 
 def _describe_outcome(run: Run, expected: float | None, currency: str) -> list[tuple[str, str]]:

@@ -56,6 +56,15 @@ class Campaign(models.Model):
             "known more often: so that new coupons get a chance, and other lists can be judged before they go live."
         ),
     )
+    one_per_category = models.BooleanField(
+        _("one coupon of a category on a list"),
+        default=False,
+        db_default=False,  # campaigns come in from the shop's export without it
+        help_text=_(
+            "A list has at most one of the coupons that are for the same category. All lists are then made together, "
+            "and a coupon of which nothing is expected stands on none."
+        ),
+    )
     assigned_at = models.DateTimeField(
         _("audience recorded"),
         null=True,

@@ -44,8 +44,16 @@ def count_candidates(top: int) -> int:
     return max(FEWEST_CANDIDATES, CANDIDATES_A_PLACE * top)
 
 
+def most_candidates(terms: BudgetTerms, top: int) -> int:
+    """How many candidates a shopper has at most."""
+    return (4 if terms.one_per_category else 2) * count_candidates(top)
+
+
 def find_candidates(scored: pl.DataFrame, terms: BudgetTerms, top: int) -> pl.DataFrame:
     """The pairs of each shopper that bring most, and that bring most for their cost; none that brings nothing.
+
+    Where a list has one coupon of a category, as many again that are the best of their group, by each order: the others
+    may all be of a few categories.
 
     Args:
         scored: columns ``shopper``, ``coupon_id``, ``score`` and ``chance``, by which equals are ordered; and where
@@ -62,6 +70,7 @@ def find_candidates(scored: pl.DataFrame, terms: BudgetTerms, top: int) -> pl.Da
             "value_per_use": terms.value_per_use,
             "cost_per_use": terms.cost_per_use,
             "lost_per_use": terms.lost_per_use or [0.0] * len(terms.coupon_ids),
+            "group": terms.groups,
         },
         schema_overrides={NUMBER: pl.Int64, "value_per_use": pl.Float64, "cost_per_use": pl.Float64},
     )
@@ -72,9 +81,7 @@ def find_candidates(scored: pl.DataFrame, terms: BudgetTerms, top: int) -> pl.Da
         value_per_use = new * value_per_use - (1 - new) * pl.col("lost_per_use")
     value = (expected * value_per_use * terms.value_unit).floor()
     cost = (expected * pl.col("cost_per_use").fill_null(0.0) * terms.cost_unit).ceil()
-    most = count_candidates(top)
-    place = pl.int_range(pl.len()).over(c.SHOPPER)
-    return (
+    worth = (
         scored.join(coupons, on=c.COUPON_ID, maintain_order="left")
         .with_columns(
             value.cast(pl.Int64).alias(VALUE),
@@ -83,12 +90,24 @@ def find_candidates(scored: pl.DataFrame, terms: BudgetTerms, top: int) -> pl.Da
         )
         .filter(pl.col(VALUE) > 0)
         .with_columns((pl.col(VALUE) / pl.col(COST).clip(1)).alias("for_cost"))
-        .sort(c.SHOPPER, "for_cost", "chance", descending=[False, True, False])
-        .with_columns(place.alias("place_for_cost"))
-        .sort(c.SHOPPER, VALUE, "chance", descending=[False, True, False])
-        .filter((place < most) | (pl.col("place_for_cost") < most))
-        .drop("value_per_use", "cost_per_use", "lost_per_use", "for_cost", "place_for_cost")
+        .drop("value_per_use", "cost_per_use", "lost_per_use")
     )
+    orders = ("for_cost", VALUE)
+    for order in orders:
+        worth = _mark_first(worth, order, count_candidates(top), by_group=terms.one_per_category)
+    is_first = [f"first by {order}" for order in orders]
+    return worth.filter(pl.any_horizontal(is_first)).drop("for_cost", "group", *is_first)
+
+
+def _mark_first(pairs: pl.DataFrame, order: str, most: int, *, by_group: bool) -> pl.DataFrame:
+    """The pairs in an order, with whether they are among the first of their shopper, or the first of their group and
+    that among the first of these."""
+    pairs = pairs.sort(c.SHOPPER, order, "chance", descending=[False, True, False])
+    is_first = pl.int_range(pl.len()).over(c.SHOPPER) < most
+    if by_group:
+        pairs = pairs.with_columns(leads=pl.int_range(pl.len()).over(c.SHOPPER, "group") == 0)
+        is_first |= pl.col("leads") & (pl.col("leads").cum_sum().over(c.SHOPPER) <= most)
+    return pairs.with_columns(is_first.alias(f"first by {order}")).drop("leads", strict=False)
 
 
 def write_candidates(*, shard: RunShard, blocks: Sequence[pl.DataFrame]) -> None:

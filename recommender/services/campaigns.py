@@ -50,7 +50,7 @@ def propose_copy(*, campaign: Campaign, now: datetime) -> dict[str, object]:
 
 
 def duplicate_campaign(*, campaign: Campaign, campaign_id: str, name: str, starts_at: datetime) -> Campaign:
-    """Make a campaign like another, as long as it by the shop's clock, with its coupons, segments and held out share.
+    """Make a campaign like another, as long as it by the shop's clock, with its coupons, segments, rules and held out share.
 
     Whom the shop listed for the other is not copied, and neither are its groups: the copy draws its own.
 
@@ -72,6 +72,7 @@ def duplicate_campaign(*, campaign: Campaign, campaign_id: str, name: str, start
             budget=campaign.budget,
             holdout_percent=campaign.holdout_percent,
             exploration_percent=campaign.exploration_percent,
+            one_per_category=campaign.one_per_category,
         )
         CampaignCoupon.objects.bulk_create(
             CampaignCoupon(campaign=copy, coupon_id=coupon)

@@ -24,7 +24,7 @@ from recommender.ml import columns as c
 from recommender.models import Recommendation, Run, RunShard
 from recommender.progress import Cancelled, Progress
 from recommender.services import scoring
-from recommender.services.allocation import allocate_run, count_candidates, delete_candidates, write_candidates
+from recommender.services.allocation import allocate_run, delete_candidates, most_candidates, write_candidates
 from recommender.services.assignment import is_for_everyone, record_assignment
 from recommender.services.budgeting import AS_IT_IS, Budget, BudgetRefused, BudgetTerms, amount_of, decide_terms
 from recommender.services.correction_jobs import refuse_while_corrected
@@ -95,8 +95,8 @@ def plan_run(
         as_of: nothing dated at or after this moment is used; now if it is not given.
         top: how many coupons a shopper gets at most, from 1 to ``MOST_COUPONS``.
         budget: what the lists are to bring the most of, and within what. What the campaign and its coupons have left of
-            their budgets and limits is kept to in any case. Where there is nothing of the kind, every list has the
-            likeliest coupons.
+            their budgets and limits is kept to in any case, and so are the campaign's rules of lists. Where there is
+            nothing of the kind, every list has the likeliest coupons.
 
     Raises:
         BudgetRefused: the campaign has less left, or it is not known what its coupons cost or bring, or whom they
@@ -131,7 +131,7 @@ def plan_run(
     if terms is not None and objective == Run.Objective.INCREMENTAL_MARGIN:
         progress.report(_("Learning whose uses are new"))
         terms = replace(terms, taught_by=choose_teachers(history=open_snapshot(snapshot=snapshot).before(as_of)))
-    listed = top if terms is None else 2 * count_candidates(top)
+    listed = top if terms is None else most_candidates(terms, top)
     with transaction.atomic():
         locked = models.Campaign.objects.select_for_update().get(pk=campaign.pk)
         if locked.assigned_at != assignment.assigned_at:

@@ -42,6 +42,7 @@ class WhyNot(StrEnum):
     VALUE_UNKNOWN = "value_unknown"
     NOT_CHOSEN_FROM = "not_chosen_from"
     SAME_OFFER = "same_offer"
+    SAME_CATEGORY = "same_category"
     BRINGS_NOTHING = "brings_nothing"
     BUDGET = "budget"
     WORTH_LESS = "worth_less"
@@ -55,7 +56,7 @@ class NotOffered:
     """A coupon that is not offered, why, and what there is to say of that.
 
     Attributes:
-        same_as: the coupon of the list that is the same offer.
+        same_as: the coupon of the list that is the same offer, or for the same category.
         last_score: of the last coupon of the list that was not drawn, which this one scored no better than.
         correction: the one that took it out; None if it was taken out before corrections were kept.
     """
@@ -217,9 +218,19 @@ class _Absence:
             return NotOffered(coupon, not_chosen)
         if (same := self._by_offer.get(coupon.offer_id)) is not None:
             return NotOffered(coupon, WhyNot.SAME_OFFER, same_as=same)
+        if (same := self._of_category(coupon)) is not None:
+            return NotOffered(coupon, WhyNot.SAME_CATEGORY, same_as=same)
         if self._run.is_allocated:
             return NotOffered(coupon, self._not_allocated(coupon))
         return self._ranked_lower(coupon)
+
+    def _of_category(self, coupon: Coupon) -> Coupon | None:
+        """The coupon of the list because of which this one may not stand there too."""
+        if not self._terms.get("one_per_category"):
+            return None
+        groups = dict(zip(self._terms["coupon_ids"], self._terms["groups"], strict=True))
+        group = groups.get(coupon.coupon_id)
+        return next((row.coupon for row in self._listed if groups.get(row.coupon.coupon_id, -1) == group), None)
 
     def _ranked_lower(self, coupon: Coupon) -> NotOffered:
         # What was drawn for its place may score anything.

@@ -138,7 +138,7 @@ def test_a_run_without_a_budget_says_nothing_of_one(admin_client: Client, campai
     run = add_run(campaign, state=Run.State.DRAFTED)
     page = admin_client.get(reverse("admin:recommender_run_change", args=[run.pk]))
     assert page.context["within"] == []
-    assert "Within a budget" not in page.content.decode()
+    assert "What the lists keep to" not in page.content.decode()
     answer = admin_client.get(budget_page(run))
     assert "This run was computed without a budget." in answer.content.decode()
     assert answer.context["rows"] == []
@@ -260,6 +260,22 @@ def test_a_run_for_incremental_margin_says_what_taught_it(admin_client: Client, 
     shopper = Shopper.objects.get(shopper_id="s1")
     page = admin_client.get(reverse("admin:recommender_run_shopper", args=[run.pk, shopper.pk]))
     assert page.context["others"][0]["why"].startswith("What the shopper would have bought anyway counts against it")
+
+
+def test_a_run_with_one_coupon_of_a_category_says_so(admin_client: Client, run: Run) -> None:
+    terms = {**run.allocation_terms, "one_per_category": True, "categories": {"c1": "A", "c2": "A"}, "groups": [0, 0, 2]}
+    Run.objects.update(allocation_terms=terms)
+    run.refresh_from_db()
+    for page in (reverse("admin:recommender_run_change", args=[run.pk]), budget_page(run)):
+        within = dict(admin_client.get(page).context["within"])
+        assert within["Coupons of a category on a list"] == "one; its coupons are of 1 category"
+    assert why_not(run, "s1")["c2"] == WhyNot.SAME_CATEGORY
+    assert why_not(run, "s2")["c2"] == WhyNot.BUDGET
+    shopper = Shopper.objects.get(shopper_id="s1")
+    page = admin_client.get(reverse("admin:recommender_run_shopper", args=[run.pk, shopper.pk]))
+    assert page.context["others"][0]["why"] == (
+        "A list has one coupon of a category, and another is on it already: c1."
+    )
 
 
 @pytest.mark.parametrize("shopper_id", ["s2", "s3", "s4"])

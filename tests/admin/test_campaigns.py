@@ -148,6 +148,20 @@ def test_computing_is_confirmed_with_how_many_are_sent_it(admin_client: Client, 
     assert facts() == ["The shoppers that the shop listed", "1", "0"]
 
 
+def test_what_lists_keep_to_is_saved_and_told_before_computing(admin_client: Client, campaign: Campaign) -> None:
+    assert [name for name, _value in rules_told(admin_client, campaign)] == []
+    page = reverse("admin:recommender_campaign_change", args=[campaign.pk])
+    admin_client.post(page, campaign_form(campaign_id="spring", one_per_category="on"))
+    campaign.refresh_from_db()
+    assert campaign.one_per_category
+    assert rules_told(admin_client, campaign) == [("Kept to", "one coupon of a category on a list")]
+
+
+def rules_told(client: Client, campaign: Campaign) -> list[tuple[str, str]]:
+    facts = client.get(action("recommend", campaign)).context["confirmation"].facts
+    return [(name, value) for name, value in facts if name == "Kept to"]
+
+
 # Copies
 
 

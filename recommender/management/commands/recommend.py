@@ -99,10 +99,14 @@ def _describe_allocation(run: Run) -> str:
     parts = [
         f"Brings {run.allocation_value or 0:,.1f} of {run.objective}, at most {run.allocation_bound or 0:,.1f} can be"
     ]
+    terms = run.allocation_terms or {}
+    if terms.get("one_per_category"):
+        categories = len(set(terms["categories"].values()))
+        parts.append(f"one coupon of a category on a list (categories: {categories})")
     if run.budget is not None:
         parts.append(f"within a budget of {run.budget.normalize():f}")
     if run.marginal_return is not None:
         parts.append(f"one unit more would bring {run.marginal_return:.3g}")
-    if left_out := (run.allocation_terms or {}).get("left_out"):
+    if left_out := terms.get("left_out"):
         parts.append(f"left out, as what they cost or bring is not known: {', '.join(sorted(left_out))}")
     return "; ".join(parts)
