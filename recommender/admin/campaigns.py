@@ -41,9 +41,11 @@ from recommender.models import (
     Job,
     Publication,
     Run,
+    Shop,
 )
 from recommender.models.campaigns import MOST_EXPLORED, MOST_HELD_OUT
 from recommender.services.budgeting import MOST_RETURN, left_of_campaign
+from recommender.services.contact import ContactLimit
 from recommender.services.reporting import CampaignUses
 from recommender.services.summaries import UsesOfCampaigns
 from recommender.wording import gettext as _
@@ -461,7 +463,11 @@ def _say_what_is_left(campaign: Campaign) -> list[tuple[str, object]]:
 
 def _list_rules(campaign: Campaign) -> list[str]:
     """What the lists of a run are made to keep to, besides budgets and limits."""
-    return [_("one coupon of a category on a list")] if campaign.one_per_category else []
+    rules = [_("one coupon of a category on a list")] if campaign.one_per_category else []
+    if (limit := ContactLimit.of(Shop.current())) is not None:
+        facts = {"most": count_of(limit.most), "days": count_of(limit.days)}
+        rules.append(_("at most %(most)s campaigns within %(days)s days for a shopper") % facts)
+    return rules
 
 
 def _find_live(campaign: Campaign) -> Publication | None:

@@ -220,6 +220,9 @@ def _ranked_lower(other: "NotOffered") -> str:
 _WORDS: dict[str, Callable[["NotOffered"], str]] = {
     "opted_out": lambda other: _("The shopper opted out and is offered nothing."),
     "held_out": lambda other: _("The shopper is held out of the campaign."),
+    "contacted": lambda other: _(
+        "The shopper had been sent as many other campaigns as the shop allows when the run was computed."
+    ),
     "no_list": lambda other: _("The shopper was not among those whom the run was computed for."),
     "inactive": lambda other: _("The coupon is not active."),
     "not_open": lambda other: _("The coupon does not hold in what is left of the campaign."),

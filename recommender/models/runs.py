@@ -111,6 +111,16 @@ class Run(models.Model):
             "Empty: nothing is tried."
         ),
     )
+    contact_limit = models.JSONField(
+        _("contact limit"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_(
+            "As of the plan: at most how many campaigns in how many days for a shopper, and how many shoppers were left "
+            "out for it. Empty: no limit."
+        ),
+    )
     objective = models.CharField(
         _("objective"),
         max_length=24,

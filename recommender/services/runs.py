@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +27,7 @@ from recommender.services import scoring
 from recommender.services.allocation import allocate_run, delete_candidates, most_candidates, write_candidates
 from recommender.services.assignment import is_for_everyone, record_assignment
 from recommender.services.budgeting import AS_IT_IS, Budget, BudgetRefused, BudgetTerms, amount_of, decide_terms
+from recommender.services.contact import ContactLimit, leave_out_contacted
 from recommender.services.correction_jobs import refuse_while_corrected
 from recommender.services.estimates import estimate_run
 from recommender.services.exploration import decide_exploration
@@ -118,7 +119,7 @@ def plan_run(
         raise BudgetRefused(refusal)
     coupon_ids = _find_coupons(campaign, as_of)
     assignment = record_assignment(campaign=campaign, at=as_of)
-    shopper_ids = _find_audience(campaign)
+    shopper_ids, contact_limit = _find_audience(campaign, as_of)
     version = _find_version(algorithm, as_of, job, progress)
     terms = decide_terms(campaign=campaign, coupon_ids=coupon_ids, version=version, as_of=as_of, budget=budget)
     exploration = None
@@ -151,6 +152,7 @@ def plan_run(
                 assigned_at=assignment.assigned_at,
                 within=None if terms is None else [objective, str(budget.required_return), terms.as_json()],
                 exploration=exploration,
+                contact_limit=contact_limit,
             ),
             defaults={
                 "campaign": campaign,
@@ -163,6 +165,7 @@ def plan_run(
                 "learned_inputs": choose_reference(version=version, campaign=campaign),
                 "retrieval": None if scoring.is_worth_two_stages(len(shopper_ids), len(coupon_ids), listed) else {},
                 "exploration": exploration,
+                "contact_limit": contact_limit,
                 **(_describe_budget(objective, budget, terms) if terms is not None else {}),
                 "created_by": created_by,
                 "job": job,
@@ -216,8 +219,9 @@ def _find_coupons(campaign: models.Campaign, as_of: datetime) -> list[str]:
     return sorted(coupon_ids)
 
 
-def _find_audience(campaign: models.Campaign) -> list[str]:
-    """Its treatment shoppers, or everyone but its control where it is for everyone; nobody who opted out."""
+def _find_audience(campaign: models.Campaign, as_of: datetime) -> tuple[list[str], dict[str, int] | None]:
+    """Its treatment shoppers, or everyone but its control where it is for everyone; nobody who opted out, or was sent
+    as many other campaigns as the shop allows. And what :attr:`Run.contact_limit` keeps of that."""
     shoppers = models.Shopper.objects.addressable()
     if is_for_everyone(campaign=campaign):
         held_out = campaign.campaign_shoppers.filter(group=models.CampaignShopper.Group.CONTROL)
@@ -225,12 +229,25 @@ def _find_audience(campaign: models.Campaign) -> list[str]:
     else:
         sent = campaign.campaign_shoppers.filter(group=models.CampaignShopper.Group.TREATMENT)
         shoppers = shoppers.filter(pk__in=sent.values("shopper"))
-    shopper_ids = sorted(shoppers.values_list("shopper_id", flat=True))
+    limit = ContactLimit.of(models.Shop.current())
+    allowed = shoppers
+    if limit is not None:
+        allowed = leave_out_contacted(shoppers=shoppers, campaign=campaign, limit=limit, at=as_of)
+    shopper_ids = sorted(allowed.values_list("shopper_id", flat=True))
+    left_out = 0 if allowed is shoppers else shoppers.count() - len(shopper_ids)
+    if limit is not None and left_out and not shopper_ids:
+        raise NothingToRecommend(
+            _(
+                "All %(count)s shoppers of campaign %(campaign)s were sent %(most)s or more other campaigns within "
+                "%(days)s days, as many as the shop allows."
+            )
+            % {"count": left_out, "campaign": campaign.campaign_id, "most": limit.most, "days": limit.days}
+        )
     if not shopper_ids:
         raise NothingToRecommend(
             _("Campaign %(campaign)s has no shopper who may be offered anything.") % {"campaign": campaign.campaign_id}
         )
-    return shopper_ids
+    return shopper_ids, None if limit is None else {**asdict(limit), "left_out": left_out}
 
 
 def _find_version(
@@ -294,6 +311,7 @@ def _run_key(
     assigned_at: datetime | None,
     within: Sequence[object] | None = None,
     exploration: dict[str, Any] | None = None,
+    contact_limit: dict[str, int] | None = None,
 ) -> str:
     """A digest of everything that decides what a run comes to."""
     moment = as_of.timestamp()
@@ -304,6 +322,8 @@ def _run_key(
         decides.append(within)
     if exploration is not None:
         decides.append(exploration)
+    if contact_limit is not None:
+        decides.append(contact_limit)
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from django.db.models import Count, Max, Min, Q, QuerySet, Subquery, Sum
@@ -22,6 +23,7 @@ from recommender.models import (
     RunCorrection,
     Shopper,
 )
+from recommender.services.contact import was_contacted
 
 LATEST = 10  # of orders, products, redemptions and campaigns
 
@@ -31,6 +33,7 @@ class WhyNot(StrEnum):
 
     OPTED_OUT = "opted_out"
     HELD_OUT = "held_out"
+    CONTACTED = "contacted"
     NO_LIST = "no_list"
     INACTIVE = "inactive"
     NOT_OPEN = "not_open"
@@ -260,6 +263,13 @@ class _Absence:
             return False
         return not (self._run.is_allocated and _is_of_audience(self._run, self._shopper))
 
+    @cached_property
+    def _is_contacted(self) -> bool:
+        """Whether the run left the shopper out for the campaigns that they had been sent."""
+        if self._listed or self._run.contact_limit is None or _is_of_audience(self._run, self._shopper):
+            return False
+        return was_contacted(run=self._run, shopper=self._shopper)
+
     def _closed(self, coupon: Coupon, own_uses: int) -> WhyNot | None:
         """The rule that keeps the coupon from the shopper, if one does."""
         of_all = self._uses.get(coupon.pk, CouponUses())
@@ -267,6 +277,7 @@ class _Absence:
         rules = (
             (WhyNot.OPTED_OUT, self._opted_out),
             (WhyNot.HELD_OUT, self._held_out),
+            (WhyNot.CONTACTED, self._is_contacted),
             (WhyNot.NO_LIST, self._is_without_list()),
             (WhyNot.INACTIVE, not coupon.active),
             (

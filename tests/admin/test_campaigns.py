@@ -154,7 +154,11 @@ def test_what_lists_keep_to_is_saved_and_told_before_computing(admin_client: Cli
     admin_client.post(page, campaign_form(campaign_id="spring", one_per_category="on"))
     campaign.refresh_from_db()
     assert campaign.one_per_category
-    assert rules_told(admin_client, campaign) == [("Kept to", "one coupon of a category on a list")]
+    Shop(contact_most=2, contact_days=30).save()
+    assert rules_told(admin_client, campaign) == [
+        ("Kept to", "one coupon of a category on a list"),
+        ("Kept to", "at most 2 campaigns within 30 days for a shopper"),
+    ]
 
 
 def rules_told(client: Client, campaign: Campaign) -> list[tuple[str, str]]:

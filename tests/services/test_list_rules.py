@@ -2,17 +2,20 @@
 
 import random
 from collections.abc import Sequence
+from datetime import timedelta
 from itertools import chain, combinations, product
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import IntegrityError, transaction
 
 from recommender import models
 from recommender.models import Run
 from recommender.services import runs, scoring
+from recommender.services.contact import ContactLimit, leave_out_contacted
 from recommender.services.shopper_review import NotOffered, WhyNot, explain_absence
-from tests.services.small_shop import BOUGHT, NOW, START, add_model_version, lists_of, make_shop
+from tests.services.small_shop import BOUGHT, NOW, START, add_model_version, add_run, lists_of, make_shop
 from tests.services.test_budgeted_runs import DISCOUNTS, compute_run, plan, sorted_lists
 
 pytestmark = pytest.mark.django_db
@@ -178,3 +181,148 @@ def test_candidates_are_of_many_categories(campaign: models.Campaign, monkeypatc
 
     scores = run.recommendations.filter(shopper=shopper).order_by("rank").values_list("score", flat=True)
     assert [round(score, 6) for score in scores] == [0.3, 0.1]
+
+
+# Contact
+
+
+def limit_contact(most: int | None, days: int | None) -> None:
+    models.Shop.objects.update(contact_most=most, contact_days=days)
+
+
+def send(
+    name: str, *shopper_ids: str, days_ago: float = 1, starts_in: float = 0, ended_after: float | None = None
+) -> models.Publication:
+    """Publish a run of another campaign with lists for some shoppers, before NOW."""
+    published_at = NOW - timedelta(days=days_ago)
+    campaign, _ = models.Campaign.objects.get_or_create(
+        campaign_id=name,
+        defaults={
+            "starts_at": published_at + timedelta(days=starts_in),
+            "ends_at": published_at + timedelta(days=starts_in + 90),
+        },
+    )
+    run = add_run(campaign, state=Run.State.PUBLISHED)
+    for shopper_id in shopper_ids:
+        run.recommendations.create(
+            shopper=models.Shopper.objects.get(shopper_id=shopper_id),
+            coupon=models.Coupon.objects.get(coupon_id="c1"),
+            rank=1,
+            score=0.5,
+        )
+    campaign.publications.update(ended_at=published_at)
+    ended_at = None if ended_after is None else published_at + timedelta(days=ended_after)
+    return models.Publication.objects.create(campaign=campaign, run=run, published_at=published_at, ended_at=ended_at)
+
+
+def audience_of(run: Run) -> list[str]:
+    return [each for ids in run.shards.order_by("number").values_list("shopper_ids", flat=True) for each in ids]
+
+
+def test_whoever_was_sent_enough_is_left_out(campaign: models.Campaign) -> None:
+    send("summer", "s1", "s2", "s3")
+    send("autumn", "s2", "s3")
+    models.Recommendation.objects.filter(run__campaign__campaign_id="autumn", shopper__shopper_id="s3").update(
+        excluded=True
+    )
+    without = plan(campaign)
+    assert (audience_of(without), without.contact_limit) == (["s1", "s2", "s3", "s4", "s5"], None)
+
+    limit_contact(2, 30)
+    run = compute_run(run=plan(campaign))
+
+    assert audience_of(run) == ["s1", "s3", "s4", "s5"]
+    assert run.contact_limit == {"most": 2, "days": 30, "left_out": 1}
+    assert (run.shopper_count, "s2" in lists_of(run)) == (4, False)
+    assert explain(run, "s2")["c1"].why == WhyNot.CONTACTED
+    assert {each.why for each in explain(run, "s3").values()} <= {WhyNot.RANKED_LOWER, WhyNot.SAME_OFFER}
+    limit_contact(1, 30)
+    assert audience_of(plan(campaign)) == ["s4", "s5"]
+    limit_contact(3, 30)
+    assert plan(campaign).contact_limit == {"most": 3, "days": 30, "left_out": 0}
+    assert Run.objects.filter(campaign=campaign).count() == 4, "each limit is another run"
+
+
+@pytest.mark.parametrize(
+    ("sent", "counts"),
+    [
+        ({"days_ago": 29}, True),
+        ({"days_ago": 31}, False),
+        ({"days_ago": 31, "starts_in": 10}, True),
+        ({"days_ago": 1, "starts_in": 10}, True),
+        ({"days_ago": 20, "starts_in": 10, "ended_after": 5}, False),
+        ({"days_ago": 20, "ended_after": 1}, True),
+        ({"days_ago": -1}, False),
+    ],
+)
+def test_a_campaign_counts_from_when_it_was_sent(
+    campaign: models.Campaign, sent: dict[str, float], counts: bool
+) -> None:
+    send("summer", "s1", **sent)  # type: ignore[arg-type]
+    limit_contact(1, 30)
+    assert ("s1" in audience_of(plan(campaign))) is not counts
+
+
+def test_a_campaign_counts_once_and_ones_own_does_not(campaign: models.Campaign) -> None:
+    send("summer", "s1")
+    send("summer", "s1", "s2")
+    send("spring", "s1", "s3")
+    limit_contact(2, 30)
+    assert audience_of(plan(campaign)) == ["s1", "s2", "s3", "s4", "s5"]
+    limit_contact(1, 30)
+    assert audience_of(plan(campaign)) == ["s3", "s4", "s5"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_those_left_out_are_those_who_were_sent_enough(campaign: models.Campaign, seed: int) -> None:
+    chance = random.Random(seed)
+    sent_to = {f"other {number}": chance.sample(sorted(BOUGHT)[:4], chance.randint(0, 4)) for number in range(5)}
+    for name, shopper_ids in sent_to.items():
+        send(name, *shopper_ids)
+    most = chance.randint(1, 3)
+    limit_contact(most, 30)
+    sent = {who: sum(who in to for to in sent_to.values()) for who in BOUGHT}
+    assert audience_of(plan(campaign)) == [who for who in sorted(BOUGHT) if sent[who] < most]
+
+
+def test_one_query_finds_them(campaign: models.Campaign, django_assert_num_queries: Any) -> None:
+    for number in range(5):
+        send(f"other {number}", "s1", "s2")
+    everyone = models.Shopper.objects.addressable()
+    with django_assert_num_queries(2):  # the publications, and the shoppers
+        found = list(
+            leave_out_contacted(shoppers=everyone, campaign=campaign, limit=ContactLimit(5, 30), at=NOW).order_by("pk")
+        )
+    assert [shopper.shopper_id for shopper in found] == ["s3", "s4", "s5"]
+
+
+def test_a_run_for_nobody_is_refused(campaign: models.Campaign) -> None:
+    send("summer", *BOUGHT)
+    limit_contact(1, 30)
+    told = "All 5 shoppers of campaign spring were sent 1 or more other campaigns within 30 days, as many as the shop"
+    with pytest.raises(runs.NothingToRecommend, match=told):
+        plan(campaign)
+    assert not campaign.runs.exists()
+
+
+def test_who_is_assigned_stays_so(campaign: models.Campaign) -> None:
+    """The groups are compared as they were drawn, whoever of them was really sent the campaign."""
+    models.Campaign.objects.filter(pk=campaign.pk).update(holdout_percent=30)
+    campaign.refresh_from_db()
+    kept, left_out = audience_of(plan(campaign))
+    send("summer", left_out)
+    rows = list(campaign.campaign_shoppers.order_by("shopper").values_list("shopper", "group", "origin"))
+    limit_contact(1, 30)
+
+    run = plan(campaign)
+
+    assert list(campaign.campaign_shoppers.order_by("shopper").values_list("shopper", "group", "origin")) == rows
+    assert sorted(group for _shopper, group, _origin in rows) == ["control"] * 3 + ["treatment"] * 2
+    assert (audience_of(run), run.contact_limit) == ([kept], {"most": 1, "days": 30, "left_out": 1})
+
+
+@pytest.mark.parametrize("wrong", [(1, None), (None, 30), (0, 30), (1, 0), (1, 367)])
+def test_half_a_limit_cannot_be_stored(campaign: models.Campaign, wrong: tuple[int | None, int | None]) -> None:
+    with pytest.raises(IntegrityError), transaction.atomic():
+        limit_contact(*wrong)
+    assert models.Shop.objects.values_list("contact_most", "contact_days").get() == (None, None)

@@ -89,6 +89,11 @@ class Command(BaseCommand):
             f"{run.recommendation_count:,} recommendations for {run.shopper_count:,} shoppers; "
             f"{run.expected_redemptions:.1f} redemptions expected{interval}; {run.get_state_display()}"
         )
+        if (limit := run.contact_limit) is not None:
+            self.stdout.write(
+                f"Left out: {limit['left_out']:,} shoppers who were sent {limit['most']} or more other campaigns "
+                f"within {limit['days']} days"
+            )
         if run.is_allocated:
             self.stdout.write(_describe_allocation(run))
         self.stdout.write(str(run.pk))
