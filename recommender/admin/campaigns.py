@@ -44,7 +44,7 @@ from recommender.models import (
     Shop,
 )
 from recommender.models.campaigns import MOST_EXPLORED, MOST_HELD_OUT
-from recommender.services.budgeting import MOST_RETURN, left_of_campaign
+from recommender.services.budgeting import MOST_RETURN, find_floors, left_of_campaign
 from recommender.services.contact import ContactLimit
 from recommender.services.reporting import CampaignUses
 from recommender.services.summaries import UsesOfCampaigns
@@ -463,7 +463,10 @@ def _say_what_is_left(campaign: Campaign) -> list[tuple[str, object]]:
 
 def _list_rules(campaign: Campaign) -> list[str]:
     """What the lists of a run are made to keep to, besides budgets and limits."""
-    rules = [_("one coupon of a category on a list")] if campaign.one_per_category else []
+    rules: list[str] = [_("one coupon of a category on a list")] if campaign.one_per_category else []
+    for floor in find_floors(campaign):
+        facts = {"uses": count_of(floor.at_least_uses or 0), "segment": floor.segment}
+        rules.append(_("at least %(uses)s expected uses for “%(segment)s”") % facts)
     if (limit := ContactLimit.of(Shop.current())) is not None:
         facts = {"most": count_of(limit.most), "days": count_of(limit.days)}
         rules.append(_("at most %(most)s campaigns within %(days)s days for a shopper") % facts)

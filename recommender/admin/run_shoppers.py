@@ -246,9 +246,8 @@ _WORDS: dict[str, Callable[["NotOffered"], str]] = {
         "this one takes off more than it would bring."
     ),
     "same_offer": lambda other: _("The same offer is on the list already: %(coupon)s.") % {"coupon": other.same_as},
-    "same_category": lambda other: _(
-        "A list has one coupon of a category, and another is on it already: %(coupon)s."
-    )
-    % {"coupon": other.same_as},
+    "same_category": lambda other: (
+        _("A list has one coupon of a category, and another is on it already: %(coupon)s.") % {"coupon": other.same_as}
+    ),
     "ranked_lower": _ranked_lower,
 }

@@ -27,7 +27,14 @@ GRANTING = ("is_superuser", "user_permissions")
 class ShopAdmin(HistoryMixin, ModelAdmin):
     """One row: its page stands for the list, and it is neither added nor deleted."""
 
-    fields = ("name", "time_zone", "currency", "may_approve_own_runs", ("contact_most", "contact_days"), "champion_link")
+    fields = (
+        "name",
+        "time_zone",
+        "currency",
+        "may_approve_own_runs",
+        ("contact_most", "contact_days"),
+        "champion_link",
+    )
     readonly_fields = ("champion_link",)
     search_fields = ("name",)
     warn_unsaved_form = True

@@ -93,14 +93,14 @@ class Shop(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def save(self, *args: object, **kwargs: object) -> None:
+        self.pk = 1
+        super().save(*args, **kwargs)  # type: ignore[arg-type]
+
     def clean(self) -> None:
         if (self.contact_most is None) != (self.contact_days is None):
             missing = "contact_most" if self.contact_most is None else "contact_days"
             raise ValidationError({missing: _("Say how many campaigns within how many days, or leave both empty.")})
-
-    def save(self, *args: object, **kwargs: object) -> None:
-        self.pk = 1
-        super().save(*args, **kwargs)  # type: ignore[arg-type]
 
     @classmethod
     def current(cls) -> "Shop":

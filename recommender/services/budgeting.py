@@ -10,7 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from recommender.models import Campaign, Coupon, ModelVersion, Run, RunCoupon
+from recommender.models import Campaign, CampaignSegment, Coupon, ModelVersion, Run, RunCoupon
 from recommender.services.categories import find_categories
 from recommender.services.counters import Counted, read_counters
 from recommender.services.estimates import estimate_uses, forecaster_of
@@ -22,6 +22,8 @@ MICRO = 1_000_000
 MOST_OF_PAIR = 10**11
 #: A return beyond this is a slip of the pen.
 MOST_RETURN = Decimal(100_000)
+#: As many as an allocation tells apart.
+MOST_FLOORS = 64
 NAMED = 3
 
 #: Why a coupon is left out of a run within a budget.
@@ -54,6 +56,7 @@ class BudgetTerms:
             shoppers were sent them.
         one_per_category: whether a list has at most one coupon of a category.
         categories: of each coupon that has one, where that counts.
+        floor_segments, floor_uses: the names of the segments that are promised something, and how many uses.
     """
 
     coupon_ids: list[str]
@@ -72,6 +75,8 @@ class BudgetTerms:
     taught_by: dict[str, float] = field(default_factory=dict)
     one_per_category: bool = False
     categories: dict[str, str] = field(default_factory=dict)
+    floor_segments: list[str] = field(default_factory=list)
+    floor_uses: list[int] = field(default_factory=list)
 
     @classmethod
     def of(cls, run: Run) -> "BudgetTerms | None":
@@ -123,6 +128,12 @@ def left_of_campaign(campaign: Campaign) -> Decimal | None:
     return max(Decimal(0), campaign.budget - spent)
 
 
+def find_floors(campaign: Campaign) -> list[CampaignSegment]:
+    """The segments of a campaign that are promised so many uses."""
+    floors = campaign.campaign_segments.filter(at_least_uses__isnull=False)
+    return list(floors.select_related("segment").order_by("pk"))
+
+
 def decide_terms(
     *,
     campaign: Campaign,
@@ -130,6 +141,7 @@ def decide_terms(
     version: ModelVersion,
     as_of: datetime,
     budget: Budget,
+    floors: Sequence[CampaignSegment] = (),
 ) -> BudgetTerms | None:
     """What a run keeps to. None where nothing limits it, its campaign has no rule of lists, and it is to bring
     redemptions: each list then has the likeliest coupons.
@@ -138,8 +150,14 @@ def decide_terms(
     its cost counts, and so is one of which it is not known what a use brings.
 
     Raises:
-        BudgetRefused: the campaign has less left than was asked for, or nothing, or of no coupon enough is known.
+        BudgetRefused: the campaign has less left than was asked for, or nothing, or of no coupon enough is known, or
+            there are more floors than an allocation tells apart.
     """
+    if len(floors) > MOST_FLOORS:
+        raise BudgetRefused(
+            _("At most %(most)s segments of a campaign can be promised uses, not %(count)s.")
+            % {"most": MOST_FLOORS, "count": len(floors)}
+        )
     coupons = list(Coupon.objects.filter(coupon_id__in=coupon_ids).order_by("coupon_id"))
     objective = budget.objective or Run.Objective.REDEMPTIONS
     left = left_of_campaign(campaign)
@@ -150,7 +168,8 @@ def decide_terms(
         )
     amount = budget.amount if budget.amount is not None else left
     limited = any(coupon.budget is not None or coupon.total_limit is not None for coupon in coupons)
-    within = amount is not None or budget.required_return is not None or limited or campaign.one_per_category
+    within = amount is not None or budget.required_return is not None or limited
+    within = within or campaign.one_per_category or bool(floors)
     if not within and objective == Run.Objective.REDEMPTIONS:
         return None
     if amount is not None and amount <= 0:
@@ -194,6 +213,8 @@ def decide_terms(
         lost_per_use=_lost_per_use(known) if objective == Run.Objective.INCREMENTAL_MARGIN else [],
         one_per_category=campaign.one_per_category,
         categories=categories,
+        floor_segments=[floor.segment.name for floor in floors],
+        floor_uses=[floor.at_least_uses or 0 for floor in floors],
     )
 
 

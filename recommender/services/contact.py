@@ -1,12 +1,13 @@
 """How often a shopper is sent campaigns: who was sent as many as the shop allows, and is left out of the next."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db.models import Case, Exists, F, IntegerField, OuterRef, Q, Value, When
+from django.db.models.expressions import Combinable
 
-from recommender.models import Campaign, Publication, Recommendation, Run, Shop, Shopper
+from recommender.models import Publication, Recommendation, Run, Shop, Shopper
 from recommender.models.shoppers import ShopperQuerySet
 
 
@@ -25,14 +26,13 @@ class ContactLimit:
         return cls(shop.contact_most, shop.contact_days)
 
     @classmethod
-    def of_run(cls, run: Run) -> "ContactLimit | None":
-        """The one that a run was planned with; None without one."""
-        limit: dict[str, Any] | None = run.contact_limit
-        return None if limit is None else cls(limit["most"], limit["days"])
+    def kept(cls, contact_limit: Mapping[str, int] | None) -> "ContactLimit | None":
+        """The one of a run, as :attr:`Run.contact_limit` keeps it; None without one."""
+        return None if contact_limit is None else cls(contact_limit["most"], contact_limit["days"])
 
 
 def leave_out_contacted(
-    *, shoppers: ShopperQuerySet, campaign: Campaign, limit: ContactLimit, at: datetime
+    *, shoppers: ShopperQuerySet, campaign_key: int, limit: ContactLimit, at: datetime
 ) -> ShopperQuerySet:
     """Those of some shoppers who were sent fewer than ``limit.most`` other campaigns in the days before ``at``.
 
@@ -47,17 +47,17 @@ def leave_out_contacted(
             Q(ended_at__isnull=True) | Q(ended_at__gt=F("campaign__starts_at")),
             published_at__lt=at,
         )
-        .exclude(campaign=campaign)
+        .exclude(campaign=campaign_key)
         .order_by("campaign", "run")
     )
     runs: dict[int, set[int]] = {}
-    for campaign_key, run_key in published.values_list("campaign", "run"):
-        runs.setdefault(campaign_key, set()).add(run_key)
+    for other, run_key in published.values_list("campaign_id", "run_id"):
+        runs.setdefault(other, set()).add(run_key)
     if len(runs) < limit.most:
         return shoppers
     # A look into the index for each shopper and campaign: to count the lists would be to read all their rows.
     of_shopper = Recommendation.objects.offered().filter(shopper=OuterRef("pk")).order_by()
-    sent = Value(0)
+    sent: Combinable = Value(0)
     for of_campaign in runs.values():
         is_sent = Exists(of_shopper.filter(run__in=sorted(of_campaign)))
         sent += Case(When(is_sent, then=1), default=0, output_field=IntegerField())
@@ -66,8 +66,8 @@ def leave_out_contacted(
 
 def was_contacted(*, run: Run, shopper: Shopper) -> bool:
     """Whether a run left a shopper out because of the campaigns that they had been sent."""
-    limit = ContactLimit.of_run(run)
+    limit = ContactLimit.kept(run.contact_limit)
     if limit is None:
         return False
     alone = Shopper.objects.filter(pk=shopper.pk)
-    return not leave_out_contacted(shoppers=alone, campaign=run.campaign, limit=limit, at=run.as_of).exists()
+    return not leave_out_contacted(shoppers=alone, campaign_key=run.campaign_id, limit=limit, at=run.as_of).exists()

@@ -26,11 +26,20 @@ from recommender.progress import Cancelled, Progress
 from recommender.services import scoring
 from recommender.services.allocation import allocate_run, delete_candidates, most_candidates, write_candidates
 from recommender.services.assignment import is_for_everyone, record_assignment
-from recommender.services.budgeting import AS_IT_IS, Budget, BudgetRefused, BudgetTerms, amount_of, decide_terms
+from recommender.services.budgeting import (
+    AS_IT_IS,
+    Budget,
+    BudgetRefused,
+    BudgetTerms,
+    amount_of,
+    decide_terms,
+    find_floors,
+)
 from recommender.services.contact import ContactLimit, leave_out_contacted
 from recommender.services.correction_jobs import refuse_while_corrected
 from recommender.services.estimates import estimate_run
 from recommender.services.exploration import decide_exploration
+from recommender.services.floors import mark_members
 from recommender.services.input_drift import choose_reference, record_inputs
 from recommender.services.new_uses import choose_teachers, refuse_incremental_margin
 from recommender.services.snapshot import open_snapshot, take_snapshot
@@ -100,8 +109,8 @@ def plan_run(
             nothing of the kind, every list has the likeliest coupons.
 
     Raises:
-        BudgetRefused: the campaign has less left, or it is not known what its coupons cost or bring, or whom they
-            change.
+        BudgetRefused: the campaign has less left or promises uses to too many segments, or it is not known what its
+            coupons cost or bring, or whom they change.
         NothingToRecommend: the campaign is over, or has no open coupon or no shopper, its audience was decided anew
             meanwhile, or ``top`` is out of range.
         UnknownAlgorithm: there is no such algorithm.
@@ -121,7 +130,11 @@ def plan_run(
     assignment = record_assignment(campaign=campaign, at=as_of)
     shopper_ids, contact_limit = _find_audience(campaign, as_of)
     version = _find_version(algorithm, as_of, job, progress)
-    terms = decide_terms(campaign=campaign, coupon_ids=coupon_ids, version=version, as_of=as_of, budget=budget)
+    floors = find_floors(campaign)
+    terms = decide_terms(
+        campaign=campaign, coupon_ids=coupon_ids, version=version, as_of=as_of, budget=budget, floors=floors
+    )
+    segment_bits = mark_members(floors=floors, shopper_ids=shopper_ids, at=as_of)
     exploration = None
     if terms is None:
         exploration = decide_exploration(campaign=campaign, coupon_ids=coupon_ids, top=top, as_of=as_of)
@@ -150,7 +163,9 @@ def plan_run(
                 shopper_ids=shopper_ids,
                 coupon_ids=coupon_ids,
                 assigned_at=assignment.assigned_at,
-                within=None if terms is None else [objective, str(budget.required_return), terms.as_json()],
+                within=None
+                if terms is None
+                else [objective, str(budget.required_return), terms.as_json(), segment_bits],
                 exploration=exploration,
                 contact_limit=contact_limit,
             ),
@@ -173,7 +188,12 @@ def plan_run(
         )
         if is_new:
             RunShard.objects.bulk_create(
-                RunShard(run=run, number=number, shopper_ids=shopper_ids[start : start + SHARD_SHOPPERS])
+                RunShard(
+                    run=run,
+                    number=number,
+                    shopper_ids=shopper_ids[start : start + SHARD_SHOPPERS],
+                    segment_bits=segment_bits[start : start + SHARD_SHOPPERS] or None,
+                )
                 for number, start in enumerate(range(0, len(shopper_ids), SHARD_SHOPPERS))
             )
     return _decide_stages(run, progress)
@@ -232,7 +252,7 @@ def _find_audience(campaign: models.Campaign, as_of: datetime) -> tuple[list[str
     limit = ContactLimit.of(models.Shop.current())
     allowed = shoppers
     if limit is not None:
-        allowed = leave_out_contacted(shoppers=shoppers, campaign=campaign, limit=limit, at=as_of)
+        allowed = leave_out_contacted(shoppers=shoppers, campaign_key=campaign.pk, limit=limit, at=as_of)
     shopper_ids = sorted(allowed.values_list("shopper_id", flat=True))
     left_out = 0 if allowed is shoppers else shoppers.count() - len(shopper_ids)
     if limit is not None and left_out and not shopper_ids:

@@ -221,11 +221,7 @@ class _Absence:
             return NotOffered(coupon, not_chosen)
         if (same := self._by_offer.get(coupon.offer_id)) is not None:
             return NotOffered(coupon, WhyNot.SAME_OFFER, same_as=same)
-        if (same := self._of_category(coupon)) is not None:
-            return NotOffered(coupon, WhyNot.SAME_CATEGORY, same_as=same)
-        if self._run.is_allocated:
-            return NotOffered(coupon, self._not_allocated(coupon))
-        return self._ranked_lower(coupon)
+        return self._not_allocated(coupon) if self._run.is_allocated else self._ranked_lower(coupon)
 
     def _of_category(self, coupon: Coupon) -> Coupon | None:
         """The coupon of the list because of which this one may not stand there too."""
@@ -248,8 +244,13 @@ class _Absence:
             return _LEFT_OUT[unknown]
         return WhyNot.NOT_CHOSEN_FROM if self._chosen_from and coupon.coupon_id not in self._chosen_from else None
 
-    def _not_allocated(self, coupon: Coupon) -> WhyNot:
-        """Why lists within a budget leave a coupon out that they chose from."""
+    def _not_allocated(self, coupon: Coupon) -> NotOffered:
+        """Why lists that were made together leave a coupon out that they chose from."""
+        if (same := self._of_category(coupon)) is not None:
+            return NotOffered(coupon, WhyNot.SAME_CATEGORY, same_as=same)
+        return NotOffered(coupon, self._not_worth_it(coupon))
+
+    def _not_worth_it(self, coupon: Coupon) -> WhyNot:
         value = dict(zip(self._terms["coupon_ids"], self._terms["value_per_use"], strict=True))
         if value.get(coupon.coupon_id, 0) <= 0:
             return WhyNot.BRINGS_NOTHING

@@ -50,7 +50,12 @@ def campaign() -> Campaign:
     for coupon_id in ("c2", "c1"):
         CampaignCoupon.objects.create(campaign=campaign, coupon=Coupon.objects.create(coupon_id=coupon_id))
     for name, excluded in (("Loyal", False), ("New", True)):
-        CampaignSegment.objects.create(campaign=campaign, segment=Segment.objects.get(name=name), excluded=excluded)
+        CampaignSegment.objects.create(
+            campaign=campaign,
+            segment=Segment.objects.get(name=name),
+            excluded=excluded,
+            at_least_uses=None if excluded else 20,
+        )
     CampaignShopper.objects.create(campaign=campaign, shopper=Shopper.objects.create(shopper_id="s1"))
     return campaign
 
@@ -95,9 +100,9 @@ def test_a_copy_has_all_but_the_shoppers(campaign: Campaign) -> None:
     # 28 days by the clock on the wall, one of which has 23 hours.
     assert (copy.starts_at, copy.ends_at) == (starts_at, datetime(2024, 3, 30, tzinfo=NEW_YORK))
     assert list(copy.coupons.order_by("campaign_coupons__pk").values_list("coupon_id", flat=True)) == ["c2", "c1"]
-    assert list(copy.campaign_segments.order_by("pk").values_list("segment__name", "excluded")) == [
-        ("Loyal", False),
-        ("New", True),
+    assert list(copy.campaign_segments.order_by("pk").values_list("segment__name", "excluded", "at_least_uses")) == [
+        ("Loyal", False, 20),
+        ("New", True, None),
     ]
     assert not copy.campaign_shoppers.exists()
 

@@ -12,11 +12,23 @@ from django.db import IntegrityError, transaction
 
 from recommender import models
 from recommender.models import Run
-from recommender.services import runs, scoring
+from recommender.services import allocation, runs, scoring
+from recommender.services.budgeting import BudgetRefused
 from recommender.services.contact import ContactLimit, leave_out_contacted
+from recommender.services.guardrails import check_floors
+from recommender.services.serving import offers_of_many
 from recommender.services.shopper_review import NotOffered, WhyNot, explain_absence
 from tests.services.small_shop import BOUGHT, NOW, START, add_model_version, add_run, lists_of, make_shop
-from tests.services.test_budgeted_runs import DISCOUNTS, compute_run, plan, sorted_lists
+from tests.services.test_budgeted_runs import (
+    DISCOUNTS,
+    Killed,
+    buy_with,
+    compute_run,
+    digest,
+    expected_discount,
+    plan,
+    sorted_lists,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -37,6 +49,10 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def campaign(data_dir: Path) -> models.Campaign:
+    return make_campaign()
+
+
+def make_campaign() -> models.Campaign:
     campaign = make_shop()
     for coupon_id, discount in DISCOUNTS.items():
         models.Coupon.objects.filter(coupon_id=coupon_id).update(discount_type="amount", discount_value=discount)
@@ -243,6 +259,23 @@ def test_whoever_was_sent_enough_is_left_out(campaign: models.Campaign) -> None:
     assert Run.objects.filter(campaign=campaign).count() == 4, "each limit is another run"
 
 
+def test_whoever_is_left_out_is_not_served_what_is_best_for_all(campaign: models.Campaign) -> None:
+    send("summer", "s2")
+    limit_contact(1, 30)
+    run = compute_run(run=plan(campaign))
+    models.Publication.objects.create(campaign=campaign, run=run, published_at=NOW)
+    models.Shopper.objects.create(shopper_id="new")
+
+    served = offers_of_many(shopper_ids=["s1", "s2", "new", "nobody"], campaign_id="spring", at=NOW)
+
+    assert [(offers.personal, bool(offers.coupons)) for offers in served] == [
+        (True, True),
+        (False, False),
+        (False, True),
+        (False, True),
+    ]
+
+
 @pytest.mark.parametrize(
     ("sent", "counts"),
     [
@@ -291,7 +324,9 @@ def test_one_query_finds_them(campaign: models.Campaign, django_assert_num_queri
     everyone = models.Shopper.objects.addressable()
     with django_assert_num_queries(2):  # the publications, and the shoppers
         found = list(
-            leave_out_contacted(shoppers=everyone, campaign=campaign, limit=ContactLimit(5, 30), at=NOW).order_by("pk")
+            leave_out_contacted(
+                shoppers=everyone, campaign_key=campaign.pk, limit=ContactLimit(5, 30), at=NOW
+            ).order_by("pk")
         )
     assert [shopper.shopper_id for shopper in found] == ["s3", "s4", "s5"]
 
@@ -326,3 +361,176 @@ def test_half_a_limit_cannot_be_stored(campaign: models.Campaign, wrong: tuple[i
     with pytest.raises(IntegrityError), transaction.atomic():
         limit_contact(*wrong)
     assert models.Shop.objects.values_list("contact_most", "contact_days").get() == (None, None)
+
+
+# Floors
+
+#: Who buys so much that uses come to whole numbers.
+BOUGHT_MUCH = {
+    "s1": {"p1": 9, "p2": 8},
+    "s2": {"p2": 6, "p3": 7},
+    "s3": {"p3": 9},
+    "s4": {},
+    "s5": {"p1": 5, "p3": 4},
+}
+
+
+@pytest.fixture
+def busy_campaign(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> models.Campaign:
+    for shopper_id, bought in BOUGHT_MUCH.items():
+        monkeypatch.setitem(BOUGHT, shopper_id, bought)
+    return make_campaign()
+
+
+def promise(campaign: models.Campaign, name: str, members: Sequence[str], uses: int | None) -> models.CampaignSegment:
+    """A segment of some shoppers that is promised so many uses; nobody is for the campaign but segments' shoppers."""
+    segment = models.Segment.objects.create(name=name)
+    models.SegmentCondition.objects.create(
+        segment=segment, kind="attribute", comparison="is", attribute=name, value="yes"
+    )
+    for shopper in models.Shopper.objects.filter(shopper_id__in=members):
+        shopper.attributes[name] = "yes"
+        shopper.save()
+    return models.CampaignSegment.objects.create(campaign=campaign, segment=segment, at_least_uses=uses)
+
+
+def uses_of(run: Run, *shopper_ids: str) -> float:
+    lists = lists_of(run)
+    return sum(score for who in shopper_ids for _coupon, score in lists.get(who, []))
+
+
+def test_a_segment_gets_what_it_is_promised_though_others_bring_more(busy_campaign: models.Campaign) -> None:
+    """For 2.6 of discounts c2 and c3 would go to s1, s2 and s3 for 3.0 uses; s1 and s5 are promised 2 of them."""
+    promise(busy_campaign, "all", list(BOUGHT), None)
+    promised = promise(busy_campaign, "vip", ["s1", "s5"], 2)
+    run = compute_run(run=plan(busy_campaign, "3.2"))
+
+    assert uses_of(run, "s1", "s5") >= 2
+    assert (run.floor_shortages, run.allocation_terms["floor_segments"]) == ([0], ["vip"])
+    assert [shard.segment_bits for shard in run.shards.order_by("number")] == [[1, 0], [0, 0], [1]]
+    groups = {"c1": 0, "c2": 1, "c3": 2, "c4": 2}
+    best = best_value(groups=groups, budget=3.2, floor=(["s1", "s5"], 2))
+    assert run.allocation_value == pytest.approx(best, abs=1e-3)
+    assert run.allocation_value < best_value(groups=groups, budget=3.2) - 0.05
+    assert run.allocation_value <= run.allocation_bound
+    assert check_floors(run, NOW).kept
+
+    models.CampaignSegment.objects.filter(pk=promised.pk).update(at_least_uses=None)
+    free = compute_run(run=plan(busy_campaign, "3.2"))
+    assert (free.pk != run.pk, free.floor_shortages) == (True, None)
+    assert uses_of(free, "s1", "s5") < 2
+    assert free.shards.filter(segment_bits__isnull=False).count() == 0
+
+
+def test_what_the_limits_leave_no_room_for_is_told(busy_campaign: models.Campaign) -> None:
+    promise(busy_campaign, "all", list(BOUGHT), None)
+    promise(busy_campaign, "vip", ["s1", "s5"], 3)
+    promise(busy_campaign, "few", ["s3"], 1)
+    run = compute_run(run=plan(busy_campaign, "100"))
+
+    # c1, c2 and c1, c3 are 0.9 + 0.8 + 0.5 + 0.4; c3 is 0.9.
+    assert run.floor_shortages == [0.4, 0.1]
+    assert (run.state, run.allocation_bound) == ("drafted", None)
+    assert run.allocation_value == pytest.approx(0.9 + 0.8 + 0.6 + 0.7 + 0.9 + 0.5 + 0.4, abs=1e-4)
+    finding = check_floors(run, NOW)
+    assert (finding.forbids, finding.kept) == (False, False)
+    assert finding.broken == "Fewer uses are expected than segments are promised: vip (−0.4), few (−0.1)."
+    tight = compute_run(run=plan(busy_campaign, "1"))
+    assert expected_discount(tight) <= 1
+    assert tight.spend_curve is not None
+    assert all(value >= 0 for value in tight.spend_curve["value"])
+
+
+def test_a_promise_is_kept_with_uses_that_bring_nothing(busy_campaign: models.Campaign) -> None:
+    """Of margin every use of c3 loses something, and s3 buys nothing else."""
+    buy_with("c1", uses=5, paid=20, discount=2, cost=2)
+    buy_with("c2", uses=5, paid=20, discount=1, cost=2)
+    buy_with("c3", uses=5, paid=2, discount=1, cost=9)
+    promise(busy_campaign, "all", list(BOUGHT), None)
+    without = compute_run(run=plan(busy_campaign, objective=Run.Objective.MARGIN))
+    promise(busy_campaign, "few", ["s2", "s3"], 2)
+    run = compute_run(run=plan(busy_campaign, objective=Run.Objective.MARGIN))
+
+    assert uses_of(without, "s3") == 0
+    assert (uses_of(run, "s2", "s3") >= 2, run.floor_shortages) == (True, [0])
+    assert {coupon for coupon, _score in lists_of(run)["s3"]} <= {"c3", "c4"}
+    assert uses_of(run, "s5") == uses_of(without, "s5")
+
+
+def test_who_belongs_is_decided_with_the_plan(busy_campaign: models.Campaign) -> None:
+    promise(busy_campaign, "all", list(BOUGHT), None)
+    promise(busy_campaign, "vip", ["s1"], 1)
+    run = plan(busy_campaign, "0.8")
+    models.Shopper.objects.update(attributes={"all": "yes"})
+
+    assert plan(busy_campaign, "0.8").pk != run.pk, "it would be for other shoppers"
+    assert plan(busy_campaign, "0.8").shards.earliest("number").segment_bits == [0, 0]
+    assert lists_of(compute_run(run=run)) == {"s1": [("c2", 0.8)]}
+    assert run.shards.earliest("number").segment_bits == [1, 0]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_lists_that_keep_the_promise_bring_more(busy_campaign: models.Campaign, seed: int) -> None:
+    chance = random.Random(seed)
+    members, uses = chance.sample(["s1", "s2", "s3", "s5"], 2), chance.randint(1, 2)
+    promise(busy_campaign, "all", list(BOUGHT), None)
+    promise(busy_campaign, "vip", members, uses)
+    sort_into({name: chance.choice(["A", "B", "C"]) for name in ("p1", "p2", "p3")})
+    busy_campaign.one_per_category = chance.random() < 0.5
+    busy_campaign.save()
+    budget = chance.choice([None, "1.5", "2.5", "3.5"])
+
+    run = compute_run(run=plan(busy_campaign, budget))
+
+    groups = dict(zip(run.allocation_terms["coupon_ids"], run.allocation_terms["groups"], strict=True))
+    within = {"groups": groups, "budget": None if budget is None else float(budget)}
+    best = best_value(**within, floor=(members, uses))  # type: ignore[arg-type]
+    if best >= 0:
+        assert (run.floor_shortages, run.allocation_value) == ([0], pytest.approx(best, abs=1e-3))
+    else:
+        reached = max(tenth / 10 for tenth in range(20) if best_value(**within, floor=(members, tenth / 10)) >= 0)  # type: ignore[arg-type]
+        assert run.floor_shortages == [pytest.approx(uses - reached)]
+    assert uses_of(run, *members) + run.floor_shortages[0] >= uses - 1e-6
+    if budget is not None:
+        assert expected_discount(run) <= float(budget) + 1e-6
+
+
+def test_more_promises_than_are_told_apart_are_refused(
+    busy_campaign: models.Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recommender.services.budgeting.MOST_FLOORS", 1)
+    promise(busy_campaign, "vip", ["s1"], 1)
+    promise(busy_campaign, "few", ["s3"], 1)
+    with pytest.raises(BudgetRefused, match="At most 1 segments of a campaign can be promised uses, not 2"):
+        plan(busy_campaign)
+    assert not Run.objects.exists()
+
+
+@pytest.mark.parametrize("wrong", [{"at_least_uses": 0}, {"at_least_uses": 5, "excluded": True}])
+def test_a_promise_that_makes_no_sense_cannot_be_stored(campaign: models.Campaign, wrong: dict[str, Any]) -> None:
+    promised = promise(campaign, "vip", ["s1"], 1)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        models.CampaignSegment.objects.filter(pk=promised.pk).update(**wrong)
+
+
+def test_neither_a_kill_nor_the_size_of_shards_matters(
+    busy_campaign: models.Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promise(busy_campaign, "all", list(BOUGHT), None)
+    promise(busy_campaign, "vip", ["s1", "s5"], 2)
+    busy_campaign.one_per_category = True
+    busy_campaign.save()
+    reference = digest(compute_run(run=plan(busy_campaign, "3.2")))
+    Run.objects.all().delete()
+    scoring.prepare_scorer.cache_clear()
+    monkeypatch.setattr(runs, "SHARD_SHOPPERS", 5)
+    run = plan(busy_campaign, "3.2")
+    with monkeypatch.context() as context:
+        context.setattr(allocation, "_share_out", die)
+        with pytest.raises(Killed):
+            compute_run(run=run)
+    assert digest(compute_run(run=run)) == reference
+
+
+def die(*arguments: Any) -> None:
+    raise Killed
