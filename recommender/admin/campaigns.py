@@ -41,9 +41,11 @@ from recommender.models import (
     Job,
     Publication,
     Run,
+    Shop,
 )
 from recommender.models.campaigns import MOST_EXPLORED, MOST_HELD_OUT
-from recommender.services.budgeting import MOST_RETURN, left_of_campaign
+from recommender.services.budgeting import MOST_RETURN, find_floors, left_of_campaign
+from recommender.services.contact import ContactLimit
 from recommender.services.reporting import CampaignUses
 from recommender.services.summaries import UsesOfCampaigns
 from recommender.wording import gettext as _
@@ -85,8 +87,8 @@ class RecommendForm(forms.Form):
         help_text=gettext_lazy(
             "What all lists together are to bring the most of. Revenue is what is paid after the discount, margin is "
             "that without what the goods cost, and incremental margin leaves out what would have been earned anyway: "
-            "it takes campaigns of which shoppers were held out. Without any budget, limit or return, redemptions give "
-            "each shopper the likeliest coupons."
+            "it takes campaigns of which shoppers were held out. Without any budget, limit, return or rule of the "
+            "campaign, redemptions give each shopper the likeliest coupons."
         ),
         widget=UnfoldAdminSelectWidget(),
     )
@@ -172,6 +174,7 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
     fieldsets = (
         (gettext_lazy("The campaign"), {"fields": ("name", ("campaign_id", "kind"))}),
         (gettext_lazy("When and for how much"), {"fields": ("starts_at", "ends_at", "budget", "sale_event")}),
+        (gettext_lazy("What a list looks like"), {"fields": ("one_per_category",)}),
         (
             gettext_lazy("For whom"),
             {
@@ -267,6 +270,7 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
                 *((_("Worth a second look"), remark) for remark in _say_what_is_in_vain(campaign, coupons)),
                 *_foresee(campaign),
                 *_say_what_is_left(campaign),
+                *((_("Kept to"), rule) for rule in _list_rules(campaign)),
             ],
         )
         return confirm_and_do(
@@ -295,8 +299,8 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
         confirmation = Confirmation(
             title=_("Duplicate"),
             text=_(
-                "A new campaign with the same coupons, segments, budget and held out share. A list of shoppers that "
-                "the shop gave is not copied. Nothing is computed or shown before you say so."
+                "A new campaign with the same coupons, segments, budget, rules and held out share. A list of shoppers "
+                "that the shop gave is not copied. Nothing is computed or shown before you say so."
             ),
             button=_("Duplicate"),
             facts=[
@@ -456,6 +460,18 @@ def _foresee(campaign: Campaign) -> list[tuple[str, object]]:
 def _say_what_is_left(campaign: Campaign) -> list[tuple[str, object]]:
     left = left_of_campaign(campaign)
     return [] if left is None else [(_("Left of the campaign's budget"), amount_of(left))]
+
+
+def _list_rules(campaign: Campaign) -> list[str]:
+    """What the lists of a run are made to keep to, besides budgets and limits."""
+    rules: list[str] = [_("one coupon of a category on a list")] if campaign.one_per_category else []
+    for floor in find_floors(campaign):
+        facts = {"uses": count_of(floor.at_least_uses or 0), "segment": floor.segment}
+        rules.append(_("at least %(uses)s expected uses for “%(segment)s”") % facts)
+    if (limit := ContactLimit.of(Shop.current())) is not None:
+        facts = {"most": count_of(limit.most), "days": count_of(limit.days)}
+        rules.append(_("at most %(most)s campaigns within %(days)s days for a shopper") % facts)
+    return rules
 
 
 def _find_live(campaign: Campaign) -> Publication | None:

@@ -1,11 +1,14 @@
 """What a run within a budget shows of it: on its page, and on a page with the whole curve of spend."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from recommender.admin.base import TableAdmin, change_url
 from recommender.admin.charts import Line, LineChart, line_chart
@@ -63,6 +66,7 @@ def describe_budget(run: Run, expected: float | None, currency: str) -> list[tup
         )
     if run.required_return is not None:
         told.append((_("Required return"), _per_unit(float(run.required_return), run, currency)))
+    told += _describe_rules(run, run.allocation_terms)
     if run.state != Run.State.COMPUTING:
         told += _describe_outcome(run, expected, currency)
     if taught_by := run.allocation_terms.get("taught_by"):
@@ -71,6 +75,32 @@ def describe_budget(run: Run, expected: float | None, currency: str) -> list[tup
     if left_out:
         told.append((_("Left out, as what they cost or bring is not known"), _name_few(left_out)))
     return told
+
+
+def _describe_rules(run: Run, terms: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the campaign asks of lists besides budgets, and how far it is kept."""
+    told = []
+    if terms.get("one_per_category"):
+        count = len(set(terms["categories"].values()))
+        among = ngettext(
+            "one; its coupons are of %(count)s category", "one; its coupons are of %(count)s categories", count
+        )
+        told.append((_("Coupons of a category on a list"), among % {"count": count_of(count)}))
+    shortages = run.floor_shortages or [None] * len(terms.get("floor_segments", []))
+    floors = zip(terms.get("floor_segments", []), terms.get("floor_uses", []), shortages, strict=True)
+    for segment, uses, short in floors:
+        name = _("Expected uses for “%(segment)s”") % {"segment": segment}
+        told.append((name, _describe_floor(uses, short)))
+    return told
+
+
+def _describe_floor(uses: int, short: float | None) -> str:
+    if short is None:
+        return _("at least %(uses)s") % {"uses": count_of(uses)}
+    if not short:
+        return _("at least %(uses)s: reached") % {"uses": count_of(uses)}
+    facts = {"uses": count_of(uses), "short": number_format(short, 1)}
+    return _("at least %(uses)s: %(short)s fewer, as the limits leave no more") % facts
 
 
 def _describe_outcome(run: Run, expected: float | None, currency: str) -> list[tuple[str, str]]:

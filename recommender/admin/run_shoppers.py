@@ -220,6 +220,9 @@ def _ranked_lower(other: "NotOffered") -> str:
 _WORDS: dict[str, Callable[["NotOffered"], str]] = {
     "opted_out": lambda other: _("The shopper opted out and is offered nothing."),
     "held_out": lambda other: _("The shopper is held out of the campaign."),
+    "contacted": lambda other: _(
+        "The shopper had been sent as many other campaigns as the shop allows when the run was computed."
+    ),
     "no_list": lambda other: _("The shopper was not among those whom the run was computed for."),
     "inactive": lambda other: _("The coupon is not active."),
     "not_open": lambda other: _("The coupon does not hold in what is left of the campaign."),
@@ -246,5 +249,8 @@ _WORDS: dict[str, Callable[["NotOffered"], str]] = {
         "this one takes off more than it would bring."
     ),
     "same_offer": lambda other: _("The same offer is on the list already: %(coupon)s.") % {"coupon": other.same_as},
+    "same_category": lambda other: (
+        _("A list has one coupon of a category, and another is on it already: %(coupon)s.") % {"coupon": other.same_as}
+    ),
     "ranked_lower": _ranked_lower,
 }

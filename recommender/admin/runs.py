@@ -29,6 +29,7 @@ from recommender.admin.summed_up import show_figures
 from recommender.models import Job, Publication, Run, RunShard, Shop
 from recommender.services.summaries import RunChecks
 from recommender.wording import gettext as _
+from recommender.wording import ngettext
 
 STATE_LABELS = {
     Run.State.COMPUTING: "info",
@@ -107,6 +108,7 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
                     ("as_of", "top"),
                     ("scored_pairs", "tried_lists"),
                     ("shopper_count", "recommendation_count"),
+                    "left_out_shoppers",
                     ("expected_interval", "job"),
                     ("created_at", "created_by"),
                     ("reviewed_at", "reviewed_by"),
@@ -114,7 +116,7 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
             },
         ),
     )
-    readonly_fields = ("expected_interval", "scored_pairs", "tried_lists")
+    readonly_fields = ("expected_interval", "scored_pairs", "tried_lists", "left_out_shoppers")
     actions = ("approve_chosen", "reject_chosen")
     actions_detail = ("score_again", "approve", "publish", "publish_later", "correct", "roll_back", "reject")
 
@@ -157,6 +159,22 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
         if run.exploration is None:
             return _("no")
         return _("on the last place of %(share)s of the lists") % {"share": percent_of(run.exploration["share"], 1)}
+
+    @display(description=gettext_lazy("left out, as sent enough"))
+    def left_out_shoppers(self, run: Run) -> str:
+        limit = run.contact_limit
+        if limit is None:
+            return _("nobody: the shop had no limit of campaigns for a shopper")
+        told = ngettext(
+            "%(count)s shopper, at most %(most)s campaigns within %(days)s days",
+            "%(count)s shoppers, at most %(most)s campaigns within %(days)s days",
+            limit["left_out"],
+        )
+        return told % {
+            "count": count_of(limit["left_out"]),
+            "most": count_of(limit["most"]),
+            "days": count_of(limit["days"]),
+        }
 
     @display(description=gettext_lazy("expected redemptions"))
     def expected_interval(self, run: Run) -> str | None:

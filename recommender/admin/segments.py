@@ -202,7 +202,7 @@ class SegmentConditionAdmin(TableAdmin):
 
 @admin.register(CampaignSegment)
 class CampaignSegmentAdmin(TableAdmin):
-    list_display = ("segment", "campaign", "excluded")
+    list_display = ("segment", "campaign", "excluded", "at_least_uses")
     list_select_related = ("segment", "campaign")
     list_filter = ("excluded",)
     search_fields = ("segment__name__startswith", "campaign__campaign_id__exact")

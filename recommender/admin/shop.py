@@ -33,7 +33,7 @@ class ShopAdmin(HistoryMixin, ModelAdmin):
 
     fields = (
         *("name", "preset", "preset_files", "time_zone", "currency", "group_page"),
-        *("may_approve_own_runs", "champion_link"),
+        *("may_approve_own_runs", ("contact_most", "contact_days"), "champion_link"),
     )
     readonly_fields = ("preset_files", "champion_link")
     search_fields = ("name",)

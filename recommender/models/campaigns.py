@@ -58,6 +58,15 @@ class Campaign(models.Model):
             "known more often: so that new coupons get a chance, and other lists can be judged before they go live."
         ),
     )
+    one_per_category = models.BooleanField(
+        _("one coupon of a category on a list"),
+        default=False,
+        db_default=False,  # campaigns come in from the shop's export without it
+        help_text=_(
+            "A list has at most one of the coupons that are for the same category. All lists are then made together, "
+            "and a coupon of which nothing is expected stands on none."
+        ),
+    )
     assigned_at = models.DateTimeField(
         _("audience recorded"),
         null=True,
@@ -161,14 +170,34 @@ class CampaignSegment(models.Model):
     excluded = models.BooleanField(
         _("excluded"), default=False, help_text=_("Its shoppers are left out, whatever other segments they are in.")
     )
+    at_least_uses = models.PositiveIntegerField(
+        _("at least so many expected uses"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_(
+            "The lists of its shoppers are to bring so many uses. Budgets and limits come first: what cannot be "
+            "reached within them is told with the run. Empty: as many as come."
+        ),
+    )
 
     class Meta:
         verbose_name = _("segment of a campaign")
         verbose_name_plural = _("segments of campaigns")
-        constraints = [models.UniqueConstraint(fields=["campaign", "segment"], name="campaign_segment_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["campaign", "segment"], name="campaign_segment_once"),
+            models.CheckConstraint(
+                condition=Q(at_least_uses__isnull=True) | Q(at_least_uses__gte=1, excluded=False),
+                name="campaign_segment_floor_of_included",
+            ),
+        ]
 
     def __str__(self) -> str:
         return str(self.segment)
+
+    def clean(self) -> None:
+        if self.excluded and self.at_least_uses is not None:
+            raise ValidationError({"at_least_uses": _("Whoever is left out uses nothing. Leave it empty.")})
 
 
 LISTED_TO_BE_SENT = Q(origin="shop", group="treatment") | Q(origin="holdout")

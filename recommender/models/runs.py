@@ -111,6 +111,16 @@ class Run(models.Model):
             "Empty: nothing is tried."
         ),
     )
+    contact_limit = models.JSONField(
+        _("contact limit"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_(
+            "As of the plan: at most how many campaigns in how many days for a shopper, and how many shoppers were "
+            "left out for it. Empty: no limit."
+        ),
+    )
     objective = models.CharField(
         _("objective"),
         max_length=24,
@@ -153,6 +163,16 @@ class Run(models.Model):
         blank=True,
         editable=False,
         help_text=_("No lists within the budget and the limits bring more of the objective."),
+    )
+    floor_shortages = models.JSONField(
+        _("lacking uses"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_(
+            "By how many uses the lists, as allocated, fall short of what each segment is promised, rounded up to a "
+            "tenth. Empty: nothing is promised."
+        ),
     )
     marginal_return = models.FloatField(
         _("marginal return"),
@@ -261,6 +281,16 @@ class RunShard(models.Model):
     claimed_at = models.DateTimeField(_("claimed"), null=True, blank=True)
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
     error = models.TextField(_("error"), blank=True)
+    segment_bits = models.JSONField(
+        _("members of segments"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_(
+            "Of each shopper, to which segments that are promised something they belong, a bit each; empty where "
+            "nothing is promised."
+        ),
+    )
     input_counts = models.JSONField(
         _("inputs counted"),
         default=list,

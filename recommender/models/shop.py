@@ -4,10 +4,12 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ValidationError
-from django.core.validators import URLValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, URLValidator
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+
+MOST_CONTACT_DAYS = 366
 
 
 class User(AbstractUser):
@@ -82,11 +84,41 @@ class Shop(models.Model):
         default=False,
         help_text=_("Otherwise a run needs two pairs of eyes: whoever started it cannot approve it."),
     )
+    contact_most = models.PositiveSmallIntegerField(
+        _("campaigns for a shopper, at most"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_(
+            "Whoever was sent so many other campaigns within the days below is left out of a run when it is computed. "
+            "Both empty: no limit."
+        ),
+    )
+    contact_days = models.PositiveSmallIntegerField(
+        _("within days"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(MOST_CONTACT_DAYS)],
+        help_text=_("Counted back from the moment that a run is computed as of."),
+    )
 
     class Meta:
         verbose_name = _("shop")
         verbose_name_plural = _("shop")
-        constraints = [models.CheckConstraint(condition=Q(pk=1), name="shop_is_one_row")]
+        constraints = [
+            models.CheckConstraint(condition=Q(pk=1), name="shop_is_one_row"),
+            models.CheckConstraint(
+                condition=Q(contact_most__isnull=True, contact_days__isnull=True)
+                | Q(
+                    contact_most__isnull=False,
+                    contact_days__isnull=False,
+                    contact_most__gte=1,
+                    contact_days__gte=1,
+                    contact_days__lte=MOST_CONTACT_DAYS,
+                ),
+                name="shop_contact_limit_is_whole",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -94,6 +126,11 @@ class Shop(models.Model):
     def save(self, *args: object, **kwargs: object) -> None:
         self.pk = 1
         super().save(*args, **kwargs)  # type: ignore[arg-type]
+
+    def clean(self) -> None:
+        if (self.contact_most is None) != (self.contact_days is None):
+            missing = "contact_most" if self.contact_most is None else "contact_days"
+            raise ValidationError({missing: _("Say how many campaigns within how many days, or leave both empty.")})
 
     @classmethod
     def current(cls) -> "Shop":

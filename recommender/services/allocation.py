@@ -9,6 +9,8 @@ import io
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,17 @@ from django.db.models import Q
 
 from recommender.clock import database_now
 from recommender.ml import columns as c
-from recommender.ml.allocation import MICRO, NO_LIMIT, Allocation, CandidateBlock, Curve, Resource, Terms, draw_curve
+from recommender.ml.allocation import (
+    MICRO,
+    NO_LIMIT,
+    Allocation,
+    CandidateBlock,
+    Curve,
+    Floor,
+    Resource,
+    Terms,
+    draw_curve,
+)
 from recommender.ml.allocation import allocate as allocate_candidates
 from recommender.models import Recommendation, Run, RunShard
 from recommender.progress import Progress
@@ -35,8 +47,9 @@ CANDIDATES_A_PLACE = 3
 #: A sign of life is written no more often than this.
 ALIVE_SECONDS = 20
 
-NUMBER, VALUE, COST, USES = "number", "value", "cost", "uses"
+NUMBER, VALUE, COST, USES, SEGMENTS = "number", "value", "cost", "uses", "segments"
 _COLUMNS = {"shopper_key": pl.Int64, NUMBER: pl.Int64, VALUE: pl.Int64, COST: pl.Int64, USES: pl.Int64}
+_BITS = {c.SHOPPER_ID: pl.String, SEGMENTS: pl.UInt64}
 
 
 def count_candidates(top: int) -> int:
@@ -44,8 +57,18 @@ def count_candidates(top: int) -> int:
     return max(FEWEST_CANDIDATES, CANDIDATES_A_PLACE * top)
 
 
+def most_candidates(terms: BudgetTerms, top: int) -> int:
+    """How many candidates a shopper has at most."""
+    orders = 3 if terms.floor_segments else 2
+    return orders * (2 if terms.one_per_category else 1) * count_candidates(top)
+
+
 def find_candidates(scored: pl.DataFrame, terms: BudgetTerms, top: int) -> pl.DataFrame:
     """The pairs of each shopper that bring most, and that bring most for their cost; none that brings nothing.
+
+    Where a list has one coupon of a category, as many again that are the best of their group, by each order: the others
+    may all be of a few categories. Where segments are promised uses, also the pairs that are used most, whatever they
+    bring.
 
     Args:
         scored: columns ``shopper``, ``coupon_id``, ``score`` and ``chance``, by which equals are ordered; and where
@@ -62,6 +85,7 @@ def find_candidates(scored: pl.DataFrame, terms: BudgetTerms, top: int) -> pl.Da
             "value_per_use": terms.value_per_use,
             "cost_per_use": terms.cost_per_use,
             "lost_per_use": terms.lost_per_use or [0.0] * len(terms.coupon_ids),
+            "group": terms.groups,
         },
         schema_overrides={NUMBER: pl.Int64, "value_per_use": pl.Float64, "cost_per_use": pl.Float64},
     )
@@ -72,28 +96,42 @@ def find_candidates(scored: pl.DataFrame, terms: BudgetTerms, top: int) -> pl.Da
         value_per_use = new * value_per_use - (1 - new) * pl.col("lost_per_use")
     value = (expected * value_per_use * terms.value_unit).floor()
     cost = (expected * pl.col("cost_per_use").fill_null(0.0) * terms.cost_unit).ceil()
-    most = count_candidates(top)
-    place = pl.int_range(pl.len()).over(c.SHOPPER)
-    return (
+    worth = (
         scored.join(coupons, on=c.COUPON_ID, maintain_order="left")
         .with_columns(
             value.cast(pl.Int64).alias(VALUE),
             cost.cast(pl.Int64).alias(COST),
             (expected * MICRO).ceil().cast(pl.Int64).alias(USES),
         )
-        .filter(pl.col(VALUE) > 0)
+        .filter((pl.col(VALUE) > 0) | ((pl.col(USES) > 0) & pl.lit(bool(terms.floor_segments))))
         .with_columns((pl.col(VALUE) / pl.col(COST).clip(1)).alias("for_cost"))
-        .sort(c.SHOPPER, "for_cost", "chance", descending=[False, True, False])
-        .with_columns(place.alias("place_for_cost"))
-        .sort(c.SHOPPER, VALUE, "chance", descending=[False, True, False])
-        .filter((place < most) | (pl.col("place_for_cost") < most))
-        .drop("value_per_use", "cost_per_use", "lost_per_use", "for_cost", "place_for_cost")
+        .drop("value_per_use", "cost_per_use", "lost_per_use")
     )
+    orders = ["for_cost", *([USES] if terms.floor_segments else []), VALUE]
+    for order in orders:
+        worth = _mark_first(worth, order, count_candidates(top), by_group=terms.one_per_category)
+    is_first = [f"first by {order}" for order in orders]
+    return worth.filter(pl.any_horizontal(is_first)).drop("for_cost", "group", *is_first)
+
+
+def _mark_first(pairs: pl.DataFrame, order: str, most: int, *, by_group: bool) -> pl.DataFrame:
+    """The pairs in an order, with whether they are among the first of their shopper, or the first of their group and
+    that among the first of these."""
+    pairs = pairs.sort(c.SHOPPER, order, "chance", descending=[False, True, False])
+    is_first = pl.int_range(pl.len()).over(c.SHOPPER) < most
+    if by_group:
+        pairs = pairs.with_columns(leads=pl.int_range(pl.len()).over(c.SHOPPER, "group") == 0)
+        is_first |= pl.col("leads") & (pl.col("leads").cum_sum().over(c.SHOPPER) <= most)
+    return pairs.with_columns(is_first.alias(f"first by {order}")).drop("leads", strict=False)
 
 
 def write_candidates(*, shard: RunShard, blocks: Sequence[pl.DataFrame]) -> None:
     """Write the candidates of a shard's shoppers. Whoever does it again writes the same."""
     columns = {**_COLUMNS, c.SCORE: pl.Float64}
+    if shard.segment_bits is not None:
+        bits = pl.DataFrame({c.SHOPPER_ID: shard.shopper_ids, SEGMENTS: shard.segment_bits}, schema=_BITS)
+        blocks = [block.join(bits, on=c.SHOPPER_ID, how="left", maintain_order="left") for block in blocks]
+        columns[SEGMENTS] = pl.UInt64
     together = pl.concat([pl.DataFrame(schema=columns), *(block.select(*columns) for block in blocks)])
     _write(together, _candidates_of(shard.run.key, shard.number))
 
@@ -132,7 +170,9 @@ def allocate_run(*, run: Run, progress: Progress = Progress()) -> bool:
         alive = _SignsOfLife(run, claim, progress)
         found = _Found(terms, run, list(files.values()))
         allocation = allocate_candidates(found.blocks, found.terms, progress=alive)
-        curve = draw_curve(found.blocks, found.terms, progress=alive) if terms.costs_are_known else None
+        # Floors give way where a budget does not reach them, so the curve is of what is possible without.
+        free = replace(found.terms, floors=())
+        curve = draw_curve(found.blocks, free, progress=alive) if terms.costs_are_known else None
         for number, rows in _share_out(files, allocation, len(terms.coupon_ids), alive):
             _write(rows, _lists_of(run.key, claim, number))
         return _write_outcome(run, claim, terms, allocation, curve)
@@ -168,17 +208,20 @@ class _Found:
             },
             groups=np.array(terms.groups, dtype=np.int64),
             required_return=None if required is None else float(required) * terms.value_unit / terms.cost_unit,
+            floors=[Floor(number, Resource.USES, uses * MICRO) for number, uses in enumerate(terms.floor_uses)],
         )
+        self._columns = [*_COLUMNS, *([SEGMENTS] if terms.floor_segments else [])]
 
     def blocks(self) -> Iterator[CandidateBlock]:
         for file in self._files:
-            rows = pl.read_parquet(file, columns=list(_COLUMNS))
+            rows = pl.read_parquet(file, columns=self._columns)
             yield CandidateBlock(
                 shopper=rows["shopper_key"].to_numpy(),
                 coupon=rows[NUMBER].to_numpy(),
                 value=rows[VALUE].to_numpy(),
                 cost=rows[COST].to_numpy(),
                 uses=rows[USES].to_numpy(),
+                segments=rows[SEGMENTS].to_numpy() if SEGMENTS in rows.columns else None,
             )
 
 
@@ -210,8 +253,11 @@ def _write_outcome(run: Run, claim: uuid.UUID, terms: BudgetTerms, allocation: A
     outcome: dict[str, Any] = {
         "allocated_at": database_now(),
         "allocation_value": int(allocation.value.sum()) / terms.value_unit,
-        "allocation_bound": allocation.bound / terms.value_unit,
+        # What no lists bring that keep the floors is no bound of lists that fall short of them.
+        "allocation_bound": None if any(allocation.shortages) else allocation.bound / terms.value_unit,
     }
+    if terms.floor_segments:
+        outcome["floor_shortages"] = [ceil(10 * short / MICRO) / 10 for short in allocation.shortages]
     if curve is not None:
         outcome["spend_curve"] = _as_json(curve, terms)
         outcome["marginal_return"] = curve.marginal_return_at(at) * terms.cost_unit / terms.value_unit

@@ -10,7 +10,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from recommender.models import Campaign, Coupon, ModelVersion, Run, RunCoupon
+from recommender.models import Campaign, CampaignSegment, Coupon, ModelVersion, Run, RunCoupon
+from recommender.services.categories import find_categories
 from recommender.services.counters import Counted, read_counters
 from recommender.services.estimates import estimate_uses, forecaster_of
 from recommender.wording import gettext as _
@@ -21,6 +22,8 @@ MICRO = 1_000_000
 MOST_OF_PAIR = 10**11
 #: A return beyond this is a slip of the pen.
 MOST_RETURN = Decimal(100_000)
+#: As many as an allocation tells apart.
+MOST_FLOORS = 64
 NAMED = 3
 
 #: Why a coupon is left out of a run within a budget.
@@ -37,7 +40,8 @@ class BudgetTerms:
 
     Attributes:
         coupon_ids: what is offered, by the shop's identifiers; coupons are numbered in this order.
-        groups: which coupons are the same offer: the number of its first coupon.
+        groups: which coupons a list holds one of: the number of the first of them. They are the same offer, or where
+            lists have one coupon of a category, linked by offers and categories.
         level: how many uses come for each that scores add up to.
         value_per_use, cost_per_use: of each coupon, in units of the objective and of the currency. A cost that nothing
             depends on may be unknown: None.
@@ -50,6 +54,9 @@ class BudgetTerms:
             currency; empty unless incremental margin is the objective.
         taught_by: the campaigns that tell how many uses are such, by the shop's identifiers, and the chance that their
             shoppers were sent them.
+        one_per_category: whether a list has at most one coupon of a category.
+        categories: of each coupon that has one, where that counts.
+        floor_segments, floor_uses: the names of the segments that are promised something, and how many uses.
     """
 
     coupon_ids: list[str]
@@ -66,6 +73,10 @@ class BudgetTerms:
     left_out: dict[str, str]
     lost_per_use: list[float] = field(default_factory=list)
     taught_by: dict[str, float] = field(default_factory=dict)
+    one_per_category: bool = False
+    categories: dict[str, str] = field(default_factory=dict)
+    floor_segments: list[str] = field(default_factory=list)
+    floor_uses: list[int] = field(default_factory=list)
 
     @classmethod
     def of(cls, run: Run) -> "BudgetTerms | None":
@@ -117,6 +128,12 @@ def left_of_campaign(campaign: Campaign) -> Decimal | None:
     return max(Decimal(0), campaign.budget - spent)
 
 
+def find_floors(campaign: Campaign) -> list[CampaignSegment]:
+    """The segments of a campaign that are promised so many uses."""
+    floors = campaign.campaign_segments.filter(at_least_uses__isnull=False)
+    return list(floors.select_related("segment").order_by("pk"))
+
+
 def decide_terms(
     *,
     campaign: Campaign,
@@ -124,16 +141,23 @@ def decide_terms(
     version: ModelVersion,
     as_of: datetime,
     budget: Budget,
+    floors: Sequence[CampaignSegment] = (),
 ) -> BudgetTerms | None:
-    """What a run keeps to. None where nothing limits it and it is to bring redemptions: each list then has the
-    likeliest coupons.
+    """What a run keeps to. None where nothing limits it, its campaign has no rule of lists, and it is to bring
+    redemptions: each list then has the likeliest coupons.
 
     What a use costs is what the coupon's own terms say, or past uses. A coupon of which neither says is left out where
     its cost counts, and so is one of which it is not known what a use brings.
 
     Raises:
-        BudgetRefused: the campaign has less left than was asked for, or nothing, or of no coupon enough is known.
+        BudgetRefused: the campaign has less left than was asked for, or nothing, or of no coupon enough is known, or
+            there are more floors than an allocation tells apart.
     """
+    if len(floors) > MOST_FLOORS:
+        raise BudgetRefused(
+            _("At most %(most)s segments of a campaign can be promised uses, not %(count)s.")
+            % {"most": MOST_FLOORS, "count": len(floors)}
+        )
     coupons = list(Coupon.objects.filter(coupon_id__in=coupon_ids).order_by("coupon_id"))
     objective = budget.objective or Run.Objective.REDEMPTIONS
     left = left_of_campaign(campaign)
@@ -145,6 +169,7 @@ def decide_terms(
     amount = budget.amount if budget.amount is not None else left
     limited = any(coupon.budget is not None or coupon.total_limit is not None for coupon in coupons)
     within = amount is not None or budget.required_return is not None or limited
+    within = within or campaign.one_per_category or bool(floors)
     if not within and objective == Run.Objective.REDEMPTIONS:
         return None
     if amount is not None and amount <= 0:
@@ -167,9 +192,10 @@ def decide_terms(
     costs = [None if use.discount_per_use is None else float(use.discount_per_use) for _coupon, use in known]
     level = forecaster_of(version=version, kind=campaign.kind).level
     cost_unit = _unit(costs, level)
+    categories = find_categories(coupons=[coupon for coupon, _use in known]) if campaign.one_per_category else {}
     return BudgetTerms(
         coupon_ids=[coupon.coupon_id for coupon, _use in known],
-        groups=_group([coupon for coupon, _use in known]),
+        groups=_group([coupon for coupon, _use in known], categories),
         level=level,
         value_per_use=values,
         cost_per_use=costs,
@@ -185,6 +211,10 @@ def decide_terms(
         of_campaign=budget.amount is None and amount is not None,
         left_out=left_out,
         lost_per_use=_lost_per_use(known) if objective == Run.Objective.INCREMENTAL_MARGIN else [],
+        one_per_category=campaign.one_per_category,
+        categories=categories,
+        floor_segments=[floor.segment.name for floor in floors],
+        floor_uses=[floor.at_least_uses or 0 for floor in floors],
     )
 
 
@@ -213,13 +243,26 @@ def _value_of(use: RunCoupon, objective: str) -> Decimal | None:
             return use.margin_per_use
 
 
-def _group(coupons: Sequence[Coupon]) -> list[int]:
-    """Of each coupon the first that is the same offer; one without an offer stands for itself."""
-    first: dict[str, int] = {}
-    return [
-        first.setdefault(coupon.offer_id, number) if coupon.offer_id else number
-        for number, coupon in enumerate(coupons)
-    ]
+def _group(coupons: Sequence[Coupon], categories: Mapping[str, str]) -> list[int]:
+    """Of each coupon the first that it is linked with, be it over others, by the same offer or category.
+
+    One with neither stands for itself.
+    """
+    parent = list(range(len(coupons)))
+
+    def root(number: int) -> int:
+        while parent[number] != number:
+            number = parent[number]
+        return number
+
+    first: dict[tuple[str, str], int] = {}
+    for number, coupon in enumerate(coupons):
+        links = {"offer": coupon.offer_id, "category": categories.get(coupon.coupon_id, "")}
+        for link in links.items():
+            if link[1]:
+                one, other = sorted((root(first.setdefault(link, number)), root(number)))
+                parent[other] = one
+    return [root(number) for number in range(len(coupons))]
 
 
 def _left_of_budgets(known: Sequence[tuple[Coupon, RunCoupon]], counted: Counted, cost_unit: int) -> dict[str, int]:

@@ -50,7 +50,8 @@ def propose_copy(*, campaign: Campaign, now: datetime) -> dict[str, object]:
 
 
 def duplicate_campaign(*, campaign: Campaign, campaign_id: str, name: str, starts_at: datetime) -> Campaign:
-    """Make a campaign like another, as long as it by the shop's clock, with its coupons, segments and held out share.
+    """Make a campaign like another, as long as it by the shop's clock, with its coupons, segments, budget,
+    rules and held out share.
 
     Whom the shop listed for the other is not copied, and neither are its groups: the copy draws its own.
 
@@ -72,14 +73,17 @@ def duplicate_campaign(*, campaign: Campaign, campaign_id: str, name: str, start
             budget=campaign.budget,
             holdout_percent=campaign.holdout_percent,
             exploration_percent=campaign.exploration_percent,
+            one_per_category=campaign.one_per_category,
         )
         CampaignCoupon.objects.bulk_create(
             CampaignCoupon(campaign=copy, coupon_id=coupon)
             for coupon in campaign.campaign_coupons.order_by("pk").values_list("coupon", flat=True)
         )
         CampaignSegment.objects.bulk_create(
-            CampaignSegment(campaign=copy, segment_id=segment, excluded=excluded)
-            for segment, excluded in campaign.campaign_segments.order_by("pk").values_list("segment", "excluded")
+            CampaignSegment(campaign=copy, segment_id=segment, excluded=excluded, at_least_uses=at_least_uses)
+            for segment, excluded, at_least_uses in campaign.campaign_segments.order_by("pk").values_list(
+                "segment", "excluded", "at_least_uses"
+            )
         )
     return copy
 

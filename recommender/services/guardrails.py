@@ -196,6 +196,18 @@ def check_run_budget(run: Run, moment: datetime) -> Finding:
     return Finding(rule, _("Discounts of %(expected)s are expected, the run is to keep within %(budget)s.") % facts)
 
 
+def check_floors(run: Run, moment: datetime) -> Finding:
+    """The lists, as they were allocated, bring the uses that segments are promised."""
+    names = (run.allocation_terms or {}).get("floor_segments", [])
+    lacking = [
+        f"{name} (−{number_format(short, 1)})"
+        for name, short in zip(names, run.floor_shortages or [0] * len(names), strict=True)
+        if short
+    ]
+    broken = _("Fewer uses are expected than segments are promised: %(segments)s.") % {"segments": ", ".join(lacking)}
+    return Finding(_("Segments get the uses that they are promised"), broken if lacking else "")
+
+
 def check_same_offer(run: Run, moment: datetime) -> Finding:
     """No list holds the same offer twice, by the count that is kept with the estimates."""
     count = run.same_offer_lists
@@ -279,6 +291,7 @@ ASKING: tuple[Rule, ...] = (
     check_coupon_budgets,
     check_campaign_budget,
     check_run_budget,
+    check_floors,
     check_same_offer,
     check_exclusive,
     check_other_campaigns,

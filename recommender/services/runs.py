@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -24,12 +24,22 @@ from recommender.ml import columns as c
 from recommender.models import Recommendation, Run, RunShard
 from recommender.progress import Cancelled, Progress
 from recommender.services import scoring
-from recommender.services.allocation import allocate_run, count_candidates, delete_candidates, write_candidates
+from recommender.services.allocation import allocate_run, delete_candidates, most_candidates, write_candidates
 from recommender.services.assignment import is_for_everyone, record_assignment
-from recommender.services.budgeting import AS_IT_IS, Budget, BudgetRefused, BudgetTerms, amount_of, decide_terms
+from recommender.services.budgeting import (
+    AS_IT_IS,
+    Budget,
+    BudgetRefused,
+    BudgetTerms,
+    amount_of,
+    decide_terms,
+    find_floors,
+)
+from recommender.services.contact import ContactLimit, leave_out_contacted
 from recommender.services.correction_jobs import refuse_while_corrected
 from recommender.services.estimates import estimate_run
 from recommender.services.exploration import decide_exploration
+from recommender.services.floors import mark_members
 from recommender.services.input_drift import choose_reference, record_inputs
 from recommender.services.new_uses import choose_teachers, refuse_incremental_margin
 from recommender.services.snapshot import open_snapshot, take_snapshot
@@ -96,12 +106,12 @@ def plan_run(
         as_of: nothing dated at or after this moment is used; now if it is not given.
         top: how many coupons a shopper gets at most, from 1 to ``MOST_COUPONS``.
         budget: what the lists are to bring the most of, and within what. What the campaign and its coupons have left of
-            their budgets and limits is kept to in any case. Where there is nothing of the kind, every list has the
-            likeliest coupons.
+            their budgets and limits is kept to in any case, and so are the campaign's rules of lists. Where there is
+            nothing of the kind, every list has the likeliest coupons.
 
     Raises:
-        BudgetRefused: the campaign has less left, or it is not known what its coupons cost or bring, or whom they
-            change.
+        BudgetRefused: the campaign has less left or promises uses to too many segments, or it is not known what its
+            coupons cost or bring, or whom they change.
         NothingToRecommend: the campaign is over, or has no open coupon or no shopper, its audience was decided anew
             meanwhile, or ``top`` is out of range.
         UnknownAlgorithm: there is no such algorithm.
@@ -119,9 +129,13 @@ def plan_run(
         raise BudgetRefused(refusal)
     coupon_ids = _find_coupons(campaign, as_of)
     assignment = record_assignment(campaign=campaign, at=as_of)
-    shopper_ids = _find_audience(campaign)
+    shopper_ids, contact_limit = _find_audience(campaign, as_of)
     version = _find_version(algorithm, as_of, job, progress)
-    terms = decide_terms(campaign=campaign, coupon_ids=coupon_ids, version=version, as_of=as_of, budget=budget)
+    floors = find_floors(campaign)
+    terms = decide_terms(
+        campaign=campaign, coupon_ids=coupon_ids, version=version, as_of=as_of, budget=budget, floors=floors
+    )
+    segment_bits = mark_members(floors=floors, shopper_ids=shopper_ids, at=as_of)
     exploration = None
     if terms is None:
         exploration = decide_exploration(campaign=campaign, coupon_ids=coupon_ids, top=top, as_of=as_of)
@@ -132,7 +146,7 @@ def plan_run(
     if terms is not None and objective == Run.Objective.INCREMENTAL_MARGIN:
         progress.report(_("Learning whose uses are new"))
         terms = replace(terms, taught_by=choose_teachers(history=open_snapshot(snapshot=snapshot).before(as_of)))
-    listed = top if terms is None else 2 * count_candidates(top)
+    listed = top if terms is None else most_candidates(terms, top)
     with transaction.atomic():
         locked = models.Campaign.objects.select_for_update().get(pk=campaign.pk)
         if locked.assigned_at != assignment.assigned_at:
@@ -150,8 +164,11 @@ def plan_run(
                 shopper_ids=shopper_ids,
                 coupon_ids=coupon_ids,
                 assigned_at=assignment.assigned_at,
-                within=None if terms is None else [objective, str(budget.required_return), terms.as_json()],
+                within=None
+                if terms is None
+                else [objective, str(budget.required_return), terms.as_json(), segment_bits],
                 exploration=exploration,
+                contact_limit=contact_limit,
             ),
             defaults={
                 "campaign": campaign,
@@ -164,6 +181,7 @@ def plan_run(
                 "learned_inputs": choose_reference(version=version, campaign=campaign),
                 "retrieval": None if scoring.is_worth_two_stages(len(shopper_ids), len(coupon_ids), listed) else {},
                 "exploration": exploration,
+                "contact_limit": contact_limit,
                 **(_describe_budget(objective, budget, terms) if terms is not None else {}),
                 "created_by": created_by,
                 "job": job,
@@ -171,7 +189,12 @@ def plan_run(
         )
         if is_new:
             RunShard.objects.bulk_create(
-                RunShard(run=run, number=number, shopper_ids=shopper_ids[start : start + SHARD_SHOPPERS])
+                RunShard(
+                    run=run,
+                    number=number,
+                    shopper_ids=shopper_ids[start : start + SHARD_SHOPPERS],
+                    segment_bits=segment_bits[start : start + SHARD_SHOPPERS] or None,
+                )
                 for number, start in enumerate(range(0, len(shopper_ids), SHARD_SHOPPERS))
             )
     return _decide_stages(run, progress)
@@ -229,8 +252,9 @@ def _find_coupons(campaign: models.Campaign, as_of: datetime) -> list[str]:
     return sorted(coupon_ids)
 
 
-def _find_audience(campaign: models.Campaign) -> list[str]:
-    """Its treatment shoppers, or everyone but its control where it is for everyone; nobody who opted out."""
+def _find_audience(campaign: models.Campaign, as_of: datetime) -> tuple[list[str], dict[str, int] | None]:
+    """Its treatment shoppers, or everyone but its control where it is for everyone; nobody who opted out, or was sent
+    as many other campaigns as the shop allows. And what :attr:`Run.contact_limit` keeps of that."""
     shoppers = models.Shopper.objects.addressable()
     if is_for_everyone(campaign=campaign):
         held_out = campaign.campaign_shoppers.filter(group=models.CampaignShopper.Group.CONTROL)
@@ -238,12 +262,25 @@ def _find_audience(campaign: models.Campaign) -> list[str]:
     else:
         sent = campaign.campaign_shoppers.filter(group=models.CampaignShopper.Group.TREATMENT)
         shoppers = shoppers.filter(pk__in=sent.values("shopper"))
-    shopper_ids = sorted(shoppers.values_list("shopper_id", flat=True))
+    limit = ContactLimit.of(models.Shop.current())
+    allowed = shoppers
+    if limit is not None:
+        allowed = leave_out_contacted(shoppers=shoppers, campaign_key=campaign.pk, limit=limit, at=as_of)
+    shopper_ids = sorted(allowed.values_list("shopper_id", flat=True))
+    left_out = 0 if allowed is shoppers else shoppers.count() - len(shopper_ids)
+    if limit is not None and left_out and not shopper_ids:
+        raise NothingToRecommend(
+            _(
+                "All %(count)s shoppers of campaign %(campaign)s were sent %(most)s or more other campaigns within "
+                "%(days)s days, as many as the shop allows."
+            )
+            % {"count": left_out, "campaign": campaign.campaign_id, "most": limit.most, "days": limit.days}
+        )
     if not shopper_ids:
         raise NothingToRecommend(
             _("Campaign %(campaign)s has no shopper who may be offered anything.") % {"campaign": campaign.campaign_id}
         )
-    return shopper_ids
+    return shopper_ids, None if limit is None else {**asdict(limit), "left_out": left_out}
 
 
 def _find_version(
@@ -307,6 +344,7 @@ def _run_key(
     assigned_at: datetime | None,
     within: Sequence[object] | None = None,
     exploration: dict[str, Any] | None = None,
+    contact_limit: dict[str, int] | None = None,
 ) -> str:
     """A digest of everything that decides what a run comes to."""
     moment = as_of.timestamp()
@@ -317,6 +355,8 @@ def _run_key(
         decides.append(within)
     if exploration is not None:
         decides.append(exploration)
+    if contact_limit is not None:
+        decides.append(contact_limit)
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
 

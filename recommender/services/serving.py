@@ -51,6 +51,7 @@ from recommender.models import (
 )
 from recommender.models.campaigns import campaign_is_live
 from recommender.models.coupons import coupon_is_open
+from recommender.services.contact import ContactLimit, leave_out_contacted
 from recommender.services.counters import SHOPPER_LIMITS, Span, read_counters, uses_ever, uses_of_shoppers
 from recommender.services.fitting import OfDevices
 from recommender.services.holdout import is_held_out
@@ -135,7 +136,7 @@ def offers_of_many(
 
     A shopper for whom nothing on show was computed, known to the shop or not, gets the live campaigns that are for
     everyone, their coupons by the mean score over all shoppers. The digest that holds out says also of them who gets
-    nothing.
+    nothing; and so does a run's limit of contacts, for whom it left out.
 
     Raises:
         CampaignUnknown: no campaign has this identifier.
@@ -226,6 +227,8 @@ _LIMITING_COLUMNS = (
     "run__campaign__counter__spent",
     "run__campaign__sale_event",
 )
+#: What says for whom lists for everyone are not.
+_DRAWING_COLUMNS = ("run", "run__as_of", "run__contact_limit", "run__campaign__holdout_percent")
 _PERIODS = {f"coupon__{column}": span for span, column in SHOPPER_LIMITS.items() if span != Span.EVER}
 
 
@@ -367,7 +370,8 @@ class _ForEveryone:
                 shopper_id=shopper_id,
                 percent=row["run__campaign__holdout_percent"],
             )
-            if held_out or (shopper_key, row["run__campaign"]) in self._held_out:
+            asked = (shopper_key, row["run__campaign"])
+            if held_out or asked in self._held_out or asked in self._sent_enough:
                 continue
             if (shopper_key, row["coupon"], "") in self._dismissed:
                 continue
@@ -404,15 +408,14 @@ class _ForEveryone:
             )
             .exclude(correction=RunCorrection.Kind.EXCLUDE)
             .order_by("-mean_score", "coupon__coupon_id")
-            .values(
-                *("score", "run__campaign__holdout_percent", *_known_of_shop()), *_SERVED_COLUMNS, *_LIMITING_COLUMNS
-            )
+            .values(*("score", *_DRAWING_COLUMNS, *_known_of_shop()), *_SERVED_COLUMNS, *_LIMITING_COLUMNS)
         )
 
     def _read_shoppers(self) -> None:
         """What these shoppers did and may not get; of those whom the shop does not know there is nothing to read."""
         keys = self._shopper_keys
         self._held_out: set[tuple[int | None, int]] = set()
+        self._sent_enough: set[tuple[int | None, int]] = set()
         self._dismissed: set[tuple[int | None, int | None, str]] = set()
         self._uses = _Uses(self._read or [], keys, self._at)
         self._ever: Mapping[tuple[int, int | None, Span], int] = {}
@@ -424,6 +427,7 @@ class _ForEveryone:
             group=CampaignShopper.Group.CONTROL,
         )
         self._held_out.update(held_out.values_list("shopper_id", "campaign_id"))
+        self._find_sent_enough()
         dismissals = _dismissals(self._at - DISMISSED_FOR).filter(shopper__in=keys)
         for shopper, coupon, offer in dismissals.values_list("shopper_id", "coupon_id", "coupon__offer_id"):
             self._dismissed.add((shopper, coupon, ""))
@@ -431,6 +435,18 @@ class _ForEveryone:
                 self._dismissed.add((shopper, None, offer))
         limited = {row["coupon"] for row in self._read if row["coupon__per_shopper_limit"] is not None}
         self._ever = uses_of_shoppers(coupons=limited, shoppers=keys, spans=[Span.EVER], at=self._at)
+
+    def _find_sent_enough(self) -> None:
+        """Of runs with a limit of contacts, whom they left out for it: these have no list because they get none."""
+        for row in {row["run"]: row for row in self._read or []}.values():
+            limit = ContactLimit.kept(row["run__contact_limit"])
+            if limit is not None:
+                known, campaign_key = Shopper.objects.filter(pk__in=self._shopper_keys), row["run__campaign"]
+                allowed = leave_out_contacted(
+                    shoppers=known, campaign_key=campaign_key, limit=limit, at=row["run__as_of"]
+                )
+                left_out = self._shopper_keys - set(allowed.values_list("pk", flat=True))
+                self._sent_enough.update((key, campaign_key) for key in left_out)
 
 
 # What holds

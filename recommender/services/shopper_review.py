@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from django.db.models import Count, Max, Min, Q, QuerySet, Subquery, Sum
@@ -22,6 +23,7 @@ from recommender.models import (
     RunCorrection,
     Shopper,
 )
+from recommender.services.contact import was_contacted
 from recommender.services.fitting import OfDevices
 from recommender.services.projects import OfProjects
 from recommender.services.stock import Stock
@@ -34,6 +36,7 @@ class WhyNot(StrEnum):
 
     OPTED_OUT = "opted_out"
     HELD_OUT = "held_out"
+    CONTACTED = "contacted"
     FITS_NO_DEVICE = "fits_no_device"
     PROJECT_FINISHED = "project_finished"
     NO_LIST = "no_list"
@@ -48,6 +51,7 @@ class WhyNot(StrEnum):
     VALUE_UNKNOWN = "value_unknown"
     NOT_CHOSEN_FROM = "not_chosen_from"
     SAME_OFFER = "same_offer"
+    SAME_CATEGORY = "same_category"
     BRINGS_NOTHING = "brings_nothing"
     BUDGET = "budget"
     WORTH_LESS = "worth_less"
@@ -61,7 +65,7 @@ class NotOffered:
     """A coupon that is not offered, why, and what there is to say of that.
 
     Attributes:
-        same_as: the coupon of the list that is the same offer.
+        same_as: the coupon of the list that is the same offer, or for the same category.
         last_score: of the last coupon of the list that was not drawn, which this one scored no better than.
         correction: the one that took it out; None if it was taken out before corrections were kept.
     """
@@ -227,9 +231,15 @@ class _Absence:
             return NotOffered(coupon, not_chosen)
         if (same := self._by_offer.get(coupon.offer_id)) is not None:
             return NotOffered(coupon, WhyNot.SAME_OFFER, same_as=same)
-        if self._run.is_allocated:
-            return NotOffered(coupon, self._not_allocated(coupon))
-        return self._ranked_lower(coupon)
+        return self._not_allocated(coupon) if self._run.is_allocated else self._ranked_lower(coupon)
+
+    def _of_category(self, coupon: Coupon) -> Coupon | None:
+        """The coupon of the list because of which this one may not stand there too."""
+        if not self._terms.get("one_per_category"):
+            return None
+        groups = dict(zip(self._terms["coupon_ids"], self._terms["groups"], strict=True))
+        group = groups.get(coupon.coupon_id)
+        return next((row.coupon for row in self._listed if groups.get(row.coupon.coupon_id, -1) == group), None)
 
     def _ranked_lower(self, coupon: Coupon) -> NotOffered:
         # What was drawn for its place may score anything.
@@ -244,8 +254,13 @@ class _Absence:
             return _LEFT_OUT[unknown]
         return WhyNot.NOT_CHOSEN_FROM if self._chosen_from and coupon.coupon_id not in self._chosen_from else None
 
-    def _not_allocated(self, coupon: Coupon) -> WhyNot:
-        """Why lists within a budget leave a coupon out that they chose from."""
+    def _not_allocated(self, coupon: Coupon) -> NotOffered:
+        """Why lists that were made together leave a coupon out that they chose from."""
+        if (same := self._of_category(coupon)) is not None:
+            return NotOffered(coupon, WhyNot.SAME_CATEGORY, same_as=same)
+        return NotOffered(coupon, self._not_worth_it(coupon))
+
+    def _not_worth_it(self, coupon: Coupon) -> WhyNot:
         value = dict(zip(self._terms["coupon_ids"], self._terms["value_per_use"], strict=True))
         if value.get(coupon.coupon_id, 0) <= 0:
             return WhyNot.BRINGS_NOTHING
@@ -259,6 +274,13 @@ class _Absence:
             return False
         return not (self._run.is_allocated and _is_of_audience(self._run, self._shopper))
 
+    @cached_property
+    def _is_contacted(self) -> bool:
+        """Whether the run left the shopper out for the campaigns that they had been sent."""
+        if self._listed or self._run.contact_limit is None or _is_of_audience(self._run, self._shopper):
+            return False
+        return was_contacted(run=self._run, shopper=self._shopper)
+
     def _closed(self, coupon: Coupon, own_uses: int) -> WhyNot | None:
         """The rule that keeps the coupon from the shopper, if one does."""
         of_all = self._uses.get(coupon.pk, CouponUses())
@@ -266,6 +288,7 @@ class _Absence:
         rules = (
             (WhyNot.OPTED_OUT, self._opted_out),
             (WhyNot.HELD_OUT, self._held_out),
+            (WhyNot.CONTACTED, self._is_contacted),
             (WhyNot.FITS_NO_DEVICE, not self._devices.may_have(coupon.pk, self._shopper.pk)),
             (WhyNot.PROJECT_FINISHED, not self._projects.may_have(coupon.pk, self._shopper.pk)),
             (WhyNot.NO_LIST, self._is_without_list()),

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from recommender.models import Campaign, Coupon, Job, Redemption, Run, Shopper, User
-from recommender.services.guardrails import check_run_budget
+from recommender.services.guardrails import check_floors, check_run_budget
 from recommender.services.shopper_review import WhyNot, explain_absence
 from tests.admin.rows import WITHIN_A_BUDGET, add_rows
 from tests.services.small_shop import NOW, START, add_run, make_shop
@@ -138,7 +138,7 @@ def test_a_run_without_a_budget_says_nothing_of_one(admin_client: Client, campai
     run = add_run(campaign, state=Run.State.DRAFTED)
     page = admin_client.get(reverse("admin:recommender_run_change", args=[run.pk]))
     assert page.context["within"] == []
-    assert "Within a budget" not in page.content.decode()
+    assert "What the lists keep to" not in page.content.decode()
     answer = admin_client.get(budget_page(run))
     assert "This run was computed without a budget." in answer.content.decode()
     assert answer.context["rows"] == []
@@ -260,6 +260,54 @@ def test_a_run_for_incremental_margin_says_what_taught_it(admin_client: Client, 
     shopper = Shopper.objects.get(shopper_id="s1")
     page = admin_client.get(reverse("admin:recommender_run_shopper", args=[run.pk, shopper.pk]))
     assert page.context["others"][0]["why"].startswith("What the shopper would have bought anyway counts against it")
+
+
+def test_a_run_with_one_coupon_of_a_category_says_so(admin_client: Client, run: Run) -> None:
+    terms = {
+        **run.allocation_terms,
+        "one_per_category": True,
+        "categories": {"c1": "A", "c2": "A"},
+        "groups": [0, 0, 2],
+    }
+    Run.objects.update(allocation_terms=terms)
+    run.refresh_from_db()
+    for page in (reverse("admin:recommender_run_change", args=[run.pk]), budget_page(run)):
+        within = dict(admin_client.get(page).context["within"])
+        assert within["Coupons of a category on a list"] == "one; its coupons are of 1 category"
+    assert why_not(run, "s1")["c2"] == WhyNot.SAME_CATEGORY
+    assert why_not(run, "s2")["c2"] == WhyNot.BUDGET
+    shopper = Shopper.objects.get(shopper_id="s1")
+    page = admin_client.get(reverse("admin:recommender_run_shopper", args=[run.pk, shopper.pk]))
+    assert page.context["others"][0]["why"] == (
+        "A list has one coupon of a category, and another is on it already: c1."
+    )
+
+
+def test_a_run_that_promises_uses_says_how_far_it_goes(admin_client: Client, run: Run) -> None:
+    terms = {**run.allocation_terms, "floor_segments": ["Loyal", "New"], "floor_uses": [1200, 3]}
+    Run.objects.update(allocation_terms=terms, allocation_bound=None, floor_shortages=[12.5, 0])
+    for page in (reverse("admin:recommender_run_change", args=[run.pk]), budget_page(run)):
+        within = dict(admin_client.get(page).context["within"])
+        assert within["Expected uses for “Loyal”"] == "at least 1,200: 12.5 fewer, as the limits leave no more"
+        assert within["Expected uses for “New”"] == "at least 3: reached"
+        assert "Of the best possible" not in within
+    run.refresh_from_db()
+    finding = check_floors(run, NOW)
+    assert (finding.broken, finding.forbids) == (
+        "Fewer uses are expected than segments are promised: Loyal (−12.5).",
+        False,
+    )
+    Run.objects.update(state=Run.State.COMPUTING, floor_shortages=None)
+    within = dict(admin_client.get(budget_page(run)).context["within"])
+    assert within["Expected uses for “Loyal”"] == "at least 1,200"
+
+
+def test_another_budget_keeps_the_rules_too(admin_client: Client, run: Run) -> None:
+    """They are the campaign's: the form says so before a run with another budget is started."""
+    Campaign.objects.update(one_per_category=True)
+    page = admin_client.get(reverse("admin:recommender_campaign_recommend", args=[run.campaign_id]), {"budget": "5"})
+    assert ("Kept to", "one coupon of a category on a list") in page.context["confirmation"].facts
+    assert page.context["form"].initial["budget"] == "5"
 
 
 @pytest.mark.parametrize("shopper_id", ["s2", "s3", "s4"])

@@ -148,6 +148,63 @@ def test_computing_is_confirmed_with_how_many_are_sent_it(admin_client: Client, 
     assert facts() == ["The shoppers that the shop listed", "1", "0"]
 
 
+def test_what_lists_keep_to_is_saved_and_told_before_computing(admin_client: Client, campaign: Campaign) -> None:
+    assert [name for name, _value in rules_told(admin_client, campaign)] == []
+    page = reverse("admin:recommender_campaign_change", args=[campaign.pk])
+    promised = {
+        "campaign_segments-TOTAL_FORMS": "1",
+        "campaign_segments-0-campaign": str(campaign.pk),
+        "campaign_segments-0-segment": str(Segment.objects.get(name="Loyal").pk),
+        "campaign_segments-0-at_least_uses": "1200",
+    }
+    admin_client.post(page, campaign_form(campaign_id="spring", one_per_category="on", **promised))
+    campaign.refresh_from_db()
+    assert campaign.campaign_segments.get().at_least_uses == 1200
+    assert campaign.one_per_category
+    Shop(contact_most=2, contact_days=30).save()
+    assert rules_told(admin_client, campaign) == [
+        ("Kept to", "one coupon of a category on a list"),
+        ("Kept to", "at least 1,200 expected uses for “Loyal”"),
+        ("Kept to", "at most 2 campaigns within 30 days for a shopper"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"at_least_uses": "0"}, "Ensure this value is greater than or equal to 1."),
+        ({"at_least_uses": "many"}, "Enter a whole number."),
+        ({"at_least_uses": "5", "excluded": "on"}, "Whoever is left out uses nothing. Leave it empty."),
+    ],
+)
+def test_a_promise_that_makes_no_sense_is_not_saved(fields: dict[str, str], told: str, admin_client: Client) -> None:
+    chosen = {"segment": str(Segment.objects.get(name="Loyal").pk), **fields}
+    rows = {f"campaign_segments-0-{name}": value for name, value in chosen.items()}
+    answer = admin_client.post(ADD, campaign_form(**{"campaign_segments-TOTAL_FORMS": "1", **rows}))
+    formset = next(
+        each.formset for each in answer.context["inline_admin_formsets"] if each.formset.model is CampaignSegment
+    )
+    assert formset.errors == [{"at_least_uses": [told]}]
+    assert not Campaign.objects.exists()
+
+
+def test_who_may_only_look_changes_no_rule(client_with: Callable[..., Client], campaign: Campaign) -> None:
+    CampaignSegment.objects.create(campaign=campaign, segment=Segment.objects.get(name="Loyal"), at_least_uses=5)
+    client = client_with("view_campaign", "view_campaignsegment", "view_shop")
+    page = reverse("admin:recommender_campaign_change", args=[campaign.pk])
+    assert client.post(page, campaign_form(campaign_id="spring", one_per_category="on")).status_code == 403
+    shop = reverse("admin:recommender_shop_change", args=[Shop.current().pk])
+    assert client.post(shop, {"contact_most": "1", "contact_days": "1"}).status_code == 403
+    campaign.refresh_from_db()
+    assert (campaign.one_per_category, campaign.campaign_segments.get().at_least_uses) == (False, 5)
+    assert Shop.current().contact_most is None
+
+
+def rules_told(client: Client, campaign: Campaign) -> list[tuple[str, str]]:
+    facts = client.get(action("recommend", campaign)).context["confirmation"].facts
+    return [(name, value) for name, value in facts if name == "Kept to"]
+
+
 # Copies
 
 

@@ -57,7 +57,7 @@ BUDGETS: dict[str, int] = {
     "recommender_campaign_calendar": 9,
     "recommender_campaign_change_export": 7,
     "recommender_campaign_duplicate": 8,
-    "recommender_campaign_recommend": 10,
+    "recommender_campaign_recommend": 12,
     "recommender_campaign_results": 83,
     "recommender_campaign_results_export": 79,
     "recommender_campaign_results_list": 9,

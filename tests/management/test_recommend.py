@@ -79,6 +79,24 @@ def test_recommend_within_a_budget(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+def test_recommend_tells_which_rules_were_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    models.Campaign.objects.update(one_per_category=True)
+    models.Product.objects.update(category=models.Category.objects.create(path="Grocery"))
+    models.Shop.objects.update(contact_most=2, contact_days=30)
+    segment = models.Segment.objects.create(name="Everyone")
+    models.SegmentCondition.objects.create(segment=segment, kind="orders", comparison="at_least", amount=0)
+    campaign = models.Campaign.objects.get()
+    models.CampaignSegment.objects.create(campaign=campaign, segment=segment, at_least_uses=3)
+    call_command("recommend", "--campaign", "spring", "--as-of", AS_OF)
+
+    _campaign, _lists, contact, rules, _number = capsys.readouterr().out.splitlines()
+    assert contact == "Left out: 0 shoppers who were sent 2 or more other campaigns within 30 days"
+    assert rules == (
+        "Brings 1.1 of redemptions; one coupon of a category on a list (categories: 1); at least 3 uses for Everyone: "
+        "1.9 fewer"
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

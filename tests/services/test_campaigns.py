@@ -45,11 +45,17 @@ def campaign() -> Campaign:
         ends_at=datetime(2024, 2, 29, tzinfo=NEW_YORK),
         budget=Decimal("100.5"),
         holdout_percent=Decimal("12.5"),
+        one_per_category=True,
     )
     for coupon_id in ("c2", "c1"):
         CampaignCoupon.objects.create(campaign=campaign, coupon=Coupon.objects.create(coupon_id=coupon_id))
     for name, excluded in (("Loyal", False), ("New", True)):
-        CampaignSegment.objects.create(campaign=campaign, segment=Segment.objects.get(name=name), excluded=excluded)
+        CampaignSegment.objects.create(
+            campaign=campaign,
+            segment=Segment.objects.get(name=name),
+            excluded=excluded,
+            at_least_uses=None if excluded else 20,
+        )
     CampaignShopper.objects.create(campaign=campaign, shopper=Shopper.objects.create(shopper_id="s1"))
     return campaign
 
@@ -83,19 +89,20 @@ def test_a_copy_has_all_but_the_shoppers(campaign: Campaign) -> None:
     starts_at = datetime(2024, 3, 2, tzinfo=NEW_YORK)
     copy = duplicate_campaign(campaign=campaign, campaign_id="next", name="Next", starts_at=starts_at)
     copy.refresh_from_db()
-    assert (copy.campaign_id, copy.name, copy.kind, copy.budget, copy.holdout_percent) == (
+    assert (copy.campaign_id, copy.name, copy.kind, copy.budget, copy.holdout_percent, copy.one_per_category) == (
         "next",
         "Next",
         "A",
         Decimal("100.5"),
         Decimal("12.5"),
+        True,
     )
     # 28 days by the clock on the wall, one of which has 23 hours.
     assert (copy.starts_at, copy.ends_at) == (starts_at, datetime(2024, 3, 30, tzinfo=NEW_YORK))
     assert list(copy.coupons.order_by("campaign_coupons__pk").values_list("coupon_id", flat=True)) == ["c2", "c1"]
-    assert list(copy.campaign_segments.order_by("pk").values_list("segment__name", "excluded")) == [
-        ("Loyal", False),
-        ("New", True),
+    assert list(copy.campaign_segments.order_by("pk").values_list("segment__name", "excluded", "at_least_uses")) == [
+        ("Loyal", False, 20),
+        ("New", True, None),
     ]
     assert not copy.campaign_shoppers.exists()
 

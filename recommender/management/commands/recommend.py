@@ -89,6 +89,11 @@ class Command(BaseCommand):
             f"{run.recommendation_count:,} recommendations for {run.shopper_count:,} shoppers; "
             f"{run.expected_redemptions:.1f} redemptions expected{interval}; {run.get_state_display()}"
         )
+        if (limit := run.contact_limit) is not None:
+            self.stdout.write(
+                f"Left out: {limit['left_out']:,} shoppers who were sent {limit['most']} or more other campaigns "
+                f"within {limit['days']} days"
+            )
         if run.is_allocated:
             self.stdout.write(_describe_allocation(run))
         self.stdout.write(str(run.pk))
@@ -96,13 +101,21 @@ class Command(BaseCommand):
 
 def _describe_allocation(run: Run) -> str:
     """What a run within a budget came to, in a line."""
-    parts = [
-        f"Brings {run.allocation_value or 0:,.1f} of {run.objective}, at most {run.allocation_bound or 0:,.1f} can be"
-    ]
+    parts = [f"Brings {run.allocation_value or 0:,.1f} of {run.objective}"]
+    if run.allocation_bound is not None:
+        parts[0] += f", at most {run.allocation_bound:,.1f} can be"
+    terms = run.allocation_terms or {}
+    if terms.get("one_per_category"):
+        categories = len(set(terms["categories"].values()))
+        parts.append(f"one coupon of a category on a list (categories: {categories})")
+    for segment, uses, short in zip(
+        terms.get("floor_segments", []), terms.get("floor_uses", []), run.floor_shortages or [], strict=True
+    ):
+        parts.append(f"at least {uses:,} uses for {segment}: {f'{short:,.1f} fewer' if short else 'reached'}")
     if run.budget is not None:
         parts.append(f"within a budget of {run.budget.normalize():f}")
     if run.marginal_return is not None:
         parts.append(f"one unit more would bring {run.marginal_return:.3g}")
-    if left_out := (run.allocation_terms or {}).get("left_out"):
+    if left_out := terms.get("left_out"):
         parts.append(f"left out, as what they cost or bring is not known: {', '.join(sorted(left_out))}")
     return "; ".join(parts)
