@@ -21,7 +21,8 @@ from django_celery_beat.models import ClockedSchedule, CrontabSchedule, Interval
 from recommender import models
 from recommender.models import Campaign, Job, Run
 from recommender.roles import ROLES, UNSEEN, grant_roles, holds
-from recommender.services.experiments import start_experiment
+from recommender.services.experiments import start_experiment, stop_experiment
+from recommender.services.publishing import publish
 from tests.admin.rows import add_rows
 from tests.services.small_shop import add_run
 
@@ -482,8 +483,13 @@ def prepare(name: str, model: type[Model]) -> tuple[Model, dict[str, Any]]:
                 answer |= {"publish_at": f"{timezone.now() + timedelta(days=1):%Y-%m-%dT%H:%M}"}
         case "experiment.start" | "experiment.stop" | "experiment.make_default":
             Campaign.objects.update(ends_at=timezone.now() + timedelta(days=30))
-            challenger = row.arms.create(name="other", run=add_run(Campaign.objects.get()))
-            row.arms.update(share_percent=50)
+            campaign = Campaign.objects.get()
+            for running in models.Experiment.objects.running():  # for another action
+                stop_experiment(experiment=running)
+            shown = models.Publication.objects.live().first() or publish(run=add_run(campaign))
+            row = models.Experiment.objects.create(campaign=campaign, name=name)
+            row.arms.create(name="as it is", run=shown.run, share_percent=50)
+            challenger = row.arms.create(name="other", run=add_run(campaign), share_percent=50)
             if name != "experiment.start":
                 start_experiment(experiment=row)
             answer = {"arm": challenger.pk, "accepted": "on"}
