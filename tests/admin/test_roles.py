@@ -505,7 +505,7 @@ def prepare(name: str, model: type[Model]) -> tuple[Model, dict[str, Any]]:
         case "upload.load":
             models.Upload.objects.update(state=models.Upload.State.CHECKED, report={"files": []})
         case "upload.cancel":
-            models.Upload.objects.update(check_job=Job.objects.get())
+            models.Upload.objects.update(check_job=Job.objects.earliest("pk"))
         case "campaign.duplicate":
             answer = {"campaign_id": "copy", "starts_at": "2030-01-01T10:00"}
         case "campaign.recommend":
