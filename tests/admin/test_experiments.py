@@ -232,7 +232,7 @@ def test_publishing_beside_an_experiment_says_what_to_do(
     start_experiment(experiment=experiment)
     live = Publication.objects.live().get()
     roll_back = reverse("admin:recommender_campaign_roll_back", args=[experiment.campaign_id])
-    publishing = reverse("admin:recommender_run_publish", args=[approved_run(experiment.campaign, "bread").pk])
+    publishing = reverse("admin:recommender_run_publish", args=[approved_run(experiment.campaign, "milk").pk])
     for address in (roll_back, publishing):
         for answer in (
             admin_client.get(address, follow=True),
