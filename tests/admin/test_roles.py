@@ -463,6 +463,12 @@ def other_address(name: str) -> str:
     return reverse(f"admin:{name}", args=keys)
 
 
+def stop_experiments() -> None:
+    """Those that another action has started: beside them nothing is published, and no other is started."""
+    for running in models.Experiment.objects.running():
+        stop_experiment(experiment=running)
+
+
 def prepare(name: str, model: type[Model]) -> tuple[Model, dict[str, Any]]:
     """A row of the model in the state that the action needs, and the answer to its page."""
     row = model._default_manager.latest("pk")
@@ -476,6 +482,7 @@ def prepare(name: str, model: type[Model]) -> tuple[Model, dict[str, Any]]:
             row = add_run(Campaign.objects.get(), state=Run.State.COMPUTING)
             models.RunShard.objects.create(run=row, number=0, shopper_ids=["s"], state=models.RunShard.State.FAILED)
         case "run.publish" | "run.publish_later":
+            stop_experiments()
             Campaign.objects.update(ends_at=timezone.now() + timedelta(days=30))
             row = add_run(Campaign.objects.get())
             answer = {"accepted": "on"}  # of what a guardrail warns of
@@ -484,8 +491,7 @@ def prepare(name: str, model: type[Model]) -> tuple[Model, dict[str, Any]]:
         case "experiment.start" | "experiment.stop" | "experiment.make_default":
             Campaign.objects.update(ends_at=timezone.now() + timedelta(days=30))
             campaign = Campaign.objects.get()
-            for running in models.Experiment.objects.running():  # for another action
-                stop_experiment(experiment=running)
+            stop_experiments()
             shown = models.Publication.objects.live().first() or publish(run=add_run(campaign))
             row = models.Experiment.objects.create(campaign=campaign, name=name)
             row.arms.create(name="as it is", run=shown.run, share_percent=50)
