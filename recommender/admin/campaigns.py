@@ -326,6 +326,8 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
         variant=ActionVariant.DANGER,
     )
     def roll_back(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        from recommender.services.publishing import refuse_beside_experiment
+
         campaign = self.get_viewable(request, object_id)
         live = _find_live(campaign)
 
@@ -358,7 +360,8 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
             model_admin=self,
             request=request,
             obj=campaign,
-            refusal=None if live else _("Nothing of this campaign is live."),
+            refusal=refuse_beside_experiment(campaign_key=campaign.pk)
+            or (None if live else _("Nothing of this campaign is live.")),
             confirmation=confirmation,
             act=act,
             form_class=RollbackForm,

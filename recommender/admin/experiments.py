@@ -139,6 +139,10 @@ class ExperimentAdmin(TableAdmin):
     actions_detail = ("start", "make_default", "stop")
     change_form_outer_before_template = "admin/recommender/experiment.html"
 
+    def get_fieldsets(self, request: HttpRequest, obj: Experiment | None = None) -> Any:
+        what, happened = super().get_fieldsets(request, obj)
+        return (what,) if obj is None or obj.state == Experiment.State.DRAFTED else (what, happened)
+
     @display(description=gettext_lazy("state"), ordering="state", label=STATE_LABELS)
     def state_label(self, experiment: Experiment) -> tuple[str, str]:
         return experiment.state, experiment.get_state_display()
@@ -314,7 +318,7 @@ def describe_experiment(
                 "shoppers": count_of(each.shoppers),
                 "share": percent_of(each.share, 1),
                 "url": f"{reverse('admin:recommender_experiment_make_default', args=[experiment.pk])}?arm={each.arm.pk}"
-                if may_decide
+                if may_decide and not each.is_default
                 else "",
                 "rows": [_tabulate(comparison, shop, comparable=found.comparable) for comparison in each.comparisons],
             }

@@ -395,7 +395,11 @@ class RunAdmin(ReadOnlyMixin, BulkReviewMixin, RunCorrectionsMixin, RunShoppersM
         form_class: type[PublishForm],
     ) -> HttpResponse:
         """Say what changes for how many shoppers; what a guardrail forbids is not asked, what it warns of is ticked."""
+        from recommender.services.publishing import refuse_beside_experiment
+
         refusal, facts = _refuse(run, name), _facts(run)
+        if refusal is None and name == "publish":
+            refusal = refuse_beside_experiment(campaign_key=run.campaign_id)
         live = Publication.objects.live().filter(campaign=run.campaign_id).first()
         checks = None
         if refusal is None:

@@ -10,6 +10,7 @@ from django.db.models import Field
 from django.forms import ChoiceField
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
@@ -44,7 +45,7 @@ class ShopAdmin(HistoryMixin, ModelAdmin):
             return super().formfield_for_dbfield(db_field, request, **kwargs)
         titles = [(name, preset.title) for name, preset in PRESETS.items() if preset.title]
         return ChoiceField(
-            label=db_field.verbose_name,
+            label=capfirst(db_field.verbose_name),
             choices=[("", _("any other")), *titles],
             required=False,
             help_text=db_field.help_text,

@@ -10,13 +10,13 @@ part is bought.
 from datetime import timedelta
 from functools import lru_cache
 
-import numpy as np
 import polars as pl
 
 from recommender.ml import columns as c
-from recommender.ml.by_shopper import ByShopper, all_pairs
+from recommender.ml.by_shopper import ByShopper
 from recommender.ml.catalogue import coupon_products
 from recommender.ml.history import History, Snapshot
+from recommender.ml.kind_of_shop import OfKindOfShop
 from recommender.ml.purchases import age_in_days
 
 #: How much of its life a part has used; more than this makes no difference to anybody.
@@ -45,12 +45,15 @@ def knows_devices(snapshot: Snapshot) -> bool:
     return not snapshot.scan("device_parts").head(1).collect().is_empty()
 
 
-class CouponsForDevices:
+class CouponsForDevices(OfKindOfShop):
     """Which of some coupons are for devices, and whom they are for.
 
     Attributes:
         any: whether any coupon is for devices: if not, all holds for all shoppers.
     """
+
+    unknown = NO_DEVICES
+    sketched = (MAY_HAVE, FITTED_DEVICES, WORN_SHARE)
 
     def __init__(self, history: History, coupons: pl.Series) -> None:
         parts = history.scan("device_parts").collect()
@@ -81,15 +84,7 @@ class CouponsForDevices:
                 .sort(c.SHOPPER, c.COUPON)
             )
 
-    def describe(self, pairs: pl.DataFrame, shoppers: pl.Series) -> pl.DataFrame:
-        """The columns of :data:`NO_DEVICES` of pairs, n rows in their order.
-
-        Args:
-            pairs: columns ``shopper`` and ``coupon``.
-            shoppers: those of the pairs.
-        """
-        if not self.any:
-            return pairs.select(pl.repeat(value, pl.len()).alias(name) for name, value in NO_DEVICES.items())
+    def _describe(self, pairs: pl.DataFrame, shoppers: pl.Series) -> pl.DataFrame:
         of_none = pl.when(pl.col(c.COUPON).is_in(self._coupons.implode())).then(0.0).otherwise(1.0)
         return (
             pairs.select(c.SHOPPER, c.COUPON)
@@ -99,21 +94,6 @@ class CouponsForDevices:
                 *(pl.col(name).fill_null(value) for name, value in NO_DEVICES.items() if name != MAY_HAVE),
             )
         )
-
-    def tables(self, shoppers: pl.Series, coupons: pl.Series) -> dict[str, np.ndarray]:
-        """(shoppers, coupons) by name: what a sketch of all pairs has to tell of devices, nothing where there are none.
-
-        Args:
-            shoppers: sorted, none twice.
-            coupons: likewise.
-        """
-        if not self.any:
-            return {}
-        described = self.describe(all_pairs(shoppers, coupons), shoppers)
-        return {
-            name: described[name].to_numpy().reshape(len(shoppers), len(coupons))
-            for name in (MAY_HAVE, FITTED_DEVICES, WORN_SHARE)
-        }
 
     def may_have(self, pairs: pl.DataFrame, shoppers: pl.Series) -> pl.Series:
         """n booleans: whether each pair's shopper may be offered its coupon; as for :meth:`describe`."""

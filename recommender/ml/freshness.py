@@ -7,13 +7,13 @@ is, and models are not shown it.
 from datetime import timedelta
 from functools import lru_cache
 
-import numpy as np
 import polars as pl
 
 from recommender.ml import columns as c
-from recommender.ml.by_shopper import ByShopper, all_pairs
+from recommender.ml.by_shopper import ByShopper
 from recommender.ml.catalogue import KIND_OF_THING, coupon_products, kinds_of_things
 from recommender.ml.history import History, Snapshot
+from recommender.ml.kind_of_shop import OfKindOfShop
 from recommender.ml.purchases import NEVER, age_in_days
 
 #: Days until the last of what is in stock of its products is no longer good; the most stand for what keeps.
@@ -45,12 +45,15 @@ def knows_batches(snapshot: Snapshot) -> bool:
     return not snapshot.scan("batches").head(1).collect().is_empty()
 
 
-class FreshnessOfCoupons:
+class FreshnessOfCoupons(OfKindOfShop):
     """What batches, rhythms and seasons tell of some coupons.
 
     Attributes:
         any: whether anything is told of batches: if not, all pairs have what :data:`NO_FRESHNESS` says.
     """
+
+    unknown = NO_FRESHNESS
+    sketched = (VISITS, GONE_SHARE, SEASON)
 
     def __init__(self, history: History, coupons: pl.Series) -> None:
         self.any = not history.scan("batches").head(1).collect().is_empty()
@@ -79,15 +82,7 @@ class FreshnessOfCoupons:
         self._rhythms = ByShopper(rhythms(history))
         self._paces = ByShopper(_paces(history))
 
-    def describe(self, pairs: pl.DataFrame, shoppers: pl.Series) -> pl.DataFrame:
-        """The columns of :data:`NO_FRESHNESS` of pairs, n rows in their order.
-
-        Args:
-            pairs: columns ``shopper`` and ``coupon``.
-            shoppers: those of the pairs.
-        """
-        if not self.any:
-            return pairs.select(pl.repeat(value, pl.len()).alias(name) for name, value in NO_FRESHNESS.items())
+    def _describe(self, pairs: pl.DataFrame, shoppers: pl.Series) -> pl.DataFrame:
         of_pairs = (
             self._rhythms.of(shoppers)
             .join(self._of_kinds, on=KIND_OF_THING)
@@ -102,21 +97,6 @@ class FreshnessOfCoupons:
             .with_columns((pl.col(DAYS_GOOD) * pl.col(_PACE)).clip(0, MOST_VISITS).alias(VISITS))
             .select(pl.col(name).fill_null(value) for name, value in NO_FRESHNESS.items())
         )
-
-    def tables(self, shoppers: pl.Series, coupons: pl.Series) -> dict[str, np.ndarray]:
-        """(shoppers, coupons) by name: what a sketch of all pairs has to tell of this, nothing where there is none.
-
-        Args:
-            shoppers: sorted, none twice.
-            coupons: likewise.
-        """
-        if not self.any:
-            return {}
-        described = self.describe(all_pairs(shoppers, coupons), shoppers)
-        return {
-            name: described[name].to_numpy().reshape(len(shoppers), len(coupons))
-            for name in (VISITS, GONE_SHARE, SEASON)
-        }
 
 
 @lru_cache(maxsize=4)

@@ -6,13 +6,13 @@ stage of which they bought; who buys of its last stage has finished it, until th
 
 from functools import lru_cache
 
-import numpy as np
 import polars as pl
 
 from recommender.ml import columns as c
-from recommender.ml.by_shopper import ByShopper, all_pairs
+from recommender.ml.by_shopper import ByShopper
 from recommender.ml.catalogue import KIND_OF_THING, coupon_products, kinds_of_things
 from recommender.ml.history import History, Snapshot
+from recommender.ml.kind_of_shop import OfKindOfShop
 from recommender.ml.purchases import NEVER, age_in_days
 
 #: 1 for what is of no project, or of one that the shopper has not finished; 0 for what is of finished ones alone.
@@ -52,12 +52,15 @@ def knows_projects(snapshot: Snapshot) -> bool:
     return not snapshot.scan("project_stages").head(1).collect().is_empty()
 
 
-class ProjectsOfCoupons:
+class ProjectsOfCoupons(OfKindOfShop):
     """What the projects of shoppers tell of some coupons.
 
     Attributes:
         any: whether anything is of a project: if not, all pairs have what :data:`NO_PROJECTS` says.
     """
+
+    unknown = NO_PROJECTS
+    sketched = (NOT_FINISHED, IN_PROJECT, STAGE_GONE)
 
     def __init__(self, history: History, coupons: pl.Series) -> None:
         stages = project_stages(history)
@@ -126,35 +129,15 @@ class ProjectsOfCoupons:
             going_on.join(finished, on=[c.SHOPPER, c.COUPON], how="full", coalesce=True).sort(c.SHOPPER, c.COUPON)
         )
 
-    def describe(self, pairs: pl.DataFrame, shoppers: pl.Series) -> pl.DataFrame:
-        """The columns of :data:`NO_PROJECTS` of pairs, n rows in their order.
-
-        Args:
-            pairs: columns ``shopper`` and ``coupon``.
-            shoppers: those of the pairs.
-        """
-        if not self.any:
-            return pairs.select(pl.repeat(value, pl.len()).alias(name) for name, value in NO_PROJECTS.items())
+    def _describe(self, pairs: pl.DataFrame, shoppers: pl.Series) -> pl.DataFrame:
         return (
             pairs.select(c.SHOPPER, c.COUPON)
             .join(self._pairs.of(shoppers), on=[c.SHOPPER, c.COUPON], how="left", maintain_order="left")
             .select(pl.col(name).fill_null(value) for name, value in NO_PROJECTS.items())
         )
 
-    def tables(self, shoppers: pl.Series, coupons: pl.Series) -> dict[str, np.ndarray]:
-        """(shoppers, coupons) by name: what a sketch of all pairs has to tell of projects, if there are any.
-
-        Args:
-            shoppers: sorted, none twice.
-            coupons: likewise.
-        """
-        if not self.any:
-            return {}
-        described = self.describe(all_pairs(shoppers, coupons), shoppers)
-        shape = len(shoppers), len(coupons)
-        tables = {name: described[name].to_numpy().reshape(shape) for name in (NOT_FINISHED, IN_PROJECT, STAGE_GONE)}
-        nearness = (MOST_STAGES - described[STAGES_AHEAD]).to_numpy().reshape(shape)
-        return tables | {"stages_nearer": nearness}
+    def _sketch(self, described: pl.DataFrame) -> pl.DataFrame:
+        return described.select(*self.sketched, stages_nearer=MOST_STAGES - pl.col(STAGES_AHEAD))
 
     def may_have(self, pairs: pl.DataFrame, shoppers: pl.Series) -> pl.Series:
         """n booleans: whether each pair's shopper may be offered its coupon; as for :meth:`describe`."""

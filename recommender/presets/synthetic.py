@@ -19,6 +19,7 @@ from scipy import sparse
 from scipy.special import expit
 
 from recommender.models import CATEGORY_SEPARATOR
+from recommender.presets.made_up import identifiers
 
 TASTES = 40
 DEPARTMENTS = 12
@@ -70,7 +71,7 @@ class SyntheticShop:
         tables = {
             "products": pl.DataFrame(
                 {
-                    "product_id": _names("P", numbers),
+                    "product_id": identifiers("P", numbers),
                     "name": [f"Product {number}" for number in numbers],
                     "category": [_category_path(number) for number in catalogue.category],
                     "brand": [f"Brand {number}" for number in catalogue.brand],
@@ -79,8 +80,8 @@ class SyntheticShop:
             ),
             "coupons": pl.DataFrame(
                 {
-                    "coupon_id": _names("C", live),
-                    "offer_id": _names("O", live),
+                    "coupon_id": identifiers("C", live),
+                    "offer_id": identifiers("O", live),
                     "title": [f"Coupon {number}" for number in live],
                     "discount_type": "percent",
                     "discount_value": catalogue.discount,
@@ -89,8 +90,8 @@ class SyntheticShop:
             ),
             "coupon_products": pl.DataFrame(
                 {
-                    "coupon_id": _names("C", catalogue.members.tocoo().col),
-                    "product_id": _names("P", catalogue.members.tocoo().row),
+                    "coupon_id": identifiers("C", catalogue.members.tocoo().col),
+                    "product_id": identifiers("P", catalogue.members.tocoo().row),
                 }
             ),
             "campaigns": pl.DataFrame(
@@ -111,8 +112,12 @@ class SyntheticShop:
                         _past_name(number) for number in range(PAST_CAMPAIGNS) for _coupon in self._past_coupons(number)
                     ],
                     "coupon_id": [
-                        *_names("C", live),
-                        *(name for number in range(PAST_CAMPAIGNS) for name in _names("C", self._past_coupons(number))),
+                        *identifiers("C", live),
+                        *(
+                            name
+                            for number in range(PAST_CAMPAIGNS)
+                            for name in identifiers("C", self._past_coupons(number))
+                        ),
                     ],
                 }
             ),
@@ -152,7 +157,7 @@ class SyntheticShop:
         product = repertoire[shopper_of_line, place]
         begin = self.until - timedelta(days=DAYS)
         order_ids = [f"B{number}-{order}" for order in range(len(shopper_of_order))]
-        shopper_ids = pl.Series(_names("S", shoppers))
+        shopper_ids = pl.Series(identifiers("S", shoppers))
         at = pl.lit(begin) + pl.duration(seconds=pl.lit(pl.Series(seconds)))
         orders = pl.select(
             pl.Series("order_id", order_ids),
@@ -163,7 +168,7 @@ class SyntheticShop:
         lines = pl.DataFrame(
             {
                 "order_id": orders["order_id"].gather(order_of_line),
-                "product_id": pl.Series(_names("P", np.arange(self.products))).gather(product),
+                "product_id": pl.Series(identifiers("P", np.arange(self.products))).gather(product),
                 "quantity": quantity,
                 "amount": (quantity * catalogue.price[product]).round(2),
             }
@@ -227,7 +232,7 @@ class SyntheticShop:
             uses.append(
                 pl.select(
                     names.gather(treated[row]).alias("shopper_id"),
-                    pl.Series("coupon_id", _names("C", coupons[column]), dtype=pl.String),
+                    pl.Series("coupon_id", identifiers("C", coupons[column]), dtype=pl.String),
                     used_at.alias("redeemed_at"),
                     pl.lit(_past_name(number)).alias("campaign_id"),
                 )
@@ -291,10 +296,6 @@ def _draw_repertoires(random: np.random.Generator, catalogue: _Catalogue, count:
         of_taste = taste == number
         products[of_taste] = np.searchsorted(catalogue.chances[number], drawn[of_taste])
     return products.clip(0, catalogue.chances.shape[1] - 1)
-
-
-def _names(prefix: str, numbers: np.ndarray) -> list[str]:
-    return [f"{prefix}{number:07}" for number in numbers]
 
 
 def _past_name(number: int) -> str:

@@ -106,12 +106,18 @@ def _lock_live(campaign_key: int) -> Publication | None:
     return Publication.objects.live().filter(campaign=campaign_key).first()
 
 
+def refuse_beside_experiment(*, campaign_key: int) -> str | None:
+    """Why what a campaign shows stays as it is; None where no experiment runs in it."""
+    running = Experiment.objects.running().filter(campaign=campaign_key).first()
+    if running is None:
+        return None
+    refusal = _("The experiment “%(experiment)s” runs in this campaign. Nothing was changed: end the experiment first.")
+    return refusal % {"experiment": running}
+
+
 def _refuse_beside_experiment(campaign_key: int) -> None:
-    if (running := Experiment.objects.running().filter(campaign=campaign_key).first()) is not None:
-        raise ExperimentRuns(
-            _("The experiment “%(experiment)s” runs in this campaign. Nothing was changed: end the experiment first.")
-            % {"experiment": running}
-        )
+    if refusal := refuse_beside_experiment(campaign_key=campaign_key):
+        raise ExperimentRuns(refusal)
 
 
 def _end(live: Publication, state: Run.State, now: datetime) -> datetime:

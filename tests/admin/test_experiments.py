@@ -158,6 +158,7 @@ def test_each_arm_is_shown_beside_the_default(admin_client: Client, experiment: 
         (first.name, True, 0),
         (second.name, False, 6),
     ]
+    assert [bool(arm["url"]) for arm in shown["arms"]] == [False, True]
     decisive = shown["arms"][1]["rows"][0]
     assert (decisive["outcome"], decisive["decides"], decisive["harms"]) == ("Revenue", True, False)
     assert decisive["verdict"] == "Surely more than the default"
@@ -230,10 +231,16 @@ def test_publishing_beside_an_experiment_says_what_to_do(
 ) -> None:
     start_experiment(experiment=experiment)
     live = Publication.objects.live().get()
-    answer = admin_client.post(
-        reverse("admin:recommender_campaign_roll_back", args=[experiment.campaign_id]), {"live": live.pk}, follow=True
-    )
-    assert "end the experiment first" in answer.content.decode()
+    roll_back = reverse("admin:recommender_campaign_roll_back", args=[experiment.campaign_id])
+    publishing = reverse("admin:recommender_run_publish", args=[approved_run(experiment.campaign, "milk").pk])
+    for address in (roll_back, publishing):
+        for answer in (
+            admin_client.get(address, follow=True),
+            admin_client.post(address, {"live": live.pk}, follow=True),
+        ):
+            shown = answer.content.decode()
+            assert "end the experiment first" in shown
+            assert "answer_key" not in shown, "it is not even asked"
     assert Publication.objects.live().get() == live
     told = client_with("view_campaign", "view_experiment").get(
         reverse("admin:recommender_campaign_change", args=[experiment.campaign_id])

@@ -21,7 +21,8 @@ from django_celery_beat.models import ClockedSchedule, CrontabSchedule, Interval
 from recommender import models
 from recommender.models import Campaign, Job, Run
 from recommender.roles import ROLES, UNSEEN, grant_roles, holds
-from recommender.services.experiments import start_experiment
+from recommender.services.experiments import start_experiment, stop_experiment
+from recommender.services.publishing import publish
 from tests.admin.rows import add_rows
 from tests.services.small_shop import add_run
 
@@ -470,6 +471,12 @@ def other_address(name: str) -> str:
     return reverse(f"admin:{name}", args=keys)
 
 
+def stop_experiments() -> None:
+    """Those that another action has started: beside them nothing is published, and no other is started."""
+    for running in models.Experiment.objects.running():
+        stop_experiment(experiment=running)
+
+
 def prepare(name: str, model: type[Model]) -> tuple[Model, dict[str, Any]]:
     """A row of the model in the state that the action needs, and the answer to its page."""
     row = model._default_manager.latest("pk")
@@ -483,6 +490,7 @@ def prepare(name: str, model: type[Model]) -> tuple[Model, dict[str, Any]]:
             row = add_run(Campaign.objects.get(), state=Run.State.COMPUTING)
             models.RunShard.objects.create(run=row, number=0, shopper_ids=["s"], state=models.RunShard.State.FAILED)
         case "run.publish" | "run.publish_later":
+            stop_experiments()
             Campaign.objects.update(ends_at=timezone.now() + timedelta(days=30))
             row = add_run(Campaign.objects.get())
             answer = {"accepted": "on"}  # of what a guardrail warns of
@@ -490,8 +498,12 @@ def prepare(name: str, model: type[Model]) -> tuple[Model, dict[str, Any]]:
                 answer |= {"publish_at": f"{timezone.now() + timedelta(days=1):%Y-%m-%dT%H:%M}"}
         case "experiment.start" | "experiment.stop" | "experiment.make_default":
             Campaign.objects.update(ends_at=timezone.now() + timedelta(days=30))
-            challenger = row.arms.create(name="other", run=add_run(Campaign.objects.get()))
-            row.arms.update(share_percent=50)
+            campaign = Campaign.objects.get()
+            stop_experiments()
+            shown = models.Publication.objects.live().first() or publish(run=add_run(campaign))
+            row = models.Experiment.objects.create(campaign=campaign, name=name)
+            row.arms.create(name="as it is", run=shown.run, share_percent=50)
+            challenger = row.arms.create(name="other", run=add_run(campaign), share_percent=50)
             if name != "experiment.start":
                 start_experiment(experiment=row)
             answer = {"arm": challenger.pk, "accepted": "on"}
@@ -507,7 +519,7 @@ def prepare(name: str, model: type[Model]) -> tuple[Model, dict[str, Any]]:
         case "upload.load":
             models.Upload.objects.update(state=models.Upload.State.CHECKED, report={"files": []})
         case "upload.cancel":
-            models.Upload.objects.update(check_job=Job.objects.get())
+            models.Upload.objects.update(check_job=Job.objects.earliest("pk"))
         case "campaign.duplicate":
             answer = {"campaign_id": "copy", "starts_at": "2030-01-01T10:00"}
         case "campaign.recommend":

@@ -197,7 +197,7 @@ def test_a_double_click_does_a_thing_once(
                     case "checkbox":
                         control.check()
                     case "select-one":
-                        control.select_option(value)
+                        control.select_option(str(value))
                     case _:
                         control.fill(value)
         if name == "run.correct":  # it says first what it reaches

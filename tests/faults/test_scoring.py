@@ -141,7 +141,7 @@ def test_a_run_within_a_budget_is_the_same_on_any_workers(site: Site, within_a_b
 
 def test_workers_of_a_run_within_a_budget_killed_at_random_moments(site: Site, within_a_budget: str) -> None:
     """While candidates are found, while they are allocated, while the lists are written."""
-    (kills, seconds), chance = (20, "0.3") if WHOLE else (6, "0.1"), random.Random(11)
+    (kills, seconds), chance = (20, "0.3") if WHOLE else (6, "0.15"), random.Random(11)
     workers = [site.start_worker(f"worker{number}", FAULT_BLOCK_SECONDS=seconds) for number in range(2)]
     job = site.start_run()
     site.wait_for(lambda: site.scored() > 0, sweeping=True)

@@ -18,16 +18,20 @@ from recommender.ml.feature_names import NAMES
 
 CAMPAIGNS = 4
 HABIT, TASTE = 0, 3  # columns that matter
+SILENT = [feature for group in f.OPTIONAL_GROUPS for feature in f.GROUPS[group]]
 Past = tuple[pl.DataFrame, np.ndarray, np.ndarray]
 
 
 def past(noise: float, rows: int = 8_000, seed: int = 0) -> Past:
-    """Examples whose chance of use is 30 % where two features are above a half, and ``noise`` elsewhere."""
+    """Examples whose chance of use is 30 % where two features are above a half, and ``noise`` elsewhere; of a shop that
+    tells nothing of what only some kinds of shop do."""
     random = np.random.default_rng(seed)
-    X = random.uniform(size=(rows, len(f.FEATURES))).astype(np.float32)
+    X = random.uniform(size=(rows, len(f.FEATURES) - len(SILENT))).astype(np.float32)
     chance = np.where((X[:, HABIT] > 0.5) & (X[:, TASTE] > 0.5), 0.3, noise)
     campaigns = np.arange(rows) * CAMPAIGNS // rows
-    return pl.DataFrame(X, schema=list(f.FEATURES)), random.uniform(size=rows) < chance, campaigns
+    told = pl.DataFrame(X, schema=[feature for feature in f.FEATURES if feature not in SILENT])
+    examples = told.with_columns(pl.lit(0.0, pl.Float32).alias(feature) for feature in SILENT).select(f.FEATURES)
+    return examples, random.uniform(size=rows) < chance, campaigns
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from recommender.models import CATEGORY_SEPARATOR, Campaign, Coupon, ProjectStage, Shopper
+from recommender.models import CATEGORY_SEPARATOR, Coupon, ProjectStage, Shopper
 from recommender.presets import PRESETS
-from recommender.presets.home.shop import LAST_ORDER, LIVE_CAMPAIGN, HomeShop
-from recommender.services import scoring
-from recommender.services.ingest import load_export
+from recommender.presets.home.shop import HomeShop
 from recommender.services.projects import OfProjects
 from recommender.services.runs import compute_run, plan_run
 from recommender.services.training import train
 from tests.presets.lift import TOP, listed_of, measure_lift
+from tests.presets.made_up import check_that_the_seed_decides, check_when_history_ends, load, read
 
 UNTIL = datetime(2026, 4, 1, tzinfo=UTC)
 ALGORITHM = "gradient_boosting"
@@ -34,41 +33,15 @@ def export(shop: HomeShop, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def read(export: Path, table: str) -> pl.DataFrame:
-    return pl.read_parquet(export / f"{table}.parquet")
-
-
-def load(folder: Path) -> Campaign:
-    report = load_export(folder=folder)
-    assert not report.examples, report.examples
-    assert not report.ignored_files
-    assert not any(file.left_out_columns for file in report.files)
-    scoring.prepare_scorer.cache_clear()
-    return Campaign.objects.get(campaign_id=LIVE_CAMPAIGN)
-
-
 # The made-up shop
 
 
 def test_the_same_seed_makes_the_same_shop(shop: HomeShop, export: Path, tmp_path: Path) -> None:
-    again, other = (HomeShop(shoppers=SHOPPERS, until=UNTIL, seed=seed) for seed in (1, 2))
-    for name, made in (("again", again), ("other", other)):
-        (tmp_path / name).mkdir()
-        made.write(tmp_path / name)
-
-    tables = sorted(path.stem for path in export.iterdir())
-    assert all(read(export, table).equals(read(tmp_path / "again", table)) for table in tables)
-    assert not read(export, "orders").equals(read(tmp_path / "other", "orders"))
-    assert again.true_probabilities().equals(shop.true_probabilities())
+    check_that_the_seed_decides(shop, export, tmp_path)
 
 
-def test_nothing_happens_once_history_has_ended(export: Path) -> None:
-    orders = read(export, "orders")
-    assert orders.sort("ordered_at")["order_id"][-1] == LAST_ORDER
-    for table, column in (("orders", "ordered_at"), ("redemptions", "redeemed_at")):
-        assert read(export, table)[column].max() < UNTIL
-    live = read(export, "campaigns").row(by_predicate=pl.col("campaign_id") == LIVE_CAMPAIGN, named=True)
-    assert (live["starts_at"], live["ends_at"]) == (UNTIL, UNTIL + timedelta(weeks=4))
+def test_nothing_happens_once_history_has_ended(shop: HomeShop, export: Path) -> None:
+    check_when_history_ends(shop, export, lasts=timedelta(weeks=4))
 
 
 def test_projects_go_on_stage_by_stage_with_long_gaps_and_large_baskets(export: Path) -> None:

@@ -1,14 +1,12 @@
 """Nobody is offered anything for a device that they do not own: neither as lists are made nor as they are served."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
@@ -16,9 +14,6 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as properties
 from hypothesis import strategies as st
 
-from recommender.ml.devices import CouponsForDevices
-from recommender.ml.exploration import Exploration
-from recommender.ml.projects import ProjectsOfCoupons
 from recommender.models import (
     CATEGORY_SEPARATOR,
     Category,
@@ -28,23 +23,17 @@ from recommender.models import (
     DevicePart,
     Product,
     Recommendation,
-    Run,
-    RunCoupon,
     Shopper,
 )
-from recommender.services.scoring import Scorer
-from recommender.services.serving import offers_of, offers_of_many
-from recommender.services.snapshot import open_snapshot, take_snapshot
+from recommender.services.serving import offers_of
 from tests.api.shop_rows import make_campaign, publish
+from tests.services.offered import NOW, SHOPPERS, add_coupons, check_offers, draw_scores, is_for
 
 pytestmark = pytest.mark.django_db
 
-NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
-SHOPPERS = ("anna", "ben", "carl")
 MODELS = ("kettle", "vacuum", "toaster")
 PATHS = ("Parts", "Parts / Filters", "Food")
 BRANDS = ("", "Acme")
-TOP = 3
 
 
 @dataclass(frozen=True)
@@ -83,19 +72,8 @@ class Given:
             for each in self.owned
             if each.shopper == shopper and each.since < 0 and (each.until is None or each.until > 0)
         }
-        wares = [
-            ware
-            for place, ware in enumerate(self.wares)
-            for target in self.coupons[coupon]
-            if target == place
-            or (isinstance(target, str) and target in BRANDS and target == ware.brand)
-            or (isinstance(target, str) and ware.path is not None and _is_within(ware.path, target))
-        ]
+        wares = [ware for place, ware in enumerate(self.wares) if is_for(self.coupons[coupon], place, ware)]
         return not wares or any(not ware.fits or ware.fits & own for ware in wares)
-
-
-def _is_within(path: str, target: str) -> bool:
-    return path == target or path.startswith(target + CATEGORY_SEPARATOR)
 
 
 @st.composite
@@ -124,8 +102,7 @@ def shops(draw: st.DrawFn) -> Given:
     )
     owned = draw(st.lists(devices, max_size=5))
     seed = draw(st.integers(0, 2**16))
-    scores = np.random.default_rng(seed).permutation(len(SHOPPERS) * len(coupons)).reshape(len(SHOPPERS), -1)
-    return Given(wares, coupons, owned, (1 + scores) / (1 + scores.size))
+    return Given(wares, coupons, owned, draw_scores(seed, len(coupons)))
 
 
 def write(shop: Given) -> tuple[dict[str, Shopper], list[Coupon]]:
@@ -156,42 +133,7 @@ def write(shop: Given) -> tuple[dict[str, Shopper], list[Coupon]]:
         )
         for number, owned in enumerate(shop.owned)
     )
-    coupons = []
-    for number, targets in enumerate(shop.coupons):
-        coupons.append(Coupon.objects.create(coupon_id=f"coupon {number}"))
-        for target in targets:
-            facts: Mapping[str, Any] = {"product": wares[target]} if isinstance(target, int) else {"brand": target}
-            if target in categories:
-                facts = {"category": categories[str(target)]}
-            CouponTarget.objects.create(coupon=coupons[-1], **facts)
-    return shoppers, coupons
-
-
-def make_lists(shop: Given, tried: float | None = None) -> dict[str, list[str]]:
-    """Each shopper's list as a run makes it of the scores; ``tried`` is the share whose last place is drawn."""
-    files = open_snapshot(snapshot=take_snapshot())
-    shoppers = files.scan("shoppers").select("shopper", "shopper_id").sort("shopper").collect()
-    coupons = files.scan("coupons").select("coupon", "coupon_id", offer="coupon_id").sort("coupon").collect()
-    assert shoppers["shopper_id"].to_list() == list(SHOPPERS)
-    stand_in: Any = SimpleNamespace(
-        score=lambda inputs: shop.scores.ravel() if len(inputs) == shop.scores.size else np.zeros(len(inputs)),
-        explain=lambda inputs: [[] for _row in range(len(inputs))],
-        describe=lambda pairs: pairs.select("coupon"),
-        tell=lambda lists, reasons: reasons,
-    )
-    scorer = Scorer(
-        algorithm=stand_in,
-        history=stand_in,
-        narrator=stand_in,
-        shoppers=shoppers,
-        coupons=coupons,
-        learned=[],
-        devices=CouponsForDevices(files.before(NOW), coupons["coupon"]),
-        projects=ProjectsOfCoupons(files.before(NOW), coupons["coupon"]),
-        exploration=None if tried is None else Exploration(tried, np.full(coupons.height, 1 / coupons.height), "salt"),
-    )
-    rows = scorer.recommend(shoppers, TOP).rows
-    return {name: rows.filter(pl.col("shopper_id") == name)["coupon_id"].to_list() for name in SHOPPERS}
+    return shoppers, add_coupons(shop.coupons, wares, categories)
 
 
 @properties(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -202,42 +144,7 @@ def test_nobody_is_offered_anything_for_a_device_that_they_do_not_own(
     settings.DATA_DIR = tmp_path
     with transaction.atomic():
         shoppers, coupons = write(shop)
-        allowed = {
-            name: [
-                coupons[place].coupon_id
-                for place in np.argsort(-shop.scores[row], kind="stable")
-                if shop.may_have(name, int(place))
-            ]
-            for row, name in enumerate(SHOPPERS)
-        }
-
-        assert make_lists(shop) == {name: ids[:TOP] for name, ids in allowed.items()}
-        for name, ids in make_lists(shop, tried=1.0).items():
-            assert ids[: TOP - 1] == allowed[name][: TOP - 1]
-            assert set(ids) <= set(allowed[name]), "what is tried is for devices that the shopper owns as well"
-            assert len(ids) == min(TOP, len(allowed[name]))
-
-        # Lists that were made when everybody owned everything, and those for whom none was made
-        publish(
-            make_campaign("spring", *coupons),
-            *(
-                (shoppers[name], coupons[place], float(shop.scores[row, place]))
-                for row, name in enumerate(SHOPPERS[:2])
-                for place in np.argsort(-shop.scores[row], kind="stable")
-            ),
-        )
-        RunCoupon.objects.bulk_create(
-            RunCoupon(run=Run.objects.get(), coupon=coupon, mean_score=1 / (1 + place))
-            for place, coupon in enumerate(coupons)
-        )
-        alone = {name: offers_of(shopper_id=name, at=NOW, limit=100) for name in (*SHOPPERS, "nobody")}
-        for name in SHOPPERS[:2]:
-            assert [coupon.coupon_id for coupon in alone[name].coupons] == allowed[name]
-        assert sorted(coupon.coupon_id for coupon in alone["carl"].coupons) == sorted(allowed["carl"])
-        assert [coupon.coupon_id for coupon in alone["nobody"].coupons] == [
-            coupon.coupon_id for place, coupon in enumerate(coupons) if shop.may_have("nobody", place)
-        ]
-        assert offers_of_many(shopper_ids=list(alone), at=NOW, limit=100) == list(alone.values())
+        check_offers(shop.scores, shoppers=shoppers, coupons=coupons, may_have=shop.may_have)
         transaction.set_rollback(True)
 
 

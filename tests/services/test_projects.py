@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
@@ -17,8 +15,6 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as properties
 from hypothesis import strategies as st
 
-from recommender.ml.devices import CouponsForDevices
-from recommender.ml.projects import ProjectsOfCoupons
 from recommender.models import (
     CATEGORY_SEPARATOR,
     Category,
@@ -29,23 +25,17 @@ from recommender.models import (
     Product,
     ProjectStage,
     Recommendation,
-    Run,
-    RunCoupon,
     Shopper,
 )
-from recommender.services.scoring import Scorer
-from recommender.services.serving import offers_of, offers_of_many
-from recommender.services.snapshot import open_snapshot, take_snapshot
+from recommender.services.serving import offers_of
 from tests.api.shop_rows import make_campaign, publish
+from tests.services.offered import NOW, SHOPPERS, add_coupons, check_offers, draw_scores, is_for, is_within
 
 pytestmark = pytest.mark.django_db
 
-NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
-SHOPPERS = ("anna", "ben", "carl")
 PATHS = ("Bath", "Bath / Tiles", "Food", "Empty")
 BRANDS = ("", "Acme")
 PROJECTS = ("bath", "floor")
-TOP = 3
 
 
 @dataclass(frozen=True)
@@ -81,7 +71,7 @@ class Given:
         found: dict[str, int] = {}
         for (project, needs), position in self.stages.items():
             path = self.wares[ware].path
-            if needs == ware or (isinstance(needs, str) and path is not None and _is_within(path, needs)):
+            if needs == ware or (isinstance(needs, str) and path is not None and is_within(path, needs)):
                 found[project] = max(position, found.get(project, 0))
         return found
 
@@ -100,22 +90,11 @@ class Given:
 
     def may_have(self, shopper: str, coupon: int) -> bool:
         """The rule, spelled out."""
-        wares = [
-            place
-            for place, ware in enumerate(self.wares)
-            for target in self.coupons[coupon]
-            if target == place
-            or (isinstance(target, str) and target in BRANDS and target == ware.brand)
-            or (isinstance(target, str) and ware.path is not None and _is_within(ware.path, target))
-        ]
+        wares = [place for place, ware in enumerate(self.wares) if is_for(self.coupons[coupon], place, ware)]
         return not wares or any(
             not (places := self.places(ware)) or not all(self.has_finished(shopper, project) for project in places)
             for ware in wares
         )
-
-
-def _is_within(path: str, target: str) -> bool:
-    return path == target or path.startswith(target + CATEGORY_SEPARATOR)
 
 
 @st.composite
@@ -135,8 +114,7 @@ def shops(draw: st.DrawFn) -> Given:
         quantity=st.sampled_from([1, 1, 1, 0]),
     )
     seed = draw(st.integers(0, 2**16))
-    scores = np.random.default_rng(seed).permutation(len(SHOPPERS) * len(coupons)).reshape(len(SHOPPERS), -1)
-    return Given(wares, stages, coupons, draw(st.lists(bought, max_size=10)), (1 + scores) / (1 + scores.size))
+    return Given(wares, stages, coupons, draw(st.lists(bought, max_size=10)), draw_scores(seed, len(coupons)))
 
 
 def write(shop: Given) -> tuple[dict[str, Shopper], list[Coupon]]:
@@ -156,46 +134,12 @@ def write(shop: Given) -> tuple[dict[str, Shopper], list[Coupon]]:
     shoppers = {name: Shopper.objects.create(shopper_id=name) for name in SHOPPERS}
     for number, each in enumerate(shop.bought):
         buy(shoppers[each.shopper], wares[each.ware], each.ago, quantity=each.quantity, order_id=f"o{number}")
-    coupons = []
-    for number, targets in enumerate(shop.coupons):
-        coupons.append(Coupon.objects.create(coupon_id=f"coupon {number}"))
-        for target in targets:
-            facts: Mapping[str, Any] = {"product": wares[target]} if isinstance(target, int) else {"brand": target}
-            if target in categories:
-                facts = {"category": categories[str(target)]}
-            CouponTarget.objects.create(coupon=coupons[-1], **facts)
-    return shoppers, coupons
+    return shoppers, add_coupons(shop.coupons, wares, categories)
 
 
 def buy(shopper: Shopper, product: Product, ago: float, *, quantity: int = 1, order_id: str = "o") -> None:
     order = Order.objects.create(order_id=order_id, shopper=shopper, ordered_at=NOW - timedelta(days=ago))
     OrderLine.objects.create(order=order, position=1, product=product, quantity=quantity, amount=1)
-
-
-def make_lists(shop: Given) -> dict[str, list[str]]:
-    """Each shopper's list as a run makes it of the scores."""
-    files = open_snapshot(snapshot=take_snapshot())
-    shoppers = files.scan("shoppers").select("shopper", "shopper_id").sort("shopper").collect()
-    coupons = files.scan("coupons").select("coupon", "coupon_id", offer="coupon_id").sort("coupon").collect()
-    assert shoppers["shopper_id"].to_list() == list(SHOPPERS)
-    stand_in: Any = SimpleNamespace(
-        score=lambda inputs: shop.scores.ravel(),
-        explain=lambda inputs: [[] for _row in range(len(inputs))],
-        describe=lambda pairs: pairs.select("coupon"),
-        tell=lambda lists, reasons: reasons,
-    )
-    scorer = Scorer(
-        algorithm=stand_in,
-        history=stand_in,
-        narrator=stand_in,
-        shoppers=shoppers,
-        coupons=coupons,
-        learned=[],
-        devices=CouponsForDevices(files.before(NOW), coupons["coupon"]),
-        projects=ProjectsOfCoupons(files.before(NOW), coupons["coupon"]),
-    )
-    rows = scorer.recommend(shoppers, TOP).rows
-    return {name: rows.filter(pl.col("shopper_id") == name)["coupon_id"].to_list() for name in SHOPPERS}
 
 
 @properties(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -206,36 +150,7 @@ def test_nobody_is_offered_things_of_projects_that_they_have_finished(
     settings.DATA_DIR = tmp_path
     with transaction.atomic():
         shoppers, coupons = write(shop)
-        allowed = {
-            name: [
-                coupons[place].coupon_id
-                for place in np.argsort(-shop.scores[row], kind="stable")
-                if shop.may_have(name, int(place))
-            ]
-            for row, name in enumerate(SHOPPERS)
-        }
-
-        assert make_lists(shop) == {name: ids[:TOP] for name, ids in allowed.items()}
-
-        # Lists that were made before anything was finished, and those for whom none was made
-        publish(
-            make_campaign("spring", *coupons),
-            *(
-                (shoppers[name], coupons[place], float(shop.scores[row, place]))
-                for row, name in enumerate(SHOPPERS[:2])
-                for place in np.argsort(-shop.scores[row], kind="stable")
-            ),
-        )
-        RunCoupon.objects.bulk_create(
-            RunCoupon(run=Run.objects.get(), coupon=coupon, mean_score=1 / (1 + place))
-            for place, coupon in enumerate(coupons)
-        )
-        alone = {name: offers_of(shopper_id=name, at=NOW, limit=100) for name in (*SHOPPERS, "nobody")}
-        for name in SHOPPERS[:2]:
-            assert [coupon.coupon_id for coupon in alone[name].coupons] == allowed[name]
-        assert sorted(coupon.coupon_id for coupon in alone["carl"].coupons) == sorted(allowed["carl"])
-        assert [coupon.coupon_id for coupon in alone["nobody"].coupons] == [coupon.coupon_id for coupon in coupons]
-        assert offers_of_many(shopper_ids=list(alone), at=NOW, limit=100) == list(alone.values())
+        check_offers(shop.scores, shoppers=shoppers, coupons=coupons, may_have=shop.may_have)
         transaction.set_rollback(True)
 
 

@@ -10,7 +10,7 @@ The shop is simulated week by week for all shoppers at once. Everything follows 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import polars as pl
 from scipy.special import expit
 
 from recommender.models import CATEGORY_SEPARATOR
+from recommender.presets.made_up import LIVE_CAMPAIGN, MadeUpShop, identifiers
 from recommender.progress import Progress
 
 WEEKS = 78  # of history
@@ -27,10 +28,6 @@ LAST_ACQUIRED = 64  # the week from which on no devices are bought any more
 CAMPAIGN_WEEKS = 4
 PAST_CAMPAIGNS = 9
 TREATED_SHARE = 0.5
-LIVE_CAMPAIGN = "live"
-LAST_ORDER = "A0000000"
-#: The day on which history ends unless another is asked for.
-LAST_DAY = date(2026, 3, 31)
 
 BRANDS = ("Aurel", "Bonni", "Cirro", "Dovita")
 MODELS_A_BRAND = 2
@@ -61,40 +58,20 @@ BOUGHT_FRESH, BOUGHT_WORN, BOUGHT_HALF = 0.002, 0.18, 0.95
 BOUGHT_ACCESSORY, BOUGHT_GENERAL = 0.004, 0.05
 
 
-@dataclass(frozen=True)
-class AppliancesShop:
-    """What is made.
+class AppliancesShop(MadeUpShop):
+    """What is made."""
 
-    Attributes:
-        shoppers: how many there are.
-        until: the moment at which history ends and the live campaign begins.
-        seed: everything follows from it.
-    """
-
-    shoppers: int
-    until: datetime
-    seed: int = 0
-
-    def write(self, folder: Path, progress: Progress = Progress()) -> dict[str, int]:
-        """Write the shop's export as Parquet files; return the rows of each."""
-        tables = self._catalogue.tables(self) | self._history(progress).tables()
-        for name, frame in tables.items():
-            frame.write_parquet(folder / f"{name}.parquet", compression="lz4", statistics=False)
-        return {name: frame.height for name, frame in tables.items()}
+    def tables(self, progress: Progress = Progress()) -> dict[str, pl.DataFrame]:
+        return self._catalogue.tables(self) | self._history(progress).tables()
 
     def true_probabilities(self) -> pl.DataFrame:
-        """How likely each shopper uses each coupon of the live campaign: shopper_id, coupon_id, probability and
-        ``may_have``, false for what is for devices that the shopper does not own.
-
-        No ranker that is given the history puts coupons in a better order than these probabilities do.
-        """
         history = self._history(Progress())
         chances = history.chances()
         shoppers, coupons = chances.shape
         return pl.DataFrame(
             {
-                "shopper_id": np.repeat(_names("S", np.arange(shoppers)), coupons),
-                "coupon_id": np.tile(_names("C", np.arange(coupons)), shoppers),
+                "shopper_id": np.repeat(identifiers("S", np.arange(shoppers)), coupons),
+                "coupon_id": np.tile(identifiers("C", np.arange(coupons)), shoppers),
                 "probability": chances.ravel(),
                 "may_have": history.owned_by(WEEKS).ravel(),
             }
@@ -124,8 +101,7 @@ def write_export(
     *, folder: Path, shift_to: date | None, shoppers: int, seed: int, progress: Progress
 ) -> Mapping[str, int]:
     """Write the export; see :meth:`recommender.presets.Preset.write_export`."""
-    midnight = datetime.combine((shift_to or LAST_DAY) + timedelta(days=1), time(), UTC)
-    rows = AppliancesShop(shoppers, midnight, seed).write(folder, progress)
+    rows = AppliancesShop.ending_with(shift_to, shoppers=shoppers, seed=seed).write(folder, progress)
     return {"devices": rows["devices"], "reports of their use": rows["events"]}
 
 
@@ -204,14 +180,14 @@ class _Catalogue:
 
     def tables(self, shop: AppliancesShop) -> dict[str, pl.DataFrame]:
         products, models = len(self.names), len(self.kinds)
-        coupon_ids = _names("C", np.arange(self.coupons))
+        coupon_ids = identifiers("C", np.arange(self.coupons))
         part, model = np.nonzero(self.fits)
         campaigns = [LIVE_CAMPAIGN, *(_past_name(week) for week in shop.past_campaigns)]
         starts = [shop.until, *(shop.starts_at(week) for week in shop.past_campaigns)]
         return {
             "products": pl.DataFrame(
                 {
-                    "product_id": _names("P", np.arange(products)),
+                    "product_id": identifiers("P", np.arange(products)),
                     "name": self.names,
                     "category": self.categories,
                     "brand": self.brands,
@@ -220,8 +196,8 @@ class _Catalogue:
             ),
             "device_parts": pl.DataFrame(
                 {
-                    "product_id": _names("P", models + part),
-                    "device_product_id": _names("P", model),
+                    "product_id": identifiers("P", models + part),
+                    "device_product_id": identifiers("P", model),
                     "part": [self.parts[number] for number in part],
                     "life": pl.Series(self.lives[part]).fill_nan(None),
                 }
@@ -229,14 +205,14 @@ class _Catalogue:
             "coupons": pl.DataFrame(
                 {
                     "coupon_id": coupon_ids,
-                    "offer_id": _names("O", np.arange(self.coupons)),
+                    "offer_id": identifiers("O", np.arange(self.coupons)),
                     "title": self.names[models:],
                     "discount_type": "percent",
                     "discount_value": self.discounts,
                 }
             ),
             "coupon_products": pl.DataFrame(
-                {"coupon_id": coupon_ids, "product_id": _names("P", models + np.arange(self.coupons))}
+                {"coupon_id": coupon_ids, "product_id": identifiers("P", models + np.arange(self.coupons))}
             ),
             "campaigns": pl.DataFrame(
                 {
@@ -383,8 +359,8 @@ class _History:
         """The tables of the export that are about shoppers."""
         shop, catalogue = self._shop, self._catalogue
         begins = pl.lit(shop.starts_at(0))
-        shopper_ids = pl.Series(_names("S", np.arange(shop.shoppers)))
-        product_ids = pl.Series(_names("P", np.arange(len(catalogue.names))))
+        shopper_ids = pl.Series(identifiers("S", np.arange(shop.shoppers)))
+        product_ids = pl.Series(identifiers("P", np.arange(len(catalogue.names))))
         lines = pl.concat(self._lines)
         orders = lines.select("week", "shopper").unique().sort("week", "shopper")
         # A week's orders are over before its devices report.
@@ -396,14 +372,14 @@ class _History:
                 )
             )
             .sort("ordered_at", "shopper", descending=True)
-            .with_columns(pl.Series("order_id", _names("A", np.arange(orders.height))))
+            .with_columns(pl.Series("order_id", identifiers("A", np.arange(orders.height))))
         )
         lines = lines.join(orders, on=["week", "shopper"]).sort("order_id", "product", "campaign", nulls_last=True)
         first_coupon = len(catalogue.kinds)
         discount = pl.lit(pl.Series(catalogue.discounts[lines["product"].to_numpy() - first_coupon]))
         off = (pl.col("price") * discount / 100).round(2)
         with_coupon = pl.col("campaign").is_not_null()
-        coupon_ids = pl.Series(_names("C", lines["product"].to_numpy() - first_coupon))
+        coupon_ids = pl.Series(identifiers("C", lines["product"].to_numpy() - first_coupon))
         lines = lines.with_columns(
             pl.when(with_coupon).then(pl.lit(coupon_ids)).alias("coupon_id"),
             pl.when(with_coupon).then(off).otherwise(0.0).alias("coupon_discount"),
@@ -429,7 +405,7 @@ class _History:
                 "coupon_id",
             ),
             "devices": new.select(
-                pl.Series("device_id", _names("D", new["device"].to_numpy())),
+                pl.Series("device_id", identifiers("D", new["device"].to_numpy())),
                 "shopper_id",
                 "product_id",
                 pl.col("ordered_at").alias("acquired_at"),
@@ -456,10 +432,6 @@ class _History:
                 "value",
             ),
         }
-
-
-def _names(prefix: str, numbers: np.ndarray) -> list[str]:
-    return [f"{prefix}{number:07}" for number in numbers]
 
 
 def _past_name(week: int) -> str:

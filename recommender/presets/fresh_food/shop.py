@@ -10,7 +10,7 @@ The shop is simulated day by day for all shoppers at once. Everything follows fr
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import polars as pl
 from scipy.special import expit
 
 from recommender.models import CATEGORY_SEPARATOR
+from recommender.presets.made_up import LIVE_CAMPAIGN, MadeUpShop, identifiers
 from recommender.progress import Progress
 
 WEEKS = 80  # of history
@@ -28,10 +29,6 @@ CAMPAIGN_DAYS = 7
 DAYS_BETWEEN = 14
 PAST_CAMPAIGNS = 10
 TREATED_SHARE = 0.6
-LIVE_CAMPAIGN = "live"
-LAST_ORDER = "A0000000"
-#: The day on which history ends unless another is asked for.
-LAST_DAY = date(2026, 3, 31)
 
 
 @dataclass(frozen=True)
@@ -116,39 +113,19 @@ BASE, UNEATEN, EMPTY, EMPTY_HALF, EMPTY_STEEPNESS = -6.2, -2.2, 3.8, 0.35, 0.1
 OF_DISCOUNT, OF_LIKING, OF_BRAND = 0.35, 0.8, 0.4
 
 
-@dataclass(frozen=True)
-class FreshFoodShop:
-    """What is made.
+class FreshFoodShop(MadeUpShop):
+    """What is made."""
 
-    Attributes:
-        shoppers: how many there are, a household each.
-        until: the moment at which history ends and the live campaign begins: a midnight.
-        seed: everything follows from it.
-    """
-
-    shoppers: int
-    until: datetime
-    seed: int = 0
-
-    def write(self, folder: Path, progress: Progress = Progress()) -> dict[str, int]:
-        """Write the shop's export as Parquet files; return the rows of each."""
-        tables = self._market.tables() | self._history(progress).tables()
-        for name, frame in tables.items():
-            frame.write_parquet(folder / f"{name}.parquet", compression="lz4", statistics=False)
-        return {name: frame.height for name, frame in tables.items()}
+    def tables(self, progress: Progress = Progress()) -> dict[str, pl.DataFrame]:
+        return self._market.tables() | self._history(progress).tables()
 
     def true_probabilities(self) -> pl.DataFrame:
-        """How likely each shopper uses each coupon of the live campaign: shopper_id, coupon_id, probability and
-        ``may_have``, false for what cannot be used in time: it is not offered, so it is not used.
-
-        No ranker that is given the history puts coupons in a better order than these probabilities do.
-        """
         history, offers = self._history(Progress()), self._market.offers_of(DAYS)
         chances = 1 - np.prod(1 - history.chances_by_day(offers), axis=2)
         lasting = np.array([self._market.lasts(offer) for offer in offers])
         return pl.DataFrame(
             {
-                "shopper_id": np.repeat(_names("S", np.arange(self.shoppers)), len(offers)),
+                "shopper_id": np.repeat(identifiers("S", np.arange(self.shoppers)), len(offers)),
                 "coupon_id": np.tile([offer.coupon_id for offer in offers], self.shoppers),
                 "probability": np.where(lasting, chances, 0.0).ravel(),
                 "may_have": np.tile(lasting, self.shoppers),
@@ -189,8 +166,7 @@ def write_export(
     *, folder: Path, shift_to: date | None, shoppers: int, seed: int, progress: Progress
 ) -> Mapping[str, int]:
     """Write the export; see :meth:`recommender.presets.Preset.write_export`."""
-    midnight = datetime.combine((shift_to or LAST_DAY) + timedelta(days=1), time(), UTC)
-    rows = FreshFoodShop(shoppers, midnight, seed).write(folder, progress)
+    rows = FreshFoodShop.ending_with(shift_to, shoppers=shoppers, seed=seed).write(folder, progress)
     return {"batches": rows["batches"], "coupons": rows["coupons"]}
 
 
@@ -328,7 +304,7 @@ class _Market:
         return {
             "products": pl.DataFrame(
                 {
-                    "product_id": _names("P", np.arange(len(self.prices))),
+                    "product_id": identifiers("P", np.arange(len(self.prices))),
                     "name": [self.name(product) for product in range(len(self.prices))],
                     "category": [
                         CATEGORY_SEPARATOR.join((kind.department, kind.name)) for kind in KINDS for _brand in BRANDS
@@ -339,8 +315,8 @@ class _Market:
             ),
             "batches": pl.DataFrame(
                 {
-                    "batch_id": _names("B", np.arange(len(known))),
-                    "product_id": _names("P", np.array([batch[0] for batch in known])),
+                    "batch_id": identifiers("B", np.arange(len(known))),
+                    "product_id": identifiers("P", np.array([batch[0] for batch in known])),
                     "received_at": [shop.midnight(batch[1]) for batch in known],
                     "best_before": [shop.midnight(batch[2]) for batch in known],
                     "sold_out_at": [None if batch[3] >= DAYS else shop.midnight(batch[3]) for batch in known],
@@ -363,7 +339,7 @@ class _Market:
                 schema_overrides=dict.fromkeys(("starts_at", "ends_at"), pl.Datetime("us", "UTC")),
             ),
             "coupon_products": pl.DataFrame(
-                [(offer.coupon_id, name) for offer in coupons for name in _names("P", np.array(offer.products))],
+                [(offer.coupon_id, name) for offer in coupons for name in identifiers("P", np.array(offer.products))],
                 schema=["coupon_id", "product_id"],
                 orient="row",
             ),
@@ -505,8 +481,8 @@ class _History:
     def tables(self) -> dict[str, pl.DataFrame]:
         """The tables of the export that are about shoppers."""
         shop, market = self._shop, self._market
-        shopper_ids = pl.Series(_names("S", np.arange(shop.shoppers)))
-        product_ids = pl.Series(_names("P", np.arange(len(market.prices))))
+        shopper_ids = pl.Series(identifiers("S", np.arange(shop.shoppers)))
+        product_ids = pl.Series(identifiers("P", np.arange(len(market.prices))))
         lines = pl.concat(self._lines).with_columns(
             shopper_ids.gather(pl.concat(self._lines)["shopper"]).alias("shopper_id")
         )
@@ -519,7 +495,7 @@ class _History:
                 )
             )
             .sort("ordered_at", "shopper", descending=True)
-            .with_columns(pl.Series("order_id", _names("A", np.arange(orders.height))))
+            .with_columns(pl.Series("order_id", identifiers("A", np.arange(orders.height))))
         )
         price = pl.lit(pl.Series(market.prices[lines["product"].to_numpy()]))
         lines = (
@@ -558,10 +534,6 @@ class _History:
                 pl.col("coupon_discount").alias("discount_amount"),
             ),
         }
-
-
-def _names(prefix: str, numbers: np.ndarray) -> list[str]:
-    return [f"{prefix}{number:07}" for number in numbers]
 
 
 def _campaign_id(start: int) -> str:

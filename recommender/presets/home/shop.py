@@ -11,7 +11,7 @@ The shop is simulated week by week for all shoppers at once. Everything follows 
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import polars as pl
 from scipy.special import expit
 
 from recommender.models import CATEGORY_SEPARATOR
+from recommender.presets.made_up import LIVE_CAMPAIGN, MadeUpShop, identifiers
 from recommender.progress import Progress
 
 WEEKS = 80  # of history
@@ -27,10 +28,6 @@ WEEKS = 80  # of history
 CAMPAIGN_WEEKS = 4
 PAST_CAMPAIGNS = 9
 TREATED_SHARE = 0.5
-LIVE_CAMPAIGN = "live"
-LAST_ORDER = "A0000000"
-#: The day on which history ends unless another is asked for.
-LAST_DAY = date(2026, 3, 31)
 
 #: By project, the weeks that go by between two of its stages, and its stages with the kinds of things that they need.
 PROJECTS: Mapping[str, tuple[float, Mapping[str, tuple[str, ...]]]] = {
@@ -133,39 +130,19 @@ _GAP = np.array([gap for gap, _stages in PROJECTS.values()])
 NOT_IN, FINISHED = -1, 99
 
 
-@dataclass(frozen=True)
-class HomeShop:
-    """What is made.
+class HomeShop(MadeUpShop):
+    """What is made."""
 
-    Attributes:
-        shoppers: how many there are.
-        until: the moment at which history ends and the live campaign begins.
-        seed: everything follows from it.
-    """
-
-    shoppers: int
-    until: datetime
-    seed: int = 0
-
-    def write(self, folder: Path, progress: Progress = Progress()) -> dict[str, int]:
-        """Write the shop's export as Parquet files; return the rows of each."""
-        tables = self._catalogue.tables(self) | self._history(progress).tables()
-        for name, frame in tables.items():
-            frame.write_parquet(folder / f"{name}.parquet", compression="lz4", statistics=False)
-        return {name: frame.height for name, frame in tables.items()}
+    def tables(self, progress: Progress = Progress()) -> dict[str, pl.DataFrame]:
+        return self._catalogue.tables(self) | self._history(progress).tables()
 
     def true_probabilities(self) -> pl.DataFrame:
-        """How likely each shopper uses each coupon of the live campaign: shopper_id, coupon_id, probability and
-        ``may_have``, false for what is of a project that the shopper has finished: not offered, so not used.
-
-        No ranker that is given the history puts coupons in a better order than these probabilities do.
-        """
         history = self._history(Progress())
         may_have = history.may_have()
         return pl.DataFrame(
             {
-                "shopper_id": np.repeat(_names("S", np.arange(self.shoppers)), len(KINDS)),
-                "coupon_id": np.tile(_names("C", np.arange(len(KINDS))), self.shoppers),
+                "shopper_id": np.repeat(identifiers("S", np.arange(self.shoppers)), len(KINDS)),
+                "coupon_id": np.tile(identifiers("C", np.arange(len(KINDS))), self.shoppers),
                 "probability": np.where(may_have, history.chances(WEEKS), 0.0).ravel(),
                 "may_have": may_have.ravel(),
             }
@@ -194,8 +171,7 @@ def write_export(
     *, folder: Path, shift_to: date | None, shoppers: int, seed: int, progress: Progress
 ) -> Mapping[str, int]:
     """Write the export; see :meth:`recommender.presets.Preset.write_export`."""
-    midnight = datetime.combine((shift_to or LAST_DAY) + timedelta(days=1), time(), UTC)
-    rows = HomeShop(shoppers, midnight, seed).write(folder, progress)
+    rows = HomeShop.ending_with(shift_to, shoppers=shoppers, seed=seed).write(folder, progress)
     return {"stages of projects": rows["project_stages"], "orders": rows["orders"]}
 
 
@@ -218,7 +194,7 @@ class _Catalogue:
         return cls(prices.round(2), random.choice([10.0, 15.0, 20.0, 25.0], len(KINDS)))
 
     def tables(self, shop: HomeShop) -> dict[str, pl.DataFrame]:
-        coupon_ids = _names("C", np.arange(len(KINDS)))
+        coupon_ids = identifiers("C", np.arange(len(KINDS)))
         campaigns = [LIVE_CAMPAIGN, *(_campaign_id(week) for week in PAST_STARTS)]
         starts = [shop.until, *(shop.starts_at(week) for week in PAST_STARTS)]
         paths = [CATEGORY_SEPARATOR.join(kind.path) for kind in KINDS]
@@ -227,7 +203,7 @@ class _Catalogue:
         return {
             "products": pl.DataFrame(
                 {
-                    "product_id": _names("P", np.arange(len(self.prices))),
+                    "product_id": identifiers("P", np.arange(len(self.prices))),
                     "name": [f"{kind.path[-1]} {number + 1}" for kind in KINDS for number in range(PRODUCTS_OF_A_KIND)],
                     "category": [path for path in paths for _number in range(PRODUCTS_OF_A_KIND)],
                     "price": self.prices,
@@ -246,7 +222,7 @@ class _Catalogue:
             "coupons": pl.DataFrame(
                 {
                     "coupon_id": coupon_ids,
-                    "offer_id": _names("O", np.arange(len(KINDS))),
+                    "offer_id": identifiers("O", np.arange(len(KINDS))),
                     "title": [kind.path[-1] for kind in KINDS],
                     "discount_type": "percent",
                     "discount_value": self.discounts,
@@ -406,8 +382,8 @@ class _History:
         """The tables of the export that are about shoppers."""
         shop, catalogue = self._shop, self._catalogue
         begins = pl.lit(shop.starts_at(0))
-        shopper_ids = pl.Series(_names("S", np.arange(shop.shoppers)))
-        product_ids = pl.Series(_names("P", np.arange(len(catalogue.prices))))
+        shopper_ids = pl.Series(identifiers("S", np.arange(shop.shoppers)))
+        product_ids = pl.Series(identifiers("P", np.arange(len(catalogue.prices))))
         lines = pl.concat(self._lines)
         orders = lines.select("week", "shopper").unique().sort("week", "shopper")
         seconds = pl.Series(self._random.integers(0, 7 * 86_400 - 3_600, orders.height))
@@ -416,12 +392,12 @@ class _History:
                 (begins + pl.duration(weeks="week") + pl.duration(seconds=pl.lit(seconds))).alias("ordered_at")
             )
             .sort("ordered_at", "shopper", descending=True)
-            .with_columns(pl.Series("order_id", _names("A", np.arange(orders.height))))
+            .with_columns(pl.Series("order_id", identifiers("A", np.arange(orders.height))))
         )
         lines = lines.join(orders, on=["week", "shopper"]).sort("order_id", "product", "campaign", nulls_last=True)
         with_coupon = pl.col("campaign").is_not_null()
         discount = pl.lit(pl.Series(catalogue.discounts[lines["kind"].to_numpy()]))
-        coupon_ids = pl.Series(_names("C", lines["kind"].to_numpy()))
+        coupon_ids = pl.Series(identifiers("C", lines["kind"].to_numpy()))
         lines = lines.with_columns(
             pl.when(with_coupon).then(pl.lit(coupon_ids)).alias("coupon_id"),
             pl.when(with_coupon)
@@ -460,10 +436,6 @@ class _History:
                 pl.col("coupon_discount").alias("discount_amount"),
             ),
         }
-
-
-def _names(prefix: str, numbers: np.ndarray) -> list[str]:
-    return [f"{prefix}{number:07}" for number in numbers]
 
 
 def _campaign_id(week: int) -> str:
