@@ -1,6 +1,7 @@
 """The preset of group buying: its made-up shop, from the export to lists, to groups for shoppers and shoppers for
 groups."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,13 @@ from recommender.management.commands.load_sample import begin_group
 from recommender.ml.group_model import GroupModel as Learned
 from recommender.models import Campaign, Coupon, GroupBuy, GroupBuyMember, GroupModel
 from recommender.presets import PRESETS
-from recommender.presets.group_buying.shop import LAST_ORDER, LIVE_CAMPAIGN, USES, GroupBuyingShop
-from recommender.services import scoring
+from recommender.presets.group_buying.shop import CAMPAIGN_WEEKS, TAIL, USES, GroupBuyingShop
 from recommender.services.group_learning import learn_groups
 from recommender.services.group_recommendation import estimate_chances, recommend_groups, recommend_invitees
-from recommender.services.ingest import load_export
 from recommender.services.runs import compute_run, plan_run
 from recommender.services.training import train
 from tests.presets.lift import TOP, Lift, measure_lift
+from tests.presets.made_up import check_that_the_seed_decides, check_when_history_ends, load, read
 
 UNTIL = datetime(2026, 4, 1, tzinfo=UTC)
 SHOPPERS = 200
@@ -40,46 +40,29 @@ def export(shop: GroupBuyingShop, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
-def read(export: Path, table: str) -> pl.DataFrame:
-    return pl.read_parquet(export / f"{table}.parquet")
-
-
-def load(folder: Path, shop: GroupBuyingShop) -> Campaign:
-    report = load_export(folder=folder)
-    assert not report.examples, report.examples
-    assert not report.ignored_files
-    assert not any(file.left_out_columns for file in report.files)
+def load_with_groups(export: Path, shop: GroupBuyingShop) -> Campaign:
+    """Load it, with the groups that are open when history ends."""
+    campaign = load(export)
     for started in shop.open_groups():
         begin_group(started)
-    scoring.prepare_scorer.cache_clear()
-    return Campaign.objects.get(campaign_id=LIVE_CAMPAIGN)
+    return campaign
 
 
 # The made-up shop
 
 
 def test_the_same_seed_makes_the_same_shop(shop: GroupBuyingShop, export: Path, tmp_path: Path) -> None:
-    again, other = (GroupBuyingShop(shoppers=SHOPPERS, until=UNTIL, seed=seed) for seed in (1, 2))
-    for name, made in (("again", again), ("other", other)):
-        (tmp_path / name).mkdir()
-        made.write(tmp_path / name)
+    check_that_the_seed_decides(shop, export, tmp_path)
 
-    tables = sorted(path.stem for path in export.iterdir())
-    assert all(read(export, table).equals(read(tmp_path / "again", table)) for table in tables)
-    assert not read(export, "group_members").equals(read(tmp_path / "other", "group_members"))
+    again, other = (replace(shop, seed=seed) for seed in (shop.seed, shop.seed + 1))
     assert again.open_groups() == shop.open_groups() != other.open_groups()
-    assert again.true_probabilities(5).equals(shop.true_probabilities(5))
     assert again.true_chances_of_groups(5).equals(shop.true_chances_of_groups(5))
 
 
 def test_nothing_happens_once_history_has_ended(shop: GroupBuyingShop, export: Path) -> None:
-    orders = read(export, "orders")
-    assert orders.sort("ordered_at")["order_id"][-1] == LAST_ORDER
-    for table, column in (
-        *(("orders", "ordered_at"), ("redemptions", "redeemed_at"), ("groups", "ended_at")),
-        ("group_members", "joined_at"),
-    ):
-        assert read(export, table)[column].max() < UNTIL
+    check_when_history_ends(
+        shop, export, lasts=timedelta(weeks=CAMPAIGN_WEEKS) + TAIL, groups=("ended_at",), group_members=("joined_at",)
+    )
     hours = dict(read(export, "coupons").select("coupon_id", "group_hours").iter_rows())
     started = shop.open_groups()
     assert len(started) > 10
@@ -131,7 +114,7 @@ def test_lists_and_groups_know_who_belongs_together(
     shop: GroupBuyingShop, export: Path, settings: Any, tmp_path: Path
 ) -> None:
     settings.DATA_DIR = tmp_path
-    campaign = load(export, shop)
+    campaign = load_with_groups(export, shop)
     past = GroupBuy.objects.exclude(state=GroupBuy.State.OPEN)
     assert past.count() == read(export, "groups").height
     assert past.filter(state=GroupBuy.State.UNLOCKED).count() == filled(export).height
@@ -156,7 +139,7 @@ def test_the_champion_of_the_whole_shop_captures_the_lift(settings: Any, tmp_pat
     shop = GroupBuyingShop(shoppers=PRESETS["group-buying"].shoppers or 0, until=UNTIL)
     (tmp_path / "export").mkdir()
     shop.write(tmp_path / "export")
-    campaign = load(tmp_path / "export", shop)
+    campaign = load_with_groups(tmp_path / "export", shop)
     train(as_of=UNTIL)
 
     run = compute_run(run=plan_run(campaign=campaign, as_of=UNTIL, top=TOP))

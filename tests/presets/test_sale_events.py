@@ -10,21 +10,18 @@ import pytest
 
 from recommender.models import Campaign, Product, Redemption, Segment
 from recommender.presets import PRESETS
+from recommender.presets.made_up import LIVE_CAMPAIGN
 from recommender.presets.sale_events.shop import (
     EVENTS,
-    LAST_ORDER,
-    LIVE_CAMPAIGN,
     STEPS,
     WARM_UP_DAYS,
     SaleEventsShop,
 )
-from recommender.services import scoring
 from recommender.services.checkout.baskets import GivenBasket, GivenLine
 from recommender.services.checkout.offers import Asked
 from recommender.services.checkout.refusals import CheckoutRefused
 from recommender.services.checkout.reserving import reserve
 from recommender.services.checkout.settling import confirm
-from recommender.services.ingest import load_export
 from recommender.services.own_coupons import claim_coupon
 from recommender.services.publishing import publish
 from recommender.services.runs import compute_run, plan_run
@@ -34,6 +31,7 @@ from recommender.services.segments import find_shoppers
 from recommender.services.serving import offers_of
 from recommender.services.training import train
 from tests.presets.lift import TOP, measure_lift
+from tests.presets.made_up import check_that_the_seed_decides, check_when_history_ends, load, read
 
 UNTIL = datetime(2026, 11, 8, tzinfo=UTC)
 SHOPPERS = 200
@@ -51,41 +49,17 @@ def export(shop: SaleEventsShop, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
-def read(export: Path, table: str) -> pl.DataFrame:
-    return pl.read_parquet(export / f"{table}.parquet")
-
-
-def load(folder: Path) -> Campaign:
-    report = load_export(folder=folder)
-    assert not report.examples, report.examples
-    assert not report.ignored_files
-    assert not any(file.left_out_columns for file in report.files)
-    scoring.prepare_scorer.cache_clear()
-    return Campaign.objects.get(campaign_id=LIVE_CAMPAIGN)
-
-
 # The made-up shop
 
 
 def test_the_same_seed_makes_the_same_shop(shop: SaleEventsShop, export: Path, tmp_path: Path) -> None:
-    again, other = (SaleEventsShop(shoppers=SHOPPERS, until=UNTIL, seed=seed) for seed in (1, 2))
-    for name, made in (("again", again), ("other", other)):
-        (tmp_path / name).mkdir()
-        made.write(tmp_path / name)
-
-    tables = sorted(path.stem for path in export.iterdir())
-    assert all(read(export, table).equals(read(tmp_path / "again", table)) for table in tables)
-    assert not read(export, "orders").equals(read(tmp_path / "other", "orders"))
-    assert again.true_probabilities().equals(shop.true_probabilities())
+    check_that_the_seed_decides(shop, export, tmp_path)
 
 
-def test_nothing_happens_once_history_has_ended(export: Path) -> None:
-    orders = read(export, "orders")
-    assert orders.sort("ordered_at")["order_id"][-1] == LAST_ORDER
-    for table, column in (("orders", "ordered_at"), ("redemptions", "redeemed_at")):
-        assert read(export, table)[column].max() < UNTIL
-    live = read(export, "campaigns").row(by_predicate=pl.col("campaign_id") == LIVE_CAMPAIGN, named=True)
-    assert (live["starts_at"], live["kind"]) == (UNTIL, "event")
+def test_nothing_happens_once_history_has_ended(shop: SaleEventsShop, export: Path) -> None:
+    check_when_history_ends(shop, export, lasts=timedelta(weeks=1))
+    kinds = dict(read(export, "campaigns").select("campaign_id", "kind").iter_rows())
+    assert kinds[LIVE_CAMPAIGN] == "event"
 
 
 def test_coupons_of_an_event_were_used_once_they_held_and_mostly_at_once(export: Path) -> None:
@@ -130,7 +104,6 @@ def test_lists_know_who_wants_what(shop: SaleEventsShop, export: Path, settings:
 
     assert run.recommendations.count() == SHOPPERS * TOP
     lift = measure_lift(run, shop.true_probabilities())
-    print(lift, lift.captured)  # noqa: T201
     assert lift.captured > 0.85
     assert lift.lists > 1.5 * lift.same
 

@@ -11,7 +11,7 @@ Each group is lived through by itself, all of them in the order in which they be
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from math import exp
 from pathlib import Path
@@ -23,6 +23,7 @@ from scipy.special import expit
 
 from recommender.models import CATEGORY_SEPARATOR
 from recommender.presets import StartedGroup
+from recommender.presets.made_up import LIVE_CAMPAIGN, MadeUpShop, identifiers
 from recommender.progress import Progress
 
 WEEKS = 36  # of history
@@ -30,10 +31,6 @@ WEEKS = 36  # of history
 CAMPAIGN_WEEKS, TAIL = 4, timedelta(days=7)
 PAST_CAMPAIGNS = 6
 TREATED_SHARE = 0.6
-LIVE_CAMPAIGN = "live"
-LAST_ORDER = "G0000000"
-#: The day on which history ends unless another is asked for.
-LAST_DAY = date(2026, 3, 31)
 
 KINDS = (
     *("Fruit", "Rice and flour", "Snacks", "Tea", "Detergents", "Paper goods"),
@@ -61,33 +58,18 @@ USES, HOURS_TO_USE = 0.88, 60.0
 HOUR = timedelta(hours=1)
 
 
-@dataclass(frozen=True)
-class GroupBuyingShop:
-    """What is made.
+class GroupBuyingShop(MadeUpShop):
+    """A shop of which it is known who belongs together, and how groups live."""
 
-    Attributes:
-        shoppers: how many there are.
-        until: the moment at which history ends and the live campaign begins.
-        seed: everything follows from it.
-    """
-
-    shoppers: int
-    until: datetime
-    seed: int = 0
-
-    def write(self, folder: Path, progress: Progress = Progress()) -> dict[str, int]:
-        """Write the shop's export as Parquet files; return the rows of each."""
-        tables = self._world.tables() | self._history(progress).tables()
-        for name, frame in tables.items():
-            frame.write_parquet(folder / f"{name}.parquet", compression="lz4", statistics=False)
-        return {name: frame.height for name, frame in tables.items()}
+    def tables(self, progress: Progress = Progress()) -> dict[str, pl.DataFrame]:
+        return self._world.tables() | self._history(progress).tables()
 
     def open_groups(self, progress: Progress = Progress()) -> list[StartedGroup]:
         """The groups that are open when history ends, in the order in which they began."""
-        names = _names("S", np.arange(self.shoppers))
+        names, coupon_ids = identifiers("S", np.arange(self.shoppers)), identifiers("C", np.arange(self._world.coupons))
         return [
             StartedGroup(
-                coupon_id=_name("C", group.coupon),
+                coupon_id=coupon_ids[group.coupon],
                 members=tuple(
                     (names[who], self.starts_at(0) + hour * HOUR)
                     for who, hour in zip(group.members, group.hours, strict=True)
@@ -97,8 +79,7 @@ class GroupBuyingShop:
         ]
 
     def true_probabilities(self, lives: int = 200) -> pl.DataFrame:
-        """How likely each shopper uses each coupon of the live campaign: shopper_id, coupon_id, probability and
-        ``may_have``, which is always true.
+        """See :meth:`MadeUpShop.true_probabilities`; ``may_have`` is true of all.
 
         The campaign is lived through again and again; the share of lives in which a coupon is used is off by
         √(p (1 - p) / lives) or less.
@@ -117,8 +98,8 @@ class GroupBuyingShop:
         shoppers, coupons = used.shape
         return pl.DataFrame(
             {
-                "shopper_id": np.repeat(_names("S", np.arange(shoppers)), coupons),
-                "coupon_id": np.tile(_names("C", np.arange(coupons)), shoppers),
+                "shopper_id": np.repeat(identifiers("S", np.arange(shoppers)), coupons),
+                "coupon_id": np.tile(identifiers("C", np.arange(coupons)), shoppers),
                 "probability": (used / lives).ravel(),
                 "may_have": True,
             }
@@ -145,7 +126,7 @@ class GroupBuyingShop:
                 pl.DataFrame(
                     {
                         "group": np.full(len(outside), number),
-                        "shopper_id": _names("S", outside),
+                        "shopper_id": identifiers("S", outside),
                         "joins": joins,
                         "fills": fills,
                         "value": joins * fills,
@@ -179,18 +160,13 @@ def write_export(
     *, folder: Path, shift_to: date | None, shoppers: int, seed: int, progress: Progress
 ) -> Mapping[str, int]:
     """Write the export; see :meth:`recommender.presets.Preset.write_export`."""
-    rows = _make(shift_to, shoppers, seed).write(folder, progress)
+    rows = GroupBuyingShop.ending_with(shift_to, shoppers=shoppers, seed=seed).write(folder, progress)
     return {"groups that ended": rows["groups"], "who joined them": rows["group_members"]}
 
 
 def open_groups(*, shift_to: date | None, shoppers: int, seed: int) -> list[StartedGroup]:
     """The groups that are open when history ends; see :meth:`recommender.presets.Preset.open_groups`."""
-    return _make(shift_to, shoppers, seed).open_groups()
-
-
-def _make(shift_to: date | None, shoppers: int, seed: int) -> GroupBuyingShop:
-    midnight = datetime.combine((shift_to or LAST_DAY) + timedelta(days=1), time(), UTC)
-    return GroupBuyingShop(shoppers, midnight, seed)
+    return GroupBuyingShop.ending_with(shift_to, shoppers=shoppers, seed=seed).open_groups()
 
 
 @dataclass
@@ -372,7 +348,7 @@ class _World:
     def tables(self) -> dict[str, pl.DataFrame]:
         shop = self._shop
         numbers = np.arange(self.coupons)
-        coupon_ids, product_ids = _names("C", numbers), _names("P", numbers)
+        coupon_ids, product_ids = identifiers("C", numbers), identifiers("P", numbers)
         names = [f"{KINDS[kind]} {number % PRODUCTS_OF_A_KIND + 1}" for number, kind in enumerate(self.kinds)]
         campaigns = [LIVE_CAMPAIGN, *(_past_name(week) for week in shop.past_campaigns)]
         starts = [shop.until, *(shop.starts_at(week) for week in shop.past_campaigns)]
@@ -388,7 +364,7 @@ class _World:
             "coupons": pl.DataFrame(
                 {
                     "coupon_id": coupon_ids,
-                    "offer_id": _names("O", numbers),
+                    "offer_id": identifiers("O", numbers),
                     "title": [f"{name}, together" for name in names],
                     "discount_type": "percent",
                     "discount_value": self.discounts,
@@ -481,9 +457,9 @@ class _History:
     def tables(self) -> dict[str, pl.DataFrame]:
         """The tables of the export that are about shoppers."""
         shop, world = self._shop, self._world
-        names = pl.Series(_names("S", np.arange(shop.shoppers)))
-        coupon_ids = pl.Series(_names("C", np.arange(world.coupons)))
-        product_ids = pl.Series(_names("P", np.arange(world.coupons)))
+        names = pl.Series(identifiers("S", np.arange(shop.shoppers)))
+        coupon_ids = pl.Series(identifiers("C", np.arange(world.coupons)))
+        product_ids = pl.Series(identifiers("P", np.arange(world.coupons)))
         bought = np.concatenate(self._bought)
         lines = pl.DataFrame(
             {
@@ -499,7 +475,7 @@ class _History:
             .sort("ordered_at", "shopper", descending=True)
             .with_columns(pl.int_range(pl.len()).alias("order"))
         )
-        orders = orders.with_columns(pl.Series("order_id", _names("G", orders["order"].to_numpy())))
+        orders = orders.with_columns(pl.Series("order_id", identifiers("A", orders["order"].to_numpy())))
         lines = lines.join(orders, on=["shopper", "ordered_at"]).sort("order_id", "product", "campaign")
         with_coupon = pl.col("campaign") >= 0
         price = pl.Series("price", world.prices[lines["product"].to_numpy()])
@@ -550,7 +526,7 @@ class _History:
             ),
             "events": pl.DataFrame(
                 {
-                    "event_id": _names("L", np.arange(len(looks))),
+                    "event_id": identifiers("L", np.arange(len(looks))),
                     "shopper_id": names.gather([shopper for _hour, shopper, _coupon in looks]),
                     "kind": "view",
                     "occurred_at": self._moments([hour for hour, _shopper, _coupon in looks]),
@@ -581,14 +557,6 @@ class _History:
         seconds = pl.Series((np.asarray(hours, dtype=float) * 3_600).astype(np.int64))
         begins = pl.Series([self._shop.starts_at(0)], dtype=pl.Datetime("us", "UTC"))
         return begins.new_from_index(0, len(seconds)) + (seconds * 1_000_000).cast(pl.Duration("us"))
-
-
-def _name(prefix: str, number: int) -> str:
-    return f"{prefix}{number:07}"
-
-
-def _names(prefix: str, numbers: np.ndarray) -> list[str]:
-    return [_name(prefix, number) for number in numbers]
 
 
 def _past_name(week: int) -> str:

@@ -11,7 +11,7 @@ The shop is simulated week by week for all shoppers at once. Everything follows 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import polars as pl
 from scipy.stats import norm
 
 from recommender.models import CATEGORY_SEPARATOR
+from recommender.presets.made_up import LIVE_CAMPAIGN, MadeUpShop, identifiers
 from recommender.progress import Progress
 
 WEEKS = 78  # of history
@@ -28,8 +29,6 @@ WEEKS = 78  # of history
 EVENTS_BACK = (52, 21)
 MEMBERS_BACK = (48, 44, 40, 36, 32, 28, 24, 16, 12, 8, 4)
 TREATED_SHARE = 0.5
-LIVE_CAMPAIGN = "live"
-LAST_ORDER = "A0000000"
 #: The day on which history ends unless another is asked for: the warm-up for 11.11 begins on the next.
 LAST_DAY = date(2026, 11, 7)
 #: Days of a campaign before its coupons hold.
@@ -62,39 +61,21 @@ FIRST_HOUR = 60
 BY_DAY_OF_EVENT = (0.04, 0.04, 0.04, 0.42, 0.2, 0.13, 0.13)
 
 
-@dataclass(frozen=True)
-class SaleEventsShop:
-    """What is made.
+class SaleEventsShop(MadeUpShop):
+    """A shop of which it is known when shoppers buy and what tempts them. The live campaign is the warm-up of an event
+    and the event."""
 
-    Attributes:
-        shoppers: how many there are.
-        until: the moment at which history ends and the warm-up of the live event begins.
-        seed: everything follows from it.
-    """
-
-    shoppers: int
-    until: datetime
-    seed: int = 0
-
-    def write(self, folder: Path, progress: Progress = Progress()) -> dict[str, int]:
-        """Write the shop's export as Parquet files; return the rows of each."""
-        tables = self._catalogue.tables(self) | self._history(progress).tables()
-        for name, frame in tables.items():
-            frame.write_parquet(folder / f"{name}.parquet", compression="lz4", statistics=False)
-        return {name: frame.height for name, frame in tables.items()}
+    def tables(self, progress: Progress = Progress()) -> dict[str, pl.DataFrame]:
+        return self._catalogue.tables(self) | self._history(progress).tables()
 
     def true_probabilities(self) -> pl.DataFrame:
-        """How likely each shopper uses each coupon of the live campaign: shopper_id, coupon_id, probability and
-        ``may_have``, which is true of all.
-
-        No ranker that is given the history puts coupons in a better order than these probabilities do.
-        """
+        """See :meth:`MadeUpShop.true_probabilities`; ``may_have`` is true of all."""
         chances = self._history(Progress()).chances(WEEKS)
         shoppers, coupons = chances.shape
         return pl.DataFrame(
             {
-                "shopper_id": np.repeat(_names("S", np.arange(shoppers)), coupons),
-                "coupon_id": np.tile(_names("C", np.arange(coupons)), shoppers),
+                "shopper_id": np.repeat(identifiers("S", np.arange(shoppers)), coupons),
+                "coupon_id": np.tile(identifiers("C", np.arange(coupons)), shoppers),
                 "probability": chances.ravel(),
                 "may_have": True,
             }
@@ -119,8 +100,7 @@ def write_export(
     *, folder: Path, shift_to: date | None, shoppers: int, seed: int, progress: Progress
 ) -> Mapping[str, int]:
     """Write the export; see :meth:`recommender.presets.Preset.write_export`."""
-    midnight = datetime.combine((shift_to or LAST_DAY) + timedelta(days=1), time(), UTC)
-    rows = SaleEventsShop(shoppers, midnight, seed).write(folder, progress)
+    rows = SaleEventsShop.ending_with(shift_to or LAST_DAY, shoppers=shoppers, seed=seed).write(folder, progress)
     return {"coupons used in past campaigns": rows["redemptions"]}
 
 
@@ -165,7 +145,7 @@ class _Catalogue:
         products = categories * PRODUCTS_OF_A_CATEGORY
         of_product = [self.categories[number // PRODUCTS_OF_A_CATEGORY] for number in range(products)]
         of_coupon = [self.categories[number // steps][1] for number in range(categories * steps)]
-        coupon_ids = _names("C", np.arange(categories * steps))
+        coupon_ids = identifiers("C", np.arange(categories * steps))
         off = [percent for percent, _times in STEPS] * categories
         minimums = self.minimums.ravel()
         campaigns = [LIVE_CAMPAIGN, *map(_past_name, PAST_CAMPAIGNS)]
@@ -178,7 +158,7 @@ class _Catalogue:
         return {
             "products": pl.DataFrame(
                 {
-                    "product_id": _names("P", np.arange(products)),
+                    "product_id": identifiers("P", np.arange(products)),
                     "name": [
                         f"{name} {number % PRODUCTS_OF_A_CATEGORY + 1}"
                         for number, (_department, name) in enumerate(of_product)
@@ -190,7 +170,7 @@ class _Catalogue:
             "coupons": pl.DataFrame(
                 {
                     "coupon_id": coupon_ids,
-                    "offer_id": _names("O", np.arange(len(coupon_ids))),
+                    "offer_id": identifiers("O", np.arange(len(coupon_ids))),
                     "title": [
                         f"{percent:.0f} % off {name}" + (f" from {minimum:.0f}" if minimum else "")
                         for name, percent, minimum in zip(of_coupon, off, minimums, strict=True)
@@ -204,7 +184,7 @@ class _Catalogue:
             "coupon_products": pl.DataFrame(
                 {
                     "coupon_id": pl.Series(coupon_ids).gather(for_coupon),
-                    "product_id": _names("P", for_product),
+                    "product_id": identifiers("P", for_product),
                 }
             ),
             "campaigns": pl.DataFrame(
@@ -304,7 +284,7 @@ class _History:
     def tables(self) -> dict[str, pl.DataFrame]:
         """The tables of the export that are about shoppers."""
         shop = self._shop
-        shopper_ids = pl.Series(_names("S", np.arange(shop.shoppers)))
+        shopper_ids = pl.Series(identifiers("S", np.arange(shop.shoppers)))
         lines = pl.concat(self._lines)
         orders = (
             lines.group_by("week", "shopper").agg(with_coupon=(pl.col("coupon") >= 0).any()).sort("week", "shopper")
@@ -318,7 +298,7 @@ class _History:
                 )
             )
             .sort("ordered_at", "shopper", descending=True)
-            .with_columns(pl.Series("order_id", _names("A", np.arange(orders.height))))
+            .with_columns(pl.Series("order_id", identifiers("A", np.arange(orders.height))))
         )
         lines = lines.join(orders, on=["week", "shopper"]).sort("order_id", "product", "coupon")
         with_coupon = pl.col("coupon") >= 0
@@ -330,7 +310,7 @@ class _History:
             .alias("coupon_id"),
             pl.when(with_coupon).then((costs * percent / 100).round(2)).otherwise(0.0).alias("coupon_discount"),
             shopper_ids.gather(lines["shopper"]).alias("shopper_id"),
-            pl.Series("product_id", _names("P", lines["product"].to_numpy())),
+            pl.Series("product_id", identifiers("P", lines["product"].to_numpy())),
         )
         came = [shop.starts_at(int(week)) if week else None for week in self._came]
         orders = orders.sort("order_id")
@@ -382,10 +362,6 @@ class _History:
             random.choice(24, len(weeks), p=usual / usual.sum()),
         )
         return day * 86_400 + hour * 3_600 + random.integers(0, 3_600, len(weeks))
-
-
-def _names(prefix: str, numbers: np.ndarray) -> list[str]:
-    return [f"{prefix}{number:07}" for number in numbers]
 
 
 def _past_name(week: int) -> str:
