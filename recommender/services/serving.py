@@ -20,6 +20,7 @@ from django.db.models import (
     Exists,
     Expression,
     F,
+    Model,
     OuterRef,
     Q,
     QuerySet,
@@ -268,7 +269,7 @@ def _personal(
         )
         .values(
             *("shopper", "shopper__shopper_id", "run", "score", "reasons", "shopper_uses"),
-            *("held_out", "dismissed", "split", "exposed", *_known_of_shop()),
+            *("held_out", "dismissed", "split", "exposed", *_KNOWN_OF_SHOP),
             *_SERVED_COLUMNS,
             *_LIMITING_COLUMNS,
         )
@@ -318,14 +319,18 @@ def _still_offered(rows: Sequence[Row], at: datetime) -> list[Row]:
     return [row for row in left if may_use(row, row["shopper"], row["shopper_uses"])]
 
 
+#: What in the shop makes something of its kind hold: what of it there is.
+_KNOWN_OF_SHOP: Mapping[str, type[Model]] = {
+    "knows_devices": DevicePart,
+    "knows_batches": Batch,
+    "knows_projects": ProjectStage,
+}
+
+
 def _known_of_shop() -> dict[str, Exists]:
     """Whether anything in the shop is for devices, in stock in batches, and of projects: told of each row, so that a
     shop without pays for nothing more."""
-    return {
-        "knows_devices": Exists(DevicePart.objects.all()),
-        "knows_batches": Exists(Batch.objects.all()),
-        "knows_projects": Exists(ProjectStage.objects.all()),
-    }
+    return {name: Exists(model._default_manager.all()) for name, model in _KNOWN_OF_SHOP.items()}
 
 
 def _shopper_uses() -> Expression:
@@ -408,7 +413,7 @@ class _ForEveryone:
             )
             .exclude(correction=RunCorrection.Kind.EXCLUDE)
             .order_by("-mean_score", "coupon__coupon_id")
-            .values(*("score", *_DRAWING_COLUMNS, *_known_of_shop()), *_SERVED_COLUMNS, *_LIMITING_COLUMNS)
+            .values(*("score", *_DRAWING_COLUMNS, *_KNOWN_OF_SHOP), *_SERVED_COLUMNS, *_LIMITING_COLUMNS)
         )
 
     def _read_shoppers(self) -> None:
@@ -469,7 +474,7 @@ class _Uses:
         self._members = self._find_members(segments) if segments else {}
         self._ordered = who_ordered(self._shoppers) if any(row["coupon__first_order_only"] for row in rows) else set()
         coupons = {row["coupon"] for row in rows}
-        knows_devices, knows_batches, knows_projects = (any(row[known] for row in rows) for known in _known_of_shop())
+        knows_devices, knows_batches, knows_projects = (any(row[known] for row in rows) for known in _KNOWN_OF_SHOP)
         self._devices = OfDevices(coupons, self._shoppers, at) if knows_devices else None
         self._stock = Stock(coupons, at) if knows_batches else None
         self._projects = OfProjects(coupons, self._shoppers, at) if knows_projects else None
