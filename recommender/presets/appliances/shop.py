@@ -10,7 +10,7 @@ The shop is simulated week by week for all shoppers at once. Everything follows 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +19,7 @@ import polars as pl
 from scipy.special import expit
 
 from recommender.models import CATEGORY_SEPARATOR
-from recommender.presets.made_up import LIVE_CAMPAIGN, MadeUpShop, identifiers
+from recommender.presets.made_up import LIVE_CAMPAIGN, MadeUpShop, identifiers, truth_of
 from recommender.progress import Progress
 
 WEEKS = 78  # of history
@@ -61,21 +61,14 @@ BOUGHT_ACCESSORY, BOUGHT_GENERAL = 0.004, 0.05
 class AppliancesShop(MadeUpShop):
     """What is made."""
 
+    weeks = WEEKS
+
     def tables(self, progress: Progress = Progress()) -> dict[str, pl.DataFrame]:
         return self._catalogue.tables(self) | self._history(progress).tables()
 
     def true_probabilities(self) -> pl.DataFrame:
         history = self._history(Progress())
-        chances = history.chances()
-        shoppers, coupons = chances.shape
-        return pl.DataFrame(
-            {
-                "shopper_id": np.repeat(identifiers("S", np.arange(shoppers)), coupons),
-                "coupon_id": np.tile(identifiers("C", np.arange(coupons)), shoppers),
-                "probability": chances.ravel(),
-                "may_have": history.owned_by(WEEKS).ravel(),
-            }
-        )
+        return truth_of(history.chances(), history.owned_by(WEEKS))
 
     @cached_property
     def _catalogue(self) -> "_Catalogue":
@@ -87,9 +80,6 @@ class AppliancesShop(MadeUpShop):
             progress.report("Living through the weeks", week, WEEKS)
             history.live(week)
         return history
-
-    def starts_at(self, week: int) -> datetime:
-        return self.until - timedelta(weeks=WEEKS - week)
 
     @property
     def past_campaigns(self) -> list[int]:

@@ -19,7 +19,7 @@ import polars as pl
 from scipy.special import expit
 
 from recommender.models import CATEGORY_SEPARATOR
-from recommender.presets.made_up import LIVE_CAMPAIGN, MadeUpShop, identifiers
+from recommender.presets.made_up import LIVE_CAMPAIGN, MadeUpShop, identifiers, truth_of
 from recommender.progress import Progress
 
 WEEKS = 80  # of history
@@ -116,6 +116,8 @@ OF_DISCOUNT, OF_LIKING, OF_BRAND = 0.35, 0.8, 0.4
 class FreshFoodShop(MadeUpShop):
     """What is made."""
 
+    weeks = WEEKS
+
     def tables(self, progress: Progress = Progress()) -> dict[str, pl.DataFrame]:
         return self._market.tables() | self._history(progress).tables()
 
@@ -123,14 +125,8 @@ class FreshFoodShop(MadeUpShop):
         history, offers = self._history(Progress()), self._market.offers_of(DAYS)
         chances = 1 - np.prod(1 - history.chances_by_day(offers), axis=2)
         lasting = np.array([self._market.lasts(offer) for offer in offers])
-        return pl.DataFrame(
-            {
-                "shopper_id": np.repeat(identifiers("S", np.arange(self.shoppers)), len(offers)),
-                "coupon_id": np.tile([offer.coupon_id for offer in offers], self.shoppers),
-                "probability": np.where(lasting, chances, 0.0).ravel(),
-                "may_have": np.tile(lasting, self.shoppers),
-            }
-        )
+        may_have = np.tile(lasting, (self.shoppers, 1))
+        return truth_of(chances, may_have, [offer.coupon_id for offer in offers])
 
     @cached_property
     def _market(self) -> "_Market":

@@ -11,7 +11,7 @@ Each group is lived through by itself, all of them in the order in which they be
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from functools import cached_property
 from math import exp
 from pathlib import Path
@@ -23,7 +23,7 @@ from scipy.special import expit
 
 from recommender.models import CATEGORY_SEPARATOR
 from recommender.presets import StartedGroup
-from recommender.presets.made_up import LIVE_CAMPAIGN, MadeUpShop, identifiers
+from recommender.presets.made_up import LIVE_CAMPAIGN, MadeUpShop, identifiers, truth_of
 from recommender.progress import Progress
 
 WEEKS = 36  # of history
@@ -61,6 +61,8 @@ HOUR = timedelta(hours=1)
 class GroupBuyingShop(MadeUpShop):
     """A shop of which it is known who belongs together, and how groups live."""
 
+    weeks = WEEKS
+
     def tables(self, progress: Progress = Progress()) -> dict[str, pl.DataFrame]:
         return self._world.tables() | self._history(progress).tables()
 
@@ -95,15 +97,7 @@ class GroupBuyingShop(MadeUpShop):
                 if group.filled:
                     unlocked[group.members, group.coupon] += 1
             used += 1 - (1 - USES) ** unlocked
-        shoppers, coupons = used.shape
-        return pl.DataFrame(
-            {
-                "shopper_id": np.repeat(identifiers("S", np.arange(shoppers)), coupons),
-                "coupon_id": np.tile(identifiers("C", np.arange(coupons)), shoppers),
-                "probability": (used / lives).ravel(),
-                "may_have": True,
-            }
-        )
+        return truth_of(used / lives)
 
     def true_chances_of_groups(self, lives: int = 200) -> pl.DataFrame:
         """Of each open group and each shopper who is not in it: ``group`` (its place in :meth:`open_groups`),
@@ -146,9 +140,6 @@ class GroupBuyingShop(MadeUpShop):
             progress.report("Living through the campaigns", number, PAST_CAMPAIGNS)
             history.live(number)
         return history
-
-    def starts_at(self, week: float) -> datetime:
-        return self.until - timedelta(weeks=WEEKS - week)
 
     @property
     def past_campaigns(self) -> list[int]:

@@ -11,7 +11,7 @@ The shop is simulated week by week for all shoppers at once. Everything follows 
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -20,7 +20,7 @@ import polars as pl
 from scipy.special import expit
 
 from recommender.models import CATEGORY_SEPARATOR
-from recommender.presets.made_up import LIVE_CAMPAIGN, MadeUpShop, identifiers
+from recommender.presets.made_up import LIVE_CAMPAIGN, MadeUpShop, identifiers, truth_of
 from recommender.progress import Progress
 
 WEEKS = 80  # of history
@@ -133,20 +133,14 @@ NOT_IN, FINISHED = -1, 99
 class HomeShop(MadeUpShop):
     """What is made."""
 
+    weeks = WEEKS
+
     def tables(self, progress: Progress = Progress()) -> dict[str, pl.DataFrame]:
         return self._catalogue.tables(self) | self._history(progress).tables()
 
     def true_probabilities(self) -> pl.DataFrame:
         history = self._history(Progress())
-        may_have = history.may_have()
-        return pl.DataFrame(
-            {
-                "shopper_id": np.repeat(identifiers("S", np.arange(self.shoppers)), len(KINDS)),
-                "coupon_id": np.tile(identifiers("C", np.arange(len(KINDS))), self.shoppers),
-                "probability": np.where(may_have, history.chances(WEEKS), 0.0).ravel(),
-                "may_have": may_have.ravel(),
-            }
-        )
+        return truth_of(history.chances(WEEKS), history.may_have())
 
     @cached_property
     def _catalogue(self) -> "_Catalogue":
@@ -158,9 +152,6 @@ class HomeShop(MadeUpShop):
             progress.report("Living through the weeks", week, WEEKS)
             history.live(week)
         return history
-
-    def starts_at(self, week: int) -> datetime:
-        return self.until - timedelta(weeks=WEEKS - week)
 
 
 #: The weeks in which the past campaigns began.

@@ -11,7 +11,7 @@ The shop is simulated week by week for all shoppers at once. Everything follows 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -20,7 +20,7 @@ import polars as pl
 from scipy.stats import norm
 
 from recommender.models import CATEGORY_SEPARATOR
-from recommender.presets.made_up import LIVE_CAMPAIGN, MadeUpShop, identifiers
+from recommender.presets.made_up import LIVE_CAMPAIGN, MadeUpShop, identifiers, truth_of
 from recommender.progress import Progress
 
 WEEKS = 78  # of history
@@ -65,21 +65,14 @@ class SaleEventsShop(MadeUpShop):
     """A shop of which it is known when shoppers buy and what tempts them. The live campaign is the warm-up of an event
     and the event."""
 
+    weeks = WEEKS
+
     def tables(self, progress: Progress = Progress()) -> dict[str, pl.DataFrame]:
         return self._catalogue.tables(self) | self._history(progress).tables()
 
     def true_probabilities(self) -> pl.DataFrame:
         """See :meth:`MadeUpShop.true_probabilities`; ``may_have`` is true of all."""
-        chances = self._history(Progress()).chances(WEEKS)
-        shoppers, coupons = chances.shape
-        return pl.DataFrame(
-            {
-                "shopper_id": np.repeat(identifiers("S", np.arange(shoppers)), coupons),
-                "coupon_id": np.tile(identifiers("C", np.arange(coupons)), shoppers),
-                "probability": chances.ravel(),
-                "may_have": True,
-            }
-        )
+        return truth_of(self._history(Progress()).chances(WEEKS))
 
     @cached_property
     def _catalogue(self) -> "_Catalogue":
@@ -91,9 +84,6 @@ class SaleEventsShop(MadeUpShop):
             progress.report("Living through the weeks", week, WEEKS)
             history.live(week)
         return history
-
-    def starts_at(self, week: int) -> datetime:
-        return self.until - timedelta(weeks=WEEKS - week)
 
 
 def write_export(
