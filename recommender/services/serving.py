@@ -136,8 +136,9 @@ def offers_of_many(
     Whoever opted out is offered nothing.
 
     A shopper for whom nothing on show was computed, known to the shop or not, gets the live campaigns that are for
-    everyone, their coupons by the mean score over all shoppers. The digest that holds out says also of them who gets
-    nothing; and so does a run's limit of contacts, for whom it left out.
+    everyone, their coupons by the mean score over all shoppers; those of runs within a budget, which chose whom the
+    money is for, are not for others. The digest that holds out says also of them who gets nothing; and so does a run's
+    limit of contacts, for whom it left out.
 
     Raises:
         CampaignUnknown: no campaign has this identifier.
@@ -404,6 +405,7 @@ class _ForEveryone:
                 run__publications__ended_at__isnull=True,
                 run__publications__isnull=False,
                 run__publications__arm__isnull=True,  # nobody of these is in an experiment
+                run__allocation_terms__isnull=True,  # whoever was allocated no money gets none
                 run__campaign__in=for_everyone,
             )
             .annotate(

@@ -477,6 +477,11 @@ def test_a_campaign_for_some_is_not_for_strangers(ben: Shopper, anna: Shopper, f
     assert ids("ben") == ids("nobody") == []
 
 
+def test_what_a_budget_was_allocated_to_is_not_for_others(ben: Shopper, for_all: Campaign) -> None:
+    Run.objects.update(allocation_terms={"objective": "redemptions"})
+    assert (ids("anna"), ids("ben"), ids("nobody")) == (["tea", "milk"], [], [])
+
+
 def test_strangers_are_held_out_by_the_digest_and_by_the_list(ben: Shopper, for_all: Campaign) -> None:
     Campaign.objects.update(holdout_percent=50)
     strangers = [str(number) for number in range(40)]
