@@ -311,7 +311,7 @@ def test_a_run_that_promises_places_to_sellers_says_what_they_got_and_what_it_co
     Run.objects.update(allocation_terms=terms, seller_places=told)
     for page in (reverse("admin:recommender_run_change", args=[run.pk]), budget_page(run)):
         within = dict(admin_client.get(page).context["within"])
-        assert within["Places for each seller"] == "at least 0.5 % of all 2,000 places, which are 10"
+        assert within["Places for each seller"] == "at least 0.50 % of all 2,000 places, which are 10"
         assert within["Reached for"] == "1 of 2 sellers"
         assert within["Fewer places, as the limits leave no more"] == "north (−3)"
         assert within["The fewest places"] == "north: 7"

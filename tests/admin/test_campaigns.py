@@ -168,7 +168,7 @@ def test_what_lists_keep_to_is_saved_and_told_before_computing(admin_client: Cli
     Shop(contact_most=2, contact_days=30).save()
     assert rules_told(admin_client, campaign) == [
         ("Kept to", "one coupon of a category on a list"),
-        ("Kept to", "at least 0.5 % of all places for each seller"),
+        ("Kept to", "at least 0.50 % of all places for each seller"),
         ("Kept to", "at least 1,200 expected uses for “Loyal”"),
         ("Kept to", "at most 2 campaigns within 30 days for a shopper"),
     ]

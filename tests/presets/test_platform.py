@@ -28,8 +28,8 @@ from tests.presets.made_up import check_that_the_seed_decides, check_when_histor
 UNTIL = datetime(2026, 4, 1, tzinfo=UTC)
 ALGORITHM = "gradient_boosting"
 SHOPPERS = 300
-#: Each seller is promised half of what it would have if all places went to sellers in equal parts.
-FLOOR = Decimal("0.8")
+#: Percent of all places: nearly a third of what each seller would have if all went to sellers in equal parts.
+FLOOR = Decimal("0.5")
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +199,7 @@ def test_lists_know_what_shoppers_want_and_leave_no_seller_out(
     assert 0.9 < fair.allocation_value / fair.seller_places["value_without"] < 1
     with_floor = measure_lift(fair, truth)
     assert with_floor.lists < lift.lists
-    assert share_of_possible(with_floor, truth, expected) > 0.8
+    assert share_of_possible(with_floor, truth, expected) > 0.85
 
     diverse = compute(campaign, seller_floor_percent=FLOOR, one_per_category=True)
     categories = diverse.allocation_terms["categories"]
@@ -256,4 +256,4 @@ def test_the_champion_of_the_whole_shop_captures_the_lift(settings: Any, tmp_pat
     campaign.save()
     with_floor = lift_of(campaign)
     assert with_floor.lists < lift.lists
-    assert share_of_possible(with_floor, truth, expected) > 0.8
+    assert share_of_possible(with_floor, truth, expected) > 0.85
