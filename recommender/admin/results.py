@@ -292,8 +292,8 @@ def _rows(report: CampaignReport) -> Iterator[list[object]]:
         amounts = [money.uses, revenue, money.without_order, discount, money.unknown_discounts]
         yield [part, name, *astuple(figures.offers), *amounts]
     for payer in report.by_payer:
-        name = {None: "(not recorded)", "": "(the shop)"}.get(payer.seller_id, payer.seller_id)
-        yield ["payer", name, *[""] * len(stages), payer.uses, "", "", _plain(payer.paid), ""]
+        paid_by = {None: "(not recorded)", "": "(the shop)"}.get(payer.seller_id, payer.seller_id)
+        yield ["payer", paid_by, *[""] * len(stages), payer.uses, "", "", _plain(payer.paid), ""]
     for day in report.by_day:
         yield ["day", f"{day.day:%Y-%m-%d}", "", day.seen, day.clicked, day.claimed, day.redeemed, *[""] * 5]
 

@@ -173,7 +173,7 @@ BUDGETS: dict[str, int] = {
     "recommender_segmentcondition page": 5,
     "recommender_seller add": 3,
     "recommender_seller list": 5,
-    "recommender_seller page": 5,
+    "recommender_seller page": 4,
     "recommender_shop page": 5,
     "recommender_shopper add": 3,
     "recommender_shopper list": 5,
