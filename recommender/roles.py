@@ -42,6 +42,7 @@ EDITED = (
     "saleevent",
     "segment",
     "segmentcondition",
+    "seller",
 )
 
 ROLES: Mapping[str, Collection[str]] = {

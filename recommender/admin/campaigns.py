@@ -26,7 +26,7 @@ from unfold.widgets import (
 from recommender.admin.base import LabelledInline, TableAdmin, change_url, changelist_url, link_to
 from recommender.admin.campaign_calendar import describe_calendar
 from recommender.admin.confirmation import Confirmation, Outcome, confirm_and_do
-from recommender.admin.figures import amount_of, count_of
+from recommender.admin.figures import amount_of, count_of, percent_of
 from recommender.admin.long_lists import MOST_COUNTED, IdentifierSearchMixin, is_long
 from recommender.admin.remarks import RemarksMixin
 from recommender.admin.results import ResultsMixin
@@ -174,7 +174,7 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
     fieldsets = (
         (gettext_lazy("The campaign"), {"fields": ("name", ("campaign_id", "kind"))}),
         (gettext_lazy("When and for how much"), {"fields": ("starts_at", "ends_at", "budget", "sale_event")}),
-        (gettext_lazy("What a list looks like"), {"fields": ("one_per_category",)}),
+        (gettext_lazy("What a list looks like"), {"fields": ("one_per_category", "seller_floor_percent")}),
         (
             gettext_lazy("For whom"),
             {
@@ -468,6 +468,9 @@ def _say_what_is_left(campaign: Campaign) -> list[tuple[str, object]]:
 def _list_rules(campaign: Campaign) -> list[str]:
     """What the lists of a run are made to keep to, besides budgets and limits."""
     rules: list[str] = [_("one coupon of a category on a list")] if campaign.one_per_category else []
+    if campaign.seller_floor_percent is not None:
+        percent = percent_of(float(campaign.seller_floor_percent) / 100, 2)
+        rules.append(_("at least %(percent)s of all places for each seller") % {"percent": percent})
     for floor in find_floors(campaign):
         facts = {"uses": count_of(floor.at_least_uses or 0), "segment": floor.segment}
         rules.append(_("at least %(uses)s expected uses for “%(segment)s”") % facts)

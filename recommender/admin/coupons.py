@@ -82,7 +82,8 @@ class CouponAdmin(RemarksMixin, SpreadsheetAdmin):
                 "fields": (
                     ("per_shopper_limit", "total_limit"),
                     ("per_day_limit", "per_week_limit", "per_month_limit"),
-                    ("budget", "funded_by"),
+                    "budget",
+                    ("funded_by", "funded_percent"),
                 ),
                 "description": _(
                     "Empty: no limit. Days, weeks from Monday and months are those of the shop's clock. A budget is "

@@ -10,7 +10,7 @@ from recommender.models import Event, Redemption
 
 @admin.register(Redemption)
 class RedemptionAdmin(ReadOnlyMixin, IdentifierSearchMixin, TableAdmin):
-    list_display = ("shopper", "coupon", "campaign", "redeemed_at", "order", "discount_amount")
+    list_display = ("shopper", "coupon", "campaign", "redeemed_at", "order", "discount_amount", "seller_amount")
     list_select_related = ("shopper", "coupon", "campaign", "order")
     list_filter = ("redeemed_at",)
     search_fields = ("shopper__shopper_id", "coupon__coupon_id", "campaign__campaign_id", "order__order_id")

@@ -55,6 +55,7 @@ def _groups() -> list[tuple[str, list[Page]]]:
                 (_("Bring data in"), "upload_file", "recommender.upload"),
                 (_("Shoppers"), "group", "recommender.shopper"),
                 (_("Products"), "inventory_2", "recommender.product"),
+                (_("Sellers"), "storefront", "recommender.seller"),
                 (_("Categories"), "account_tree", "recommender.category"),
                 (_("Devices"), "coffee_maker", "recommender.device"),
                 (_("Parts of devices"), "settings_input_component", "recommender.devicepart"),

@@ -25,11 +25,21 @@ from recommender.admin.incrementality import describe_change, rows_of_change
 from recommender.admin.spreadsheet import stream_csv
 from recommender.admin.summed_up import show_figures
 from recommender.models import Campaign, GroupBuy, Redemption, Shop
-from recommender.services.reporting import CampaignReport, CampaignUses, Figures, Funnel, GroupFigures, Groups, Money
+from recommender.services.reporting import (
+    CampaignReport,
+    CampaignUses,
+    Figures,
+    Funnel,
+    GroupFigures,
+    Groups,
+    Money,
+    Payer,
+)
 from recommender.services.summaries import Results, UsesOfCampaigns, WhatChanged
 
 CAMPAIGNS_A_PAGE = 25
 COUPONS_SHOWN = 50
+PAYERS_SHOWN = 100
 DAYS_SHOWN = 92
 
 STAGE_TITLES: dict[str, str | Promise] = {
@@ -147,8 +157,21 @@ def _describe_report(report: CampaignReport) -> dict[str, object]:
         "more_coupons": max(0, len(report.by_coupon) - COUPONS_SHOWN),
         "groups": [{"name": name, **_tabulate(figures, shop)} for name, figures in report.by_group],
         "days": _chart_days(report, shop),
+        "payers": [_tabulate_payer(payer, shop) for payer in report.by_payer[:PAYERS_SHOWN]],
+        "more_payers": max(0, len(report.by_payer) - PAYERS_SHOWN),
+        "paid": in_currency(sum((payer.paid for payer in report.by_payer), Decimal(0)), shop),
         **describe_groups(report.groups, shop),
     }
+
+
+def _tabulate_payer(payer: Payer, shop: Shop) -> dict[str, str]:
+    if payer.seller_id is None:
+        name = _("Not recorded, who paid how much")
+    elif payer.seller_id == "":
+        name = _("The shop")
+    else:
+        name = f"{payer.name} ({payer.seller_id})" if payer.name else payer.seller_id
+    return {"name": name, "uses": count_of(payer.uses), "paid": in_currency(payer.paid, shop)}
 
 
 def describe_groups(groups: Groups, shop: Shop) -> dict[str, object]:
@@ -268,6 +291,9 @@ def _rows(report: CampaignReport) -> Iterator[list[object]]:
         revenue, discount = _plain(money.revenue), _plain(money.discount)
         amounts = [money.uses, revenue, money.without_order, discount, money.unknown_discounts]
         yield [part, name, *astuple(figures.offers), *amounts]
+    for payer in report.by_payer:
+        paid_by = {None: "(not recorded)", "": "(the shop)"}.get(payer.seller_id, payer.seller_id)
+        yield ["payer", paid_by, *[""] * len(stages), payer.uses, "", "", _plain(payer.paid), ""]
     for day in report.by_day:
         yield ["day", f"{day.day:%Y-%m-%d}", "", day.seen, day.clicked, day.claimed, day.redeemed, *[""] * 5]
 

@@ -14,6 +14,7 @@ from recommender.admin.base import TableAdmin, change_url
 from recommender.admin.charts import Line, LineChart, line_chart
 from recommender.admin.figures import amount_of, count_of, money_of, percent_of, significant_of, uses_of
 from recommender.models import Run, Shop
+from recommender.services.budgeting import BudgetTerms, short_sellers
 from recommender.services.spend_curve import AtBudget, SpendCurve
 
 NAMED = 5
@@ -91,6 +92,46 @@ def _describe_rules(run: Run, terms: Mapping[str, Any]) -> list[tuple[str, str]]
     for segment, uses, short in floors:
         name = _("Expected uses for “%(segment)s”") % {"segment": segment}
         told.append((name, _describe_floor(uses, short)))
+    return told + _describe_sellers(run)
+
+
+def _describe_sellers(run: Run) -> list[tuple[str, str]]:
+    """What sellers are promised, what they got, and what that costs."""
+    terms = BudgetTerms.of(run)
+    if terms is None or terms.seller_floor_percent is None:
+        return []
+    facts = {
+        "percent": percent_of(terms.seller_floor_percent / 100, 2),
+        "places": count_of(terms.places),
+        "floor": count_of(terms.seller_floor),
+    }
+    promised = _("at least %(percent)s of all %(places)s places, which are %(floor)s") % facts
+    told = [(_("Places for each seller"), promised)]
+    if run.seller_places is None:
+        return told
+    sellers, short = run.seller_places["sellers"], short_sellers(run)
+    if not short:
+        count = ngettext("%(count)s seller, all of them", "%(count)s sellers, all of them", len(sellers))
+        told.append((_("Reached for"), count % {"count": count_of(len(sellers))}))
+    else:
+        reached = _("%(reached)s of %(count)s sellers") % {
+            "reached": count_of(len(sellers) - len(short)),
+            "count": count_of(len(sellers)),
+        }
+        named = [f"{seller} (−{count_of(lacks)})" for seller, lacks in short.items()]
+        told += [(_("Reached for"), reached), (_("Fewer places, as the limits leave no more"), _name_few(named))]
+    fewest = min(sellers, key=lambda seller: (sellers[seller], seller))
+    facts = {"seller": fewest, "places": count_of(sellers[fewest])}
+    told.append((_("The fewest places"), _("%(seller)s: %(places)s") % facts))
+    if run.allocation_value is not None:
+        without = run.seller_places["value_without"]
+        cost = max(0.0, without - run.allocation_value)
+        facts = {
+            "cost": _value_of(cost, run, Shop.current().currency),
+            "without": _value_of(without, run, Shop.current().currency),
+            "share": percent_of(cost / without if without > 0 else 0.0, 2),
+        }
+        told.append((_("What the places for sellers cost"), _("%(cost)s of %(without)s, %(share)s") % facts))
     return told
 
 

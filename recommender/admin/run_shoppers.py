@@ -244,6 +244,10 @@ _WORDS: dict[str, Callable[["NotOffered"], str]] = {
         "The budget: within it and the limits of coupons, other offers bring more for what they cost."
     ),
     "worth_less": lambda other: _("What is on the list brings more of the objective for what it costs."),
+    "places_of_sellers": lambda other: _(
+        "What is on the list brings more of the objective for what it costs, or has its place because each seller is "
+        "promised some."
+    ),
     "not_new": lambda other: _(
         "What the shopper would have bought anyway counts against it: other offers bring more for what they cost, or "
         "this one takes off more than it would bring."

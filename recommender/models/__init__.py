@@ -29,6 +29,7 @@ from recommender.models.review import RunComment, RunCorrection, RunCorrectionSh
 from recommender.models.runs import Publication, Recommendation, Run, RunShard
 from recommender.models.sale_events import SaleEvent, SaleEventCounter, SaleEventHour
 from recommender.models.segments import Segment, SegmentCondition
+from recommender.models.sellers import Seller
 from recommender.models.shop import GROUP_PLACE, Shop, User
 from recommender.models.shoppers import Shopper
 from recommender.models.stock import Batch
@@ -96,6 +97,7 @@ __all__ = [
     "SearchTrial",
     "Segment",
     "SegmentCondition",
+    "Seller",
     "Shop",
     "Shopper",
     "ShopperCounter",

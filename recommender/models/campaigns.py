@@ -1,6 +1,7 @@
 """Sets of offers with a window, whom they are for, and who was sent them."""
 
 from datetime import datetime
+from decimal import Decimal
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -67,6 +68,19 @@ class Campaign(models.Model):
             "and a coupon of which nothing is expected stands on none."
         ),
     )
+    seller_floor_percent = models.DecimalField(
+        _("of all places at least so much for each seller, percent"),
+        max_digits=5,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(Decimal("0.01")), MaxValueValidator(100)],
+        help_text=_(
+            "Of the places of all lists, each seller who funds coupons of the campaign gets at least this share. All "
+            "lists are then made together, at the least cost in what they bring; what each seller got and what it cost "
+            "is told with the run, and where limits leave no more, too. Empty: places go to whoever brings the most."
+        ),
+    )
     assigned_at = models.DateTimeField(
         _("audience recorded"),
         null=True,
@@ -104,6 +118,11 @@ class Campaign(models.Model):
             models.CheckConstraint(
                 condition=Q(exploration_percent__gte=0, exploration_percent__lte=MOST_EXPLORED),
                 name="campaign_exploration_is_a_share",
+            ),
+            models.CheckConstraint(
+                condition=Q(seller_floor_percent__isnull=True)
+                | Q(seller_floor_percent__gt=0, seller_floor_percent__lte=100),
+                name="campaign_seller_floor_is_a_share",
             ),
         ]
 

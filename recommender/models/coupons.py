@@ -110,6 +110,12 @@ class Coupon(models.Model):
     funded_by = ShopIdentifierField(
         _("funded by"), blank=True, help_text=_("The seller who pays for it; empty means the shop.")
     )
+    funded_percent = models.PositiveSmallIntegerField(
+        _("percent that the seller pays"),
+        null=True,
+        blank=True,
+        help_text=_("Of what it takes off; the shop pays the rest. Empty: the seller pays all of it."),
+    )
     active = models.BooleanField(_("active"), default=True)
 
     objects = CouponQuerySet.as_manager()
@@ -139,6 +145,10 @@ class Coupon(models.Model):
                 for name in ("min_spend", "max_discount", "budget")
             ),
             models.CheckConstraint(
+                condition=Q(funded_percent__isnull=True) | Q(funded_percent__gte=1, funded_percent__lte=100),
+                name="coupon_funded_percent_is_a_share",
+            ),
+            models.CheckConstraint(
                 condition=Q(buy_quantity__isnull=True, get_quantity__isnull=True)
                 | Q(buy_quantity__isnull=False, get_quantity__isnull=False, buy_quantity__gte=1, get_quantity__gte=1),
                 name="coupon_buys_and_gets",
@@ -159,6 +169,13 @@ class Coupon(models.Model):
     def __str__(self) -> str:
         return self.title or self.coupon_id
 
+    @property
+    def percent_of_seller(self) -> int:
+        """How much of what it takes off a seller pays, 0 to 100."""
+        if not self.funded_by:
+            return 0
+        return 100 if self.funded_percent is None else self.funded_percent
+
     def clean(self) -> None:
         wrong: dict[str, Promise] = {}
         if self.starts_at and self.ends_at and self.ends_at <= self.starts_at:
@@ -166,6 +183,10 @@ class Coupon(models.Model):
         for name in ("min_spend", "max_discount", "budget"):
             if (amount := getattr(self, name)) is not None and amount < 0:
                 wrong[name] = _("An amount is not below 0.")
+        if self.funded_percent is not None and not 1 <= self.funded_percent <= 100:
+            wrong["funded_percent"] = _("A seller pays from 1 to 100 percent.")
+        elif self.funded_percent is not None and not self.funded_by:
+            wrong["funded_percent"] = _("Say which seller pays it.")
         wrong |= self._wrong_in_discount() | self._wrong_in_quantities() | self._wrong_in_group()
         if wrong:
             raise ValidationError(wrong)

@@ -1,5 +1,7 @@
 """What shoppers did with what they were offered."""
 
+from decimal import Decimal
+
 from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import Coalesce
@@ -8,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from recommender.models.campaigns import Campaign
 from recommender.models.catalogue import Product
 from recommender.models.coupons import Coupon
-from recommender.models.fields import MoneyField
+from recommender.models.fields import MoneyField, ShopIdentifierField
 from recommender.models.orders import Order
 from recommender.models.shoppers import Shopper
 
@@ -40,6 +42,17 @@ class Redemption(models.Model):
         Order, verbose_name=_("order"), null=True, blank=True, on_delete=models.PROTECT, related_name="redemptions"
     )
     discount_amount = MoneyField(_("discount amount"), null=True, blank=True)
+    # Who pays, by the coupon's terms when it was used.
+    funded_by = ShopIdentifierField(
+        _("funded by"), blank=True, default="", db_default="", help_text=_("The seller; empty means the shop alone.")
+    )
+    funded_percent = models.PositiveSmallIntegerField(_("percent that the seller pays"), default=0, db_default=0)
+    seller_amount = MoneyField(
+        _("paid by the seller"),
+        default=0,
+        db_default=0,
+        help_text=_("Of the discount; the shop pays the rest."),
+    )
 
     class Meta:
         verbose_name = _("redemption")
@@ -61,6 +74,10 @@ class Redemption(models.Model):
             models.CheckConstraint(
                 condition=Q(discount_amount__isnull=True) | Q(discount_amount__gte=0),
                 name="redemption_discount_not_negative",
+            ),
+            models.CheckConstraint(
+                condition=Q(seller_amount__gte=0, seller_amount__lte=Coalesce("discount_amount", Decimal(0))),
+                name="redemption_seller_pays_of_the_discount",
             ),
         ]
 

@@ -174,6 +174,16 @@ class Run(models.Model):
             "tenth. Empty: nothing is promised."
         ),
     )
+    seller_places = models.JSONField(
+        _("places of sellers"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_(
+            "As allocated: of how many places in all each seller who is promised some has how many, and what the lists "
+            "would bring if none were promised. Empty: nothing is promised to sellers."
+        ),
+    )
     marginal_return = models.FloatField(
         _("marginal return"),
         null=True,

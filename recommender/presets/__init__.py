@@ -109,6 +109,16 @@ PRESETS: Mapping[str, Preset] = {
         module="recommender.presets.complete_journey.export",
         last_order_id="41453083334",
     ),
+    "platform": Preset(
+        shop_name="Alles Markt",
+        time_zone="UTC",
+        currency="EUR",
+        module="recommender.presets.platform.shop",
+        last_order_id="A0000000",
+        title=_("Platform"),
+        files=("sellers",),
+        shoppers=1_000,
+    ),
     "appliances": Preset(
         shop_name="Aurel & Bonni",
         time_zone="UTC",

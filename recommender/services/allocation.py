@@ -35,7 +35,7 @@ from recommender.ml.allocation import (
 from recommender.ml.allocation import allocate as allocate_candidates
 from recommender.models import Recommendation, Run, RunShard
 from recommender.progress import Progress
-from recommender.services.budgeting import BudgetTerms
+from recommender.services.budgeting import BudgetTerms, places_promised
 from recommender.services.new_uses import NEW_SHARE
 from recommender.services.shared_files import delete_folder, find_file, folder_of_run, write_file
 from recommender.wording import gettext as _
@@ -44,6 +44,8 @@ from recommender.wording import gettext as _
 #: stand on a list, since those of a full budget are passed over.
 FEWEST_CANDIDATES = 30
 CANDIDATES_A_PLACE = 3
+#: Where sellers are promised places, so many times as many candidates of each.
+CANDIDATES_OF_SELLER = 4
 #: A sign of life is written no more often than this.
 ALIVE_SECONDS = 20
 
@@ -60,7 +62,8 @@ def count_candidates(top: int) -> int:
 def most_candidates(terms: BudgetTerms, top: int) -> int:
     """How many candidates a shopper has at most."""
     orders = 3 if terms.floor_segments else 2
-    return orders * (2 if terms.one_per_category else 1) * count_candidates(top)
+    of_sellers = CANDIDATES_OF_SELLER * top if terms.seller_coupons else 0  # on the mean, which is all that this is for
+    return orders * (2 if terms.one_per_category else 1) * count_candidates(top) + of_sellers
 
 
 def find_candidates(scored: pl.DataFrame, terms: BudgetTerms, top: int) -> pl.DataFrame:
@@ -68,7 +71,8 @@ def find_candidates(scored: pl.DataFrame, terms: BudgetTerms, top: int) -> pl.Da
 
     Where a list has one coupon of a category, as many again that are the best of their group, by each order: the others
     may all be of a few categories. Where segments are promised uses, also the pairs that are used most, whatever they
-    bring.
+    bring. Where sellers are promised places, also several times as many pairs of each seller as it is promised of these
+    shoppers' places: those that lose least in the place of what would stand there.
 
     Args:
         scored: columns ``shopper``, ``coupon_id``, ``score`` and ``chance``, by which equals are ordered; and where
@@ -86,8 +90,14 @@ def find_candidates(scored: pl.DataFrame, terms: BudgetTerms, top: int) -> pl.Da
             "cost_per_use": terms.cost_per_use,
             "lost_per_use": terms.lost_per_use or [0.0] * len(terms.coupon_ids),
             "group": terms.groups,
+            "seller": _sellers_of_coupons(terms),
         },
-        schema_overrides={NUMBER: pl.Int64, "value_per_use": pl.Float64, "cost_per_use": pl.Float64},
+        schema_overrides={
+            NUMBER: pl.Int64,
+            "value_per_use": pl.Float64,
+            "cost_per_use": pl.Float64,
+            "seller": pl.Int64,
+        },
     )
     expected = pl.col(c.SCORE) * terms.level
     value_per_use = pl.col("value_per_use")
@@ -103,7 +113,7 @@ def find_candidates(scored: pl.DataFrame, terms: BudgetTerms, top: int) -> pl.Da
             cost.cast(pl.Int64).alias(COST),
             (expected * MICRO).ceil().cast(pl.Int64).alias(USES),
         )
-        .filter((pl.col(VALUE) > 0) | ((pl.col(USES) > 0) & pl.lit(bool(terms.floor_segments))))
+        .filter((pl.col(VALUE) > 0) | ((pl.col(USES) > 0) & pl.lit(bool(terms.floor_segments or terms.seller_coupons))))
         .with_columns((pl.col(VALUE) / pl.col(COST).clip(1)).alias("for_cost"))
         .drop("value_per_use", "cost_per_use", "lost_per_use")
     )
@@ -111,7 +121,29 @@ def find_candidates(scored: pl.DataFrame, terms: BudgetTerms, top: int) -> pl.Da
     for order in orders:
         worth = _mark_first(worth, order, count_candidates(top), by_group=terms.one_per_category)
     is_first = [f"first by {order}" for order in orders]
-    return worth.filter(pl.any_horizontal(is_first)).drop("for_cost", "group", *is_first)
+    if terms.seller_coupons:
+        worth = _mark_of_sellers(worth, terms, top)
+        is_first.append("of a seller")
+    return worth.filter(pl.any_horizontal(is_first)).drop("for_cost", "group", "seller", *is_first)
+
+
+def _sellers_of_coupons(terms: BudgetTerms) -> list[int | None]:
+    """Of each coupon the number of the seller who is promised places."""
+    of_coupons: list[int | None] = [None] * len(terms.coupon_ids)
+    for seller, coupons in enumerate(terms.seller_coupons.values()):
+        for coupon in coupons:
+            of_coupons[coupon] = seller
+    return of_coupons
+
+
+def _mark_of_sellers(pairs: pl.DataFrame, terms: BudgetTerms, top: int) -> pl.DataFrame:
+    """The pairs, with whether they are of those of their seller that lose least beside their shopper's last place."""
+    places = pairs[c.SHOPPER].n_unique() * top
+    most = max(top, CANDIDATES_OF_SELLER * places_promised(terms.seller_floor_percent or 0, places))
+    last = pl.col(VALUE).sort(descending=True).slice(top - 1, 1).sum().over(c.SHOPPER)  # 0 where places are left
+    pairs = pairs.with_columns(loss=last - pl.col(VALUE)).sort("loss", "chance")
+    of_seller = pl.col("seller").is_not_null() & (pl.int_range(pl.len()).over("seller") < most)
+    return pairs.with_columns(of_seller.alias("of a seller")).drop("loss").sort(c.SHOPPER, maintain_order=True)
 
 
 def _mark_first(pairs: pl.DataFrame, order: str, most: int, *, by_group: bool) -> pl.DataFrame:
@@ -173,9 +205,13 @@ def allocate_run(*, run: Run, progress: Progress = Progress()) -> bool:
         # Floors give way where a budget does not reach them, so the curve is of what is possible without.
         free = replace(found.terms, floors=())
         curve = draw_curve(found.blocks, free, progress=alive) if terms.costs_are_known else None
+        seller_places = _tell_of_sellers(terms, allocation)
+        if seller_places is not None:
+            without = allocate_candidates(found.blocks, replace(found.terms, floors=found.of_segments), progress=alive)
+            seller_places["value_without"] = int(without.value.sum()) / terms.value_unit
         for number, rows in _share_out(files, allocation, len(terms.coupon_ids), alive):
             _write(rows, _lists_of(run.key, claim, number))
-        return _write_outcome(run, claim, terms, allocation, curve)
+        return _write_outcome(run, claim, terms, allocation, curve, seller_places=seller_places)
     except BaseException:
         if not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
@@ -198,6 +234,11 @@ class _Found:
         self._files = files
         limits = {} if terms.cost_limit is None else {Resource.COST: terms.cost_limit}
         required = run.required_return
+        self.of_segments = [Floor(number, Resource.USES, uses * MICRO) for number, uses in enumerate(terms.floor_uses)]
+        of_sellers = [
+            Floor(None, Resource.OFFERS, terms.seller_floor, tuple(coupons))
+            for coupons in terms.seller_coupons.values()
+        ]
         self.terms = Terms(
             coupons=len(terms.coupon_ids),
             most=run.top,
@@ -208,7 +249,7 @@ class _Found:
             },
             groups=np.array(terms.groups, dtype=np.int64),
             required_return=None if required is None else float(required) * terms.value_unit / terms.cost_unit,
-            floors=[Floor(number, Resource.USES, uses * MICRO) for number, uses in enumerate(terms.floor_uses)],
+            floors=[*self.of_segments, *of_sellers],
         )
         self._columns = [*_COLUMNS, *([SEGMENTS] if terms.floor_segments else [])]
 
@@ -246,18 +287,37 @@ def _share_out(
         yield number, rows.filter(pl.Series(is_chosen))
 
 
-def _write_outcome(run: Run, claim: uuid.UUID, terms: BudgetTerms, allocation: Allocation, curve: Curve | None) -> bool:
+def _tell_of_sellers(terms: BudgetTerms, allocation: Allocation) -> dict[str, Any] | None:
+    """What :attr:`Run.seller_places` keeps; None where nothing is promised."""
+    if not terms.seller_coupons:
+        return None
+    of_coupons = np.bincount(allocation.coupon, minlength=len(terms.coupon_ids))
+    sellers = {seller: int(of_coupons[coupons].sum()) for seller, coupons in terms.seller_coupons.items()}
+    return {"places": len(allocation.coupon), "sellers": sellers}
+
+
+def _write_outcome(
+    run: Run,
+    claim: uuid.UUID,
+    terms: BudgetTerms,
+    allocation: Allocation,
+    curve: Curve | None,
+    *,
+    seller_places: dict[str, Any] | None,
+) -> bool:
     """Keep what the allocation came to, unless somebody else took it over."""
     spent = int(allocation.cost.sum())
     at = spent if terms.cost_limit is None else terms.cost_limit
     outcome: dict[str, Any] = {
         "allocated_at": database_now(),
+        "seller_places": seller_places,
         "allocation_value": int(allocation.value.sum()) / terms.value_unit,
         # What no lists bring that keep the floors is no bound of lists that fall short of them.
         "allocation_bound": None if any(allocation.shortages) else allocation.bound / terms.value_unit,
     }
     if terms.floor_segments:
-        outcome["floor_shortages"] = [ceil(10 * short / MICRO) / 10 for short in allocation.shortages]
+        of_segments = allocation.shortages[: len(terms.floor_segments)]
+        outcome["floor_shortages"] = [ceil(10 * short / MICRO) / 10 for short in of_segments]
     if curve is not None:
         outcome["spend_curve"] = _as_json(curve, terms)
         outcome["marginal_return"] = curve.marginal_return_at(at) * terms.cost_unit / terms.value_unit

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from math import ceil
 from typing import Any
 
 from recommender.models import Campaign, CampaignSegment, Coupon, ModelVersion, Run, RunCoupon
+from recommender.rules.funding import WHOLE
 from recommender.services.categories import find_categories
 from recommender.services.counters import Counted, read_counters
 from recommender.services.estimates import estimate_uses, forecaster_of
@@ -57,6 +59,9 @@ class BudgetTerms:
         one_per_category: whether a list has at most one coupon of a category.
         categories: of each coupon that has one, where that counts.
         floor_segments, floor_uses: the names of the segments that are promised something, and how many uses.
+        seller_coupons: of each seller who is promised places the numbers of the coupons that it funds.
+        seller_floor_percent: so much of all places each of them is promised; None: nothing.
+        places: of all lists.
     """
 
     coupon_ids: list[str]
@@ -77,6 +82,9 @@ class BudgetTerms:
     categories: dict[str, str] = field(default_factory=dict)
     floor_segments: list[str] = field(default_factory=list)
     floor_uses: list[int] = field(default_factory=list)
+    seller_coupons: dict[str, list[int]] = field(default_factory=dict)
+    seller_floor_percent: float | None = None
+    places: int = 0
 
     @classmethod
     def of(cls, run: Run) -> "BudgetTerms | None":
@@ -85,6 +93,11 @@ class BudgetTerms:
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    @property
+    def seller_floor(self) -> int:
+        """How many places each seller is promised."""
+        return places_promised(self.seller_floor_percent or 0, self.places)
 
     @property
     def costs_are_known(self) -> bool:
@@ -142,6 +155,8 @@ def decide_terms(
     as_of: datetime,
     budget: Budget,
     floors: Sequence[CampaignSegment] = (),
+    shoppers: int = 0,
+    top: int = 0,
 ) -> BudgetTerms | None:
     """What a run keeps to. None where nothing limits it, its campaign has no rule of lists, and it is to bring
     redemptions: each list then has the likeliest coupons.
@@ -149,9 +164,12 @@ def decide_terms(
     What a use costs is what the coupon's own terms say, or past uses. A coupon of which neither says is left out where
     its cost counts, and so is one of which it is not known what a use brings.
 
+    Args:
+        shoppers, top: how many lists there are, and how many coupons one may have.
+
     Raises:
         BudgetRefused: the campaign has less left than was asked for, or nothing, or of no coupon enough is known, or
-            there are more floors than an allocation tells apart.
+            there are more floors than an allocation tells apart, or sellers are promised more than everything.
     """
     if len(floors) > MOST_FLOORS:
         raise BudgetRefused(
@@ -169,7 +187,7 @@ def decide_terms(
     amount = budget.amount if budget.amount is not None else left
     limited = any(coupon.budget is not None or coupon.total_limit is not None for coupon in coupons)
     within = amount is not None or budget.required_return is not None or limited
-    within = within or campaign.one_per_category or bool(floors)
+    within = within or campaign.one_per_category or bool(floors) or campaign.seller_floor_percent is not None
     if not within and objective == Run.Objective.REDEMPTIONS:
         return None
     if amount is not None and amount <= 0:
@@ -187,15 +205,17 @@ def decide_terms(
     known = [pair for pair in zip(coupons, uses, strict=True) if pair[0].coupon_id not in left_out]
     if not known:
         raise BudgetRefused(_say_nothing_known(left_out, objective))
+    sellers = _find_sellers(campaign, [coupon for coupon, _use in known])
     counted = read_counters(coupons=[coupon.pk for coupon, _use in known], campaigns=())
     values = [float(_value_of(use, objective) or 0) for _coupon, use in known]
     costs = [None if use.discount_per_use is None else float(use.discount_per_use) for _coupon, use in known]
     level = forecaster_of(version=version, kind=campaign.kind).level
     cost_unit = _unit(costs, level)
     categories = find_categories(coupons=[coupon for coupon, _use in known]) if campaign.one_per_category else {}
+    groups = _group([coupon for coupon, _use in known], categories)
     return BudgetTerms(
         coupon_ids=[coupon.coupon_id for coupon, _use in known],
-        groups=_group([coupon for coupon, _use in known], categories),
+        groups=groups,
         level=level,
         value_per_use=values,
         cost_per_use=costs,
@@ -215,7 +235,51 @@ def decide_terms(
         categories=categories,
         floor_segments=[floor.segment.name for floor in floors],
         floor_uses=[floor.at_least_uses or 0 for floor in floors],
+        seller_coupons=sellers,
+        seller_floor_percent=float(campaign.seller_floor_percent or 0) if sellers else None,
+        places=shoppers * min(top, len(set(groups))),
     )
+
+
+def places_promised(percent: float, places: int) -> int:
+    """So much of all places, in whole ones; an unfinished one is a whole one."""
+    return ceil(Decimal(str(percent)) * places / WHOLE)
+
+
+def short_sellers(run: Run) -> dict[str, int]:
+    """How many places sellers lack of those that they are promised, as the lists were allocated; who lacks most comes
+    first, and who lacks none is left out."""
+    terms = BudgetTerms.of(run)
+    if terms is None or run.seller_places is None:
+        return {}
+    lacking = {seller: terms.seller_floor - places for seller, places in run.seller_places["sellers"].items()}
+    return {
+        seller: lacks for seller, lacks in sorted(lacking.items(), key=lambda each: (-each[1], each[0])) if lacks > 0
+    }
+
+
+def _find_sellers(campaign: Campaign, coupons: Sequence[Coupon]) -> dict[str, list[int]]:
+    """The numbers of the coupons of each seller who funds any, where sellers are promised places.
+
+    Raises:
+        BudgetRefused: that is more than everything.
+    """
+    sellers: dict[str, list[int]] = {}
+    percent = campaign.seller_floor_percent
+    if percent is None:
+        return sellers
+    for number, coupon in enumerate(coupons):
+        if coupon.funded_by:
+            sellers.setdefault(coupon.funded_by, []).append(number)
+    if percent * len(sellers) > WHOLE:
+        raise BudgetRefused(
+            _(
+                "%(sellers)s sellers fund coupons of campaign %(campaign)s. %(percent)s percent of all places for each "
+                "of them is more than all places."
+            )
+            % {"sellers": len(sellers), "campaign": campaign.campaign_id, "percent": _plain(percent)}
+        )
+    return dict(sorted(sellers.items()))
 
 
 def amount_of(terms: BudgetTerms) -> Decimal | None:
@@ -228,8 +292,8 @@ def _plain(amount: Decimal) -> str:
 
 
 def _lost_per_use(known: Sequence[tuple[Coupon, RunCoupon]]) -> list[float]:
-    """What coupons take off, unless a seller who funds them makes it good. It is known wherever the margin is."""
-    return [0.0 if coupon.funded_by else float(use.discount_per_use or 0) for coupon, use in known]
+    """What the shop pays of what coupons take off. It is known wherever the margin is."""
+    return [float(use.discount_per_use or 0) * (WHOLE - coupon.percent_of_seller) / WHOLE for coupon, use in known]
 
 
 def _value_of(use: RunCoupon, objective: str) -> Decimal | None:

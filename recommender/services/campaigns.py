@@ -74,6 +74,7 @@ def duplicate_campaign(*, campaign: Campaign, campaign_id: str, name: str, start
             holdout_percent=campaign.holdout_percent,
             exploration_percent=campaign.exploration_percent,
             one_per_category=campaign.one_per_category,
+            seller_floor_percent=campaign.seller_floor_percent,
         )
         CampaignCoupon.objects.bulk_create(
             CampaignCoupon(campaign=copy, coupon_id=coupon)

@@ -146,8 +146,9 @@ def _estimate_use(row: RunCoupon, coupon: Coupon, past: PastUses) -> RunCoupon:
             row.discount_per_use = _round(past_discount.discount)
         row.revenue_per_use = None if spend is None else _round(spend.paid)
     if discount is not None and spend is not None and spend.cost is not None:
-        # A seller who funds the coupon makes good what it takes off.
-        earned = spend.before_coupon if coupon.funded_by else spend.before_coupon - discount
+        # A seller who funds the coupon makes good what it takes off, or a part of it.
+        of_shop = discount * (WHOLE - coupon.percent_of_seller) / WHOLE
+        earned = spend.before_coupon - of_shop
         row.margin_per_use = _round(earned - spend.cost)
     return row
 

@@ -24,6 +24,7 @@ from recommender.models import (
     Segment,
     Shopper,
 )
+from recommender.services.budgeting import short_sellers
 from recommender.services.correction_jobs import say_being_corrected
 from recommender.services.differences import Difference, compare_with_live
 from recommender.services.segments import find_shoppers
@@ -208,6 +209,23 @@ def check_floors(run: Run, moment: datetime) -> Finding:
     return Finding(_("Segments get the uses that they are promised"), broken if lacking else "")
 
 
+def check_sellers(run: Run, moment: datetime) -> Finding:
+    """The lists, as they were allocated, give each seller the places that it is promised."""
+    rule = _("Sellers get the places that they are promised")
+    short = short_sellers(run)
+    if not short:
+        return Finding(rule, "")
+    named = ", ".join(f"{seller} (−{number_format(lacks)})" for seller, lacks in list(short.items())[:NAMED])
+    if len(short) > NAMED:
+        named = _("%(sellers)s and others") % {"sellers": named}
+    broken = ngettext(
+        "%(count)s seller gets fewer places than it is promised: %(sellers)s.",
+        "%(count)s sellers get fewer places than they are promised: %(sellers)s.",
+        len(short),
+    )
+    return Finding(rule, broken % {"count": number_format(len(short)), "sellers": named})
+
+
 def check_same_offer(run: Run, moment: datetime) -> Finding:
     """No list holds the same offer twice, by the count that is kept with the estimates."""
     count = run.same_offer_lists
@@ -292,6 +310,7 @@ ASKING: tuple[Rule, ...] = (
     check_campaign_budget,
     check_run_budget,
     check_floors,
+    check_sellers,
     check_same_offer,
     check_exclusive,
     check_other_campaigns,

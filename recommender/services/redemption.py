@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from recommender.models import Campaign, Coupon, Order, Publication, Redemption, SaleEvent, Shopper
 from recommender.services import counters
+from recommender.services.funding import payers_of
 from recommender.services.holding import expire, fail_groups, keys_of, lock_items, lock_overdue
 from recommender.services.patience import patient_transaction
 from recommender.services.webhooks import announce_redemption
@@ -121,6 +122,7 @@ def redeem_coupon(
             campaign=campaign,
             order=order,
             discount_amount=discount_amount,
+            **payers_of(coupon=coupon, discount=discount_amount),
         )
         announce_redemption(redemption=redemption)
         return redemption, True

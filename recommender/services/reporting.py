@@ -31,9 +31,11 @@ from recommender.models import (
     Recommendation,
     Redemption,
     Segment,
+    Seller,
     Shop,
     Shopper,
 )
+from recommender.rules.funding import WHOLE
 from recommender.services.segments import find_shoppers
 
 SEGMENTS_TOLD_APART = 10  # each is a report of its own
@@ -122,6 +124,23 @@ class Groups:
 
 
 @dataclass(frozen=True)
+class Payer:
+    """Who paid for uses.
+
+    Attributes:
+        seller_id: '' is the shop; None where it is not recorded who paid how much.
+        uses: for which something was, or would be, paid.
+        paid: of what was taken off.
+        name: of the seller, where it is known.
+    """
+
+    seller_id: str | None
+    uses: int
+    paid: Decimal
+    name: str = ""
+
+
+@dataclass(frozen=True)
 class CampaignReport:
     """
     Attributes:
@@ -144,6 +163,7 @@ class CampaignReport:
     by_group: list[tuple[str, Figures]] = field(default_factory=list)
     by_day: list[Day] = field(default_factory=list)
     groups: Groups = Groups()
+    by_payer: list[Payer] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -201,6 +221,7 @@ def report_campaign(*, campaign: Campaign, groups: Mapping[str, QuerySet[Shopper
         by_group=[(name, _of_group(campaign, shoppers)) for name, shoppers in groups.items()],
         by_day=whole.by_day(Shop.current()),
         groups=report_groups(groups=groups_of(campaign=campaign), at=timezone.now()),
+        by_payer=whole.by_payer(),
     )
 
 
@@ -361,7 +382,7 @@ class _Sent:
 
     def sum_money(self) -> Money:
         lines = OrderLine.objects.filter(order__in=self.uses.values("order"))
-        told = self._lines_that_tell().aggregate(total=Sum("coupon_discount", default=Decimal(0)))["total"]
+        told = self._sum_told()
         known = self.uses.aggregate(
             uses=Count("pk"),
             without_order=Count("pk", filter=Q(order__isnull=True)),
@@ -376,11 +397,36 @@ class _Sent:
             unknown_discounts=known["unknown"],
         )
 
-    def _lines_that_tell(self) -> QuerySet[OrderLine]:
+    def _sum_told(self, silent: QuerySet[Redemption] | None = None) -> Decimal:
+        lines = self._lines_that_tell(silent)
+        total: Decimal = lines.aggregate(total=Sum("coupon_discount", default=Decimal(0)))["total"]
+        return total
+
+    def _lines_that_tell(self, silent: QuerySet[Redemption] | None = None) -> QuerySet[OrderLine]:
         """Order lines whose coupon was used without a word of the discount."""
-        silent = self.uses.filter(discount_amount__isnull=True)
+        silent = self.uses.filter(discount_amount__isnull=True) if silent is None else silent
         named = silent.filter(order=OuterRef("order"), coupon=OuterRef("coupon"))
         return OrderLine.objects.filter(Exists(named), order__in=silent.values("order"))  # by index, not all lines
+
+    def by_payer(self) -> list[Payer]:
+        """What was taken off, by who paid it: the shop, each seller by what was paid, and what is not known to be
+        either's. Nothing where no seller paid for anything."""
+        funded = self.uses.exclude(funded_by="")
+        paid = list(funded.values_list("funded_by").annotate(uses=Count("pk"), total=Sum("seller_amount")).order_by())
+        if not paid:
+            return []
+        names = dict(Seller.objects.values_list("seller_id", "name"))
+        sellers = [Payer(seller, uses, _exact(total), names.get(seller, "")) for seller, uses, total in paid]
+        sellers.sort(key=lambda payer: (-payer.paid, payer.seller_id or ""))
+        # What only order lines tell was not divided when it was loaded. Where no seller pays it is the shop's.
+        silent = funded.filter(discount_amount__isnull=True)
+        not_divided = _exact(self._sum_told(silent))
+        of_shop = _exact(self.sum_money().discount) - sum(payer.paid for payer in sellers) - not_divided
+        return [
+            Payer("", self.uses.filter(funded_percent__lt=WHOLE).count(), of_shop),
+            *sellers,
+            *([Payer(None, silent.count(), not_divided)] if not_divided else []),
+        ]
 
     def by_coupon(self) -> list[tuple[Coupon, Figures]]:
         offers = {coupon: Funnel(sent) for coupon, sent in self._sent_by_coupon().items()}
@@ -433,6 +479,11 @@ def _earlier(model: type[Row], moment: str, **same: OuterRef) -> QuerySet[Row]:
     before = Q(**{f"{moment}__lt": OuterRef(moment)}) | Q(**{moment: OuterRef(moment)}, pk__lt=OuterRef("pk"))
     pair = {name: OuterRef(name) for name in ("campaign", "shopper", "coupon")}
     return model._default_manager.filter(before, **pair, **same)
+
+
+def _exact(amount: Decimal) -> Decimal:
+    """A sum as the tables would hold it: SQLite adds floats."""
+    return amount.quantize(Decimal("0.001"))
 
 
 def _lines_of_use() -> QuerySet[OrderLine]:

@@ -110,8 +110,8 @@ def plan_run(
             nothing of the kind, every list has the likeliest coupons.
 
     Raises:
-        BudgetRefused: the campaign has less left or promises uses to too many segments, or it is not known what its
-            coupons cost or bring, or whom they change.
+        BudgetRefused: the campaign has less left, or promises uses to too many segments or more than all places to
+            sellers, or it is not known what its coupons cost or bring, or whom they change.
         NothingToRecommend: the campaign is over, or has no open coupon or no shopper, its audience was decided anew
             meanwhile, or ``top`` is out of range.
         UnknownAlgorithm: there is no such algorithm.
@@ -133,7 +133,14 @@ def plan_run(
     version = _find_version(algorithm, as_of, job, progress)
     floors = find_floors(campaign)
     terms = decide_terms(
-        campaign=campaign, coupon_ids=coupon_ids, version=version, as_of=as_of, budget=budget, floors=floors
+        campaign=campaign,
+        coupon_ids=coupon_ids,
+        version=version,
+        as_of=as_of,
+        budget=budget,
+        floors=floors,
+        shoppers=len(shopper_ids),
+        top=top,
     )
     segment_bits = mark_members(floors=floors, shopper_ids=shopper_ids, at=as_of)
     exploration = None

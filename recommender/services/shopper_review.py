@@ -55,6 +55,7 @@ class WhyNot(StrEnum):
     BRINGS_NOTHING = "brings_nothing"
     BUDGET = "budget"
     WORTH_LESS = "worth_less"
+    PLACES_OF_SELLERS = "places_of_sellers"
     NOT_NEW = "not_new"
     PLACE_DRAWN = "place_drawn"
     RANKED_LOWER = "ranked_lower"
@@ -266,7 +267,9 @@ class _Absence:
             return WhyNot.BRINGS_NOTHING
         if self._terms.get("taught_by"):
             return WhyNot.NOT_NEW
-        return WhyNot.BUDGET if len(self._listed) < self._run.top else WhyNot.WORTH_LESS
+        if len(self._listed) < self._run.top:
+            return WhyNot.BUDGET
+        return WhyNot.PLACES_OF_SELLERS if self._terms.get("seller_coupons") else WhyNot.WORTH_LESS
 
     def _is_without_list(self) -> bool:
         """Whether the run was not computed for the shopper. One within a budget has no list for some it is for."""

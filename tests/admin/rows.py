@@ -83,6 +83,7 @@ def add_rows(number: int) -> None:
     models.Batch.objects.create(
         batch_id=f"batch-{number}", product=product, received_at=moment, best_before=moment + timedelta(days=5)
     )
+    models.Seller.objects.create(seller_id=f"seller-{number}", name=f"Seller {number}")
     models.ProjectStage.objects.create(project=f"project-{number}", position=1, product=product)
     coupon = models.Coupon.objects.create(coupon_id=f"coupon-{number}")
     models.CouponTarget.objects.create(coupon=coupon, product=product)

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from recommender.models import Campaign, Coupon, Job, Redemption, Run, Shopper, User
-from recommender.services.guardrails import check_floors, check_run_budget
+from recommender.services.guardrails import check_floors, check_run_budget, check_sellers
 from recommender.services.shopper_review import WhyNot, explain_absence
 from tests.admin.rows import WITHIN_A_BUDGET, add_rows
 from tests.services.small_shop import NOW, START, add_run, make_shop
@@ -300,6 +300,34 @@ def test_a_run_that_promises_uses_says_how_far_it_goes(admin_client: Client, run
     Run.objects.update(state=Run.State.COMPUTING, floor_shortages=None)
     within = dict(admin_client.get(budget_page(run)).context["within"])
     assert within["Expected uses for “Loyal”"] == "at least 1,200"
+
+
+def test_a_run_that_promises_places_to_sellers_says_what_they_got_and_what_it_cost(
+    admin_client: Client, run: Run
+) -> None:
+    sellers = {"north": [0], "south": [1, 2]}
+    terms = {**run.allocation_terms, "seller_coupons": sellers, "seller_floor_percent": 0.5, "places": 2_000}
+    told = {"places": 1_900, "sellers": {"north": 7, "south": 1_893}, "value_without": 4.8}
+    Run.objects.update(allocation_terms=terms, seller_places=told)
+    for page in (reverse("admin:recommender_run_change", args=[run.pk]), budget_page(run)):
+        within = dict(admin_client.get(page).context["within"])
+        assert within["Places for each seller"] == "at least 0.50 % of all 2,000 places, which are 10"
+        assert within["Reached for"] == "1 of 2 sellers"
+        assert within["Fewer places, as the limits leave no more"] == "north (−3)"
+        assert within["The fewest places"] == "north: 7"
+        assert within["What the places for sellers cost"] == "0.3 redemptions of 4.8 redemptions, 6.25 %"
+    run.refresh_from_db()
+    assert check_sellers(run, NOW).broken == "1 seller gets fewer places than it is promised: north (−3)."
+    assert not check_sellers(run, NOW).forbids
+    assert why_not(run, "s1")["c2"] == WhyNot.BUDGET
+
+    told["sellers"]["north"] = 10
+    Run.objects.update(seller_places=told)
+    assert dict(admin_client.get(budget_page(run)).context["within"])["Reached for"] == "2 sellers, all of them"
+    run.refresh_from_db()
+    assert check_sellers(run, NOW).kept
+    Run.objects.update(state=Run.State.COMPUTING, seller_places=None)
+    assert "Reached for" not in dict(admin_client.get(budget_page(run)).context["within"])
 
 
 def test_another_budget_keeps_the_rules_too(admin_client: Client, run: Run) -> None:

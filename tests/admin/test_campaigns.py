@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -157,13 +158,17 @@ def test_what_lists_keep_to_is_saved_and_told_before_computing(admin_client: Cli
         "campaign_segments-0-segment": str(Segment.objects.get(name="Loyal").pk),
         "campaign_segments-0-at_least_uses": "1200",
     }
-    admin_client.post(page, campaign_form(campaign_id="spring", one_per_category="on", **promised))
+    admin_client.post(
+        page, campaign_form(campaign_id="spring", one_per_category="on", seller_floor_percent="0.5", **promised)
+    )
     campaign.refresh_from_db()
     assert campaign.campaign_segments.get().at_least_uses == 1200
     assert campaign.one_per_category
+    assert campaign.seller_floor_percent == Decimal("0.5")
     Shop(contact_most=2, contact_days=30).save()
     assert rules_told(admin_client, campaign) == [
         ("Kept to", "one coupon of a category on a list"),
+        ("Kept to", "at least 0.50 % of all places for each seller"),
         ("Kept to", "at least 1,200 expected uses for “Loyal”"),
         ("Kept to", "at most 2 campaigns within 30 days for a shopper"),
     ]
@@ -198,6 +203,20 @@ def test_who_may_only_look_changes_no_rule(client_with: Callable[..., Client], c
     campaign.refresh_from_db()
     assert (campaign.one_per_category, campaign.campaign_segments.get().at_least_uses) == (False, 5)
     assert Shop.current().contact_most is None
+
+
+@pytest.mark.parametrize(
+    ("percent", "told"),
+    [
+        ("0", "Ensure this value is greater than or equal to 0.01."),
+        ("101", "Ensure this value is less than or equal to 100."),
+        ("few", "Enter a number."),
+    ],
+)
+def test_a_share_for_sellers_that_makes_no_sense_is_not_saved(percent: str, told: str, admin_client: Client) -> None:
+    answer = admin_client.post(ADD, campaign_form(seller_floor_percent=percent))
+    assert answer.context["adminform"].form.errors == {"seller_floor_percent": [told]}
+    assert not Campaign.objects.exists()
 
 
 def rules_told(client: Client, campaign: Campaign) -> list[tuple[str, str]]:

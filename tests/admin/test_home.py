@@ -163,7 +163,7 @@ def test_a_reader_sees_what_their_permissions_show(
 def test_the_sidebar_leads_to_the_pages(admin_client: Client) -> None:
     navigation = admin_client.get(reverse(HOME)).context["sidebar_navigation"]
     links = [item["link"] for group in navigation for item in group["items"]]
-    assert len(links) == len(set(links)) == 41
+    assert len(links) == len(set(links)) == 42
     for link in links:
         assert admin_client.get(link, follow=True).status_code == 200
 

@@ -145,6 +145,7 @@ def test_machine_written_rows_are_neither_changed_nor_deleted(model: type[Model]
         (models.Coupon, "coupon-2"),
         (models.Batch, "batch-2"),
         (models.ProjectStage, "project-2"),
+        (models.Seller, "seller-2"),
         (models.Device, "device-2"),
         (models.DevicePart, "kettle-2"),
         (models.SaleEvent, "sale-event-2"),

@@ -76,6 +76,7 @@ PAGES = {
     models.SearchTrial: (ALL, NOBODY, NOBODY, NOBODY),
     models.Segment: (ALL, EDITORS, EDITORS, EDITORS),
     models.SegmentCondition: (ALL, EDITORS, EDITORS, EDITORS),
+    models.Seller: (ALL, EDITORS, EDITORS, EDITORS),
     models.Shop: (ALL, NOBODY, ADMINISTRATORS, NOBODY),
     models.Shopper: (ALL, ADMINISTRATORS, ADMINISTRATORS, ADMINISTRATORS),
     models.Snapshot: (ALL, NOBODY, NOBODY, NOBODY),

@@ -15,6 +15,7 @@ def test_the_kind_of_shop_is_chosen_and_says_what_files_it_has(admin_client: Cli
     form = admin_client.get(page(shop)).context["adminform"].form
     assert list(form.fields["preset"].choices) == [
         ("", "any other"),
+        ("platform", "Platform"),
         ("appliances", "Smart appliances"),
         ("fresh-food", "Fresh food"),
         ("home", "Home improvement"),

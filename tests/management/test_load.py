@@ -134,7 +134,15 @@ def test_a_wrong_argument_is_named(arguments: list[str], message: str) -> None:
 
 
 def test_the_samples_are_what_the_documents_say() -> None:
-    assert list(PRESETS) == ["complete-journey", "appliances", "fresh-food", "home", "group-buying", "sale-events"]
+    assert list(PRESETS) == [
+        "complete-journey",
+        "platform",
+        "appliances",
+        "fresh-food",
+        "home",
+        "group-buying",
+        "sale-events",
+    ]
     sample = PRESETS["complete-journey"]
     assert (sample.time_zone, sample.currency) == ("America/New_York", "USD")
 

@@ -51,6 +51,17 @@ def measure_lift(run: Run, truth: pl.DataFrame) -> Lift:
     )
 
 
+def share_of_possible(lift: Lift, truth: pl.DataFrame, expected: pl.DataFrame) -> float:
+    """The share of the lift over random lists that the best lists have by what can be expected given the history.
+
+    Args:
+        expected: as the truth, with the probabilities that a ranker which knows how the shop works expects.
+    """
+    best = expected.filter("may_have").sort("probability", descending=True).group_by("shopper_id").head(TOP)
+    possible = _mean(truth.join(best, on=["shopper_id", "coupon_id"], how="semi"))
+    return (lift.lists - lift.random) / (possible - lift.random)
+
+
 def listed_of(run: Run) -> pl.DataFrame:
     """The pairs of a run's lists: ``shopper_id`` and ``coupon_id``."""
     rows = run.recommendations.values_list("shopper__shopper_id", "coupon__coupon_id")

@@ -3,7 +3,9 @@
 import random
 from collections.abc import Sequence
 from datetime import timedelta
+from decimal import Decimal
 from itertools import chain, combinations, product
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,9 @@ from django.db import IntegrityError, transaction
 from recommender import models
 from recommender.models import Run
 from recommender.services import allocation, runs, scoring
-from recommender.services.budgeting import BudgetRefused
+from recommender.services.budgeting import BudgetRefused, short_sellers
 from recommender.services.contact import ContactLimit, leave_out_contacted
-from recommender.services.guardrails import check_floors
+from recommender.services.guardrails import check_floors, check_sellers
 from recommender.services.serving import offers_of_many
 from recommender.services.shopper_review import NotOffered, WhyNot, explain_absence
 from tests.services.small_shop import BOUGHT, NOW, START, add_model_version, add_run, lists_of, make_shop
@@ -534,3 +536,146 @@ def test_neither_a_kill_nor_the_size_of_shards_matters(
 
 def die(*arguments: Any) -> None:
     raise Killed
+
+
+# Places for sellers
+
+
+def fund(**sellers: Sequence[str]) -> None:
+    for seller, coupons in sellers.items():
+        models.Coupon.objects.filter(coupon_id__in=coupons).update(funded_by=seller)
+
+
+def promise_places(campaign: models.Campaign, percent: str | None) -> None:
+    campaign.seller_floor_percent = None if percent is None else Decimal(percent)
+    campaign.save()
+
+
+def places_of(run: Run, *coupons: str) -> int:
+    return run.recommendations.filter(coupon__coupon_id__in=coupons).count()
+
+
+def test_a_seller_gets_its_places_at_the_least_cost_and_the_run_tells_of_it(campaign: models.Campaign) -> None:
+    """Of lists of one, only s2 would have c2, or c3 for as much. Two of five places cost 0.2: s1 would have c1."""
+    fund(north=["c2"])
+    free = compute_run(run=plan(campaign, top=1))
+    assert (free.allocation_terms, free.seller_places) == (None, None)
+    promise_places(campaign, "30.5")
+
+    run = compute_run(run=plan(campaign, top=1))
+
+    assert run.allocation_terms["seller_coupons"] == {"north": [1]}
+    assert (run.allocation_terms["places"], run.allocation_terms["seller_floor_percent"]) == (5, 30.5)
+    lists = lists_of(run)
+    assert [score for _coupon, score in lists.pop("s3")] == [0.5]  # c3 or c4, which are one offer
+    assert lists == {"s1": [("c2", 0.1)], "s2": [("c2", 0.2)], "s5": [("c1", 0.1)]}
+    assert run.seller_places == {"places": 4, "sellers": {"north": 2}, "value_without": pytest.approx(1.1)}
+    assert run.allocation_value == pytest.approx(0.9)
+    assert run.allocation_value <= run.allocation_bound
+    assert (short_sellers(run), check_sellers(run, NOW).kept) == ({}, True)
+    assert explain(run, "s1")["c1"].why == WhyNot.PLACES_OF_SELLERS
+
+
+def test_what_a_seller_cannot_have_is_told_and_asks_for_a_word(campaign: models.Campaign) -> None:
+    """Nobody but s1 and s2 would use c2."""
+    fund(north=["c2"])
+    promise_places(campaign, "60")
+
+    run = compute_run(run=plan(campaign, top=1))
+
+    assert (run.seller_places["sellers"], short_sellers(run)) == ({"north": 2}, {"north": 1})
+    assert run.allocation_bound is None
+    finding = check_sellers(run, NOW)
+    assert (finding.kept, finding.forbids) == (False, False)
+
+
+def test_a_share_for_sellers_is_another_run_and_taken_back_none(campaign: models.Campaign) -> None:
+    fund(north=["c2"])
+    plain = plan(campaign)
+    promise_places(campaign, "10")
+    one = plan(campaign)
+    assert plan(campaign) == one
+    promise_places(campaign, "20")
+    assert len({plain.pk, one.pk, plan(campaign).pk}) == 3
+    promise_places(campaign, None)
+    assert plan(campaign) == plain
+
+
+def test_where_no_seller_funds_anything_nothing_is_promised(campaign: models.Campaign) -> None:
+    promise_places(campaign, "50")
+    run = compute_run(run=plan(campaign))
+    assert (run.allocation_terms["seller_coupons"], run.seller_places) == ({}, None)
+    assert check_sellers(run, NOW).kept
+
+
+def test_more_than_all_places_are_not_promised(campaign: models.Campaign) -> None:
+    fund(north=["c1"], south=["c2"], west=["c3"])
+    promise_places(campaign, "33.34")
+    told = "3 sellers fund coupons of campaign spring. 33.34 percent of all places for each of them is more than all"
+    with pytest.raises(BudgetRefused, match=told):
+        plan(campaign)
+    assert not campaign.runs.exists()
+    promise_places(campaign, "33.33")
+    assert plan(campaign).allocation_terms["seller_floor_percent"] == 33.33
+
+
+def test_sellers_are_promised_places_beside_segments_categories_and_a_budget(busy_campaign: models.Campaign) -> None:
+    sort_into({"p1": "Toys", "p2": "Toys", "p3": "Grocery"})
+    ask_for_one_per_category(busy_campaign)
+    promise(busy_campaign, "all", list(BOUGHT), None)
+    promise(busy_campaign, "vip", ["s1", "s5"], 1)
+    fund(north=["c1"], south=["c2"])
+    promise_places(busy_campaign, "10")
+
+    run = compute_run(run=plan(busy_campaign, "4"))
+
+    assert (places_of(run, "c1"), places_of(run, "c2")) >= (1, 1)
+    assert (short_sellers(run), run.floor_shortages) == ({}, [0])
+    assert expected_discount(run) <= 4
+    assert all(len({coupon for coupon, _score in of if coupon in ("c1", "c2")}) < 2 for of in lists_of(run).values())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_lists_that_give_sellers_their_places_bring_more(campaign: models.Campaign, seed: int) -> None:
+    """Whatever is promised: what the rows hold is what was promised or told to be lacking, and brings the most."""
+    chance = random.Random(seed)
+    sellers = {coupon: chance.choice(["", "north", "south"]) for coupon in ("c1", "c2", "c3")}
+    for coupon, seller in sellers.items():
+        models.Coupon.objects.filter(coupon_id=coupon).update(funded_by=seller)
+    top, percent = chance.choice([1, 2]), chance.choice(["5", "20", "50"])
+    promise_places(campaign, percent)
+
+    run = compute_run(run=plan(campaign, top=top))
+
+    floor = ceil(5 * top * int(percent) / 100)
+    promised = {seller for seller in sellers.values() if seller}
+    got = {seller: run.recommendations.filter(coupon__funded_by=seller).count() for seller in sorted(promised)}
+    assert (run.seller_places or {"sellers": {}})["sellers"] == got
+    assert short_sellers(run) == {seller: floor - places for seller, places in got.items() if places < floor}
+    possible = []
+    for who in BOUGHT.values():
+        chances = {coupon: who.get(f"p{min(int(coupon[1]), 3)}", 0) / 10 for coupon in DISCOUNTS}
+        own = [coupon for coupon in DISCOUNTS if chances[coupon]]
+        lists = chain.from_iterable(combinations(own, size) for size in range(top + 1))
+        possible.append([(of, sum(chances[each] for each in of)) for of in lists if not {"c3", "c4"} <= set(of)])
+    outcomes = []
+    for together in product(*possible):
+        funded = [sellers.get(coupon, "") for of, _value in together for coupon in of]
+        lacks = sum(max(0.0, 1 - funded.count(seller) / floor) for seller in promised)
+        outcomes.append((round(lacks, 6), -round(sum(value for _of, value in together), 6)))
+    lacks, value = min(outcomes)
+    assert sum(max(0.0, 1 - places / floor) for places in got.values()) == pytest.approx(lacks)
+    assert run.allocation_value == pytest.approx(-value, abs=1e-4)
+
+
+def test_a_seller_whose_coupon_nobody_would_be_offered_is_among_the_candidates(
+    campaign: models.Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recommender.services.allocation.count_candidates", lambda top: 1)
+    fund(north=["c2"])
+    promise_places(campaign, "40")
+
+    run = compute_run(run=plan(campaign, top=1))
+
+    assert places_of(run, "c2") == 2
+    assert short_sellers(run) == {}

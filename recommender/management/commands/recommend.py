@@ -112,6 +112,15 @@ def _describe_allocation(run: Run) -> str:
         terms.get("floor_segments", []), terms.get("floor_uses", []), run.floor_shortages or [], strict=True
     ):
         parts.append(f"at least {uses:,} uses for {segment}: {f'{short:,.1f} fewer' if short else 'reached'}")
+    if run.seller_places is not None:
+        from recommender.services.budgeting import short_sellers
+
+        sellers, short = run.seller_places["sellers"], short_sellers(run)
+        without, value = run.seller_places["value_without"], run.allocation_value or 0
+        parts.append(
+            f"at least {terms['seller_floor_percent']:g} % of all places for each of {len(sellers):,} sellers: "
+            f"{f'{len(short):,} get fewer' if short else 'reached'}, at a cost of {max(0.0, without - value):,.1f}"
+        )
     if run.budget is not None:
         parts.append(f"within a budget of {run.budget.normalize():f}")
     if run.marginal_return is not None:

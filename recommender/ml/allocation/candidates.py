@@ -204,19 +204,27 @@ class Candidates:
         """(rows,) bool: who belongs to a segment."""
         return (self.segments >> np.uint64(segment)) & np.uint64(1) == 1
 
+    def given(self) -> list[np.ndarray]:
+        """Of each floor, (n,) int64: what the pairs give to it."""
+        return self.terms.given(self.place, self.amounts, lambda segment: self.member(segment)[self.row])
+
     def charged(self, prices: Prices) -> np.ndarray:
         """(n,) float64: what all that a pair takes comes to. Floors take off what they add."""
         charge = np.zeros(len(self))
         by_place = prices.overall[:, None] + prices.coupon
+        for number, (floor, bonus) in enumerate(zip(self.terms.floors, prices.floors, strict=True)):
+            if floor.segment is None:
+                by_place[floor.resource] -= bonus * self.terms.counts_at[number]
         if prices.required_return and self.terms.required_return is not None:
             by_place[Resource.COST] += prices.required_return * self.terms.required_return
             charge -= prices.required_return * self.value
         for resource in Resource:
             if by_place[resource].any():
                 charge += by_place[resource][self.place] * self.amounts[resource]
-        for floor, bonus in zip(self.terms.floors, prices.floors, strict=True):
-            if bonus:
-                charge -= bonus * self.member(floor.segment)[self.row] * self.amounts[floor.resource]
+        for number, (floor, bonus) in enumerate(zip(self.terms.floors, prices.floors, strict=True)):
+            if bonus and floor.segment is not None:
+                counts = self.member(floor.segment)[self.row] & self.terms.counts_at[number][self.place]
+                charge -= bonus * counts * self.amounts[floor.resource]
         return charge
 
     def adjusted(self, prices: Prices) -> np.ndarray:
@@ -317,7 +325,7 @@ class Totals:
         value: in millionths.
         amounts: by resource.
         of_coupons: (3, coupons) by resource and place, of Python's whole numbers.
-        floors: what goes to the segment of each floor.
+        floors: what goes to each floor.
         pairs: how many pairs there were to choose from, and shoppers.
     """
 
@@ -343,9 +351,9 @@ class Totals:
                 sums = np.zeros(terms.coupons, dtype=np.int64)
                 np.add.at(sums, place, amounts[resource])
                 self.of_coupons[resource] += sums
-        for number, floor in enumerate(terms.floors):
-            member = candidates.member(floor.segment)[candidates.row[chosen]]
-            self.floors[number] += int(amounts[floor.resource][member].sum())
+        row = candidates.row[chosen]
+        given = terms.sum_given(place, amounts, lambda segment: candidates.member(segment)[row])
+        self.floors = [so_far + much for so_far, much in zip(self.floors, given, strict=True)]
         self.pairs += len(candidates)
         self.shoppers += len(candidates.shopper)
 

@@ -51,12 +51,9 @@ def constraints_of(candidates: Candidates) -> tuple[sparse.csr_matrix, np.ndarra
         add(np.zeros(size, dtype=int), pairs, owed / unit, np.zeros(1))
     units = np.array([max(floor.at_least, 1) for floor in terms.floors], dtype=float)
     floors = sparse.csr_matrix(
-        np.array(
-            [
-                candidates.member(floor.segment)[candidates.row] * candidates.amounts[floor.resource] / unit
-                for floor, unit in zip(terms.floors, units, strict=True)
-            ]
-        ).reshape(len(units), size)
+        np.array([given / unit for given, unit in zip(candidates.given(), units, strict=True)]).reshape(
+            len(units), size
+        )
     )
     least = np.array([floor.at_least for floor in terms.floors], dtype=float) / units if len(units) else np.empty(0)
     return sparse.vstack(blocks, format="csr"), np.concatenate(limits), floors, least

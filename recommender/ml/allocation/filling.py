@@ -5,7 +5,7 @@ at the prices, and then takes one after the other that still fits. No move excee
 brings a floor nearer.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +13,7 @@ import polars as pl
 
 from recommender.ml.allocation.candidates import Candidates, Prices, Source, Totals
 from recommender.ml.allocation.repair import Chosen
-from recommender.ml.allocation.terms import MICRO, NO_LIMIT, Floor, Resource, Terms
+from recommender.ml.allocation.terms import MICRO, NO_LIMIT, Resource, Terms
 from recommender.progress import Progress
 from recommender.sentences import say
 
@@ -35,6 +35,7 @@ _MOVES = pl.Schema(
         "capacity": pl.Int64,
         "segments": pl.UInt64,
         "adjusted": pl.Float64,
+        "floor": pl.Int64,
     }
 )
 
@@ -93,40 +94,60 @@ class Filling:
     def fill(self, source: Source, progress: Progress) -> None:
         """First what floors lack, then whatever gains value, until a round gains next to nothing."""
         for number, floor in enumerate(self._terms.floors):
-            if self._over_floors[number] < 0:
-                moves = self._find(source, floor, progress)
-                for move in moves.iter_rows():
-                    if self._over_floors[number] >= 0:
-                        break
-                    self._try(move, asked_by=number)
-                self.finish()
+            if floor.coupons is None:
+                self._fill_floors([number], source, progress)
+        of_coupons = [number for number, floor in enumerate(self._terms.floors) if floor.coupons is not None]
+        for _round in range(ROUNDS):  # together: there may be hundreds, and each reading is of everything
+            if not self._fill_floors(of_coupons, source, progress):
+                break
         for _round in range(ROUNDS):
             before = self.value
-            moves = self._find(source, None, progress)
-            for move in moves.iter_rows():
-                self._try(move, asked_by=None)
+            moves = self._find(source, (), progress)
+            for *move, _number in moves.iter_rows():
+                self._try(tuple(move), asked_by=None)
             self.finish()
             if self.value - before <= LEAST_GAIN * before:
                 break
 
+    def _fill_floors(self, numbers: Sequence[int], source: Source, progress: Progress) -> bool:
+        """Give some floors what they lack, as far as it can be had; whether anything was moved."""
+        short = [number for number in numbers if self._over_floors[number] < 0]
+        if not short:
+            return False
+        for *move, number in self._find(source, short, progress).iter_rows():
+            if self._over_floors[number] < 0:
+                self._try(tuple(move), asked_by=number)
+        moved = bool(self._changed)
+        self.finish()
+        return moved
+
     # Finding moves
 
-    def _find(self, source: Source, floor: Floor | None, progress: Progress) -> pl.DataFrame:
-        best, waiting, done = pl.DataFrame(schema=_MOVES), 0, 0
+    def _find(self, source: Source, floors: Sequence[int], progress: Progress) -> pl.DataFrame:
+        """The moves that give most to each of some floors for what they lose, or without any those that gain most."""
+        considered = CONSIDERED // max(1, len(floors))
+
+        def first(moves: pl.DataFrame) -> pl.DataFrame:
+            moves = moves.sort("rate", "tie", "shopper", "place")
+            return (
+                moves.head(considered)
+                if len(floors) < 2
+                else moves.filter(pl.int_range(pl.len()).over("floor") < considered)
+            )
+
+        best, done = pl.DataFrame(schema=_MOVES), 0
         parts: list[pl.DataFrame] = []
         for candidates in source():
-            part = self._moves_of(candidates, floor)
-            parts.append(part)
-            waiting += part.height
+            found = self._moves_of(candidates, floors)
+            parts += [first(part) if part.height > considered else part for part in found]
             done += len(candidates)
             progress.report(say("Filling up"), done)
-            if waiting > CONSIDERED:
-                best = pl.concat([best, *parts]).sort("rate", "tie", "shopper", "place").head(CONSIDERED)
-                parts, waiting = [], 0
-        return pl.concat([best, *parts]).sort("rate", "tie", "shopper", "place").head(CONSIDERED)
+            if sum(part.height for part in parts) > CONSIDERED:
+                best, parts = first(pl.concat([best, *parts])), []
+        return first(pl.concat([best, *parts]))
 
-    def _moves_of(self, candidates: Candidates, floor: Floor | None) -> pl.DataFrame:
-        """The pairs of a block that are on no list and would fit."""
+    def _moves_of(self, candidates: Candidates, floors: Sequence[int]) -> Iterator[pl.DataFrame]:
+        """The pairs of a block that are on no list and would fit; those that give to each of the floors."""
         terms, chosen = self._terms, self._chosen
         adjusted = candidates.adjusted(self._prices)
         row, cell = candidates.row, candidates.cell
@@ -154,18 +175,29 @@ class Filling:
         stays = leaves < 0
         gain = candidates.value - np.where(stays, 0, candidates.value[leaves])
         more = candidates.amounts - np.where(stays, 0, candidates.amounts[:, leaves])
-        if floor is None:
+        if not floors:
             free &= (gain > 0) & self._would_fit(candidates, gain, more)
             charge = candidates.worth - adjusted
             charge = charge - np.where(stays, 0.0, charge[leaves])
             pairs = np.flatnonzero(free)
-            rate = -gain[pairs] / np.maximum(charge[pairs], 1e-3 * gain[pairs])
-        else:
-            free &= candidates.member(floor.segment)[row] & (more[floor.resource] > 0)
-            pairs = np.flatnonzero(free)
-            rate = -adjusted[pairs] / more[floor.resource][pairs]
-        rows_of = row[pairs]
-        found = pl.DataFrame(
+            yield self._as_moves(
+                candidates, adjusted, pairs, -gain[pairs] / np.maximum(charge[pairs], 1e-3 * gain[pairs])
+            )
+            return
+        given = candidates.given()
+        lost = np.where(stays, 0.0, adjusted[leaves])
+        for number in floors:
+            more_given = given[number] - np.where(stays, 0, given[number][leaves])
+            pairs = np.flatnonzero(free & (more_given > 0))
+            rate = -(adjusted[pairs] - lost[pairs]) / more_given[pairs]
+            yield self._as_moves(candidates, adjusted, pairs, rate, number)
+
+    @staticmethod
+    def _as_moves(
+        candidates: Candidates, adjusted: np.ndarray, pairs: np.ndarray, rate: np.ndarray, floor: int | None = None
+    ) -> pl.DataFrame:
+        rows_of = candidates.row[pairs]
+        return pl.DataFrame(
             {
                 "rate": rate,
                 "tie": candidates.tie[pairs],
@@ -177,12 +209,10 @@ class Filling:
                 "capacity": candidates.capacity[rows_of],
                 "segments": candidates.segments[rows_of],
                 "adjusted": adjusted[pairs],
+                "floor": pl.Series([floor] * len(pairs), dtype=pl.Int64),
             },
             schema=_MOVES,
         )
-        if found.height > CONSIDERED:
-            found = found.sort("rate", "tie", "shopper", "place").head(CONSIDERED)
-        return found
 
     def _would_fit(self, candidates: Candidates, gain: np.ndarray, more: np.ndarray) -> np.ndarray:
         fits = np.ones(len(candidates), dtype=bool)
@@ -208,12 +238,13 @@ class Filling:
         old = self._leaves(entries, place, capacity)
         gain = value - (old.value if old else 0)
         more = [much - (old.amounts[resource] if old else 0) for resource, much in enumerate(new.amounts)]
-        if not self._keeps_floors(segments, more, asked_by):
+        given = self._given(segments, new, old)
+        if not self._keeps_floors(given, asked_by):
             return
         if asked_by is None:
             if gain <= 0:
                 return
-        elif more[self._terms.floors[asked_by].resource] <= 0:
+        elif given.get(asked_by, 0) <= 0:
             return
         if self._over_return is not None:
             owed = self._owed(more[Resource.COST], gain)
@@ -255,12 +286,20 @@ class Filling:
             return min(of_group, key=_least_first)
         return min(entries, key=_least_first) if len(entries) >= capacity else None
 
-    def _keeps_floors(self, segments: int, more: list[int], asked_by: int | None) -> bool:
-        for number, (floor, over) in enumerate(zip(self._terms.floors, self._over_floors, strict=True)):
-            much = more[floor.resource]
-            if segments >> floor.segment & 1 and much < 0 and over + much < 0 and number != asked_by:
-                return False
-        return True
+    def _given(self, segments: int, new: _Entry | None, old: _Entry | None) -> dict[int, int]:
+        """How much more each floor is given by a list when one entry comes onto it for another."""
+        given: dict[int, int] = {}
+        for entry, sign in ((new, 1), (old, -1)):
+            for number in self._terms.floors_at[entry.place] if entry else ():
+                floor = self._terms.floors[number]
+                if floor.segment is None or segments >> floor.segment & 1:
+                    given[number] = given.get(number, 0) + sign * entry.amounts[floor.resource]  # type: ignore[union-attr]
+        return given
+
+    def _keeps_floors(self, given: Mapping[int, int], asked_by: int | None) -> bool:
+        return not any(
+            much < 0 and self._over_floors[number] + much < 0 and number != asked_by for number, much in given.items()
+        )
 
     def _owed(self, cost: int, value: int) -> int:
         assert self._terms.return_micro is not None
@@ -278,7 +317,7 @@ class Filling:
         return lacks
 
     def _make_room(self, lacks: dict[tuple[int, int], int], shopper: int, old: _Entry | None) -> bool:
-        """Drop pairs of shoppers of whom no floor speaks until nothing lacks; whether that could be done."""
+        """Drop pairs of which no floor speaks until nothing lacks; whether that could be done."""
         victims: dict[int, _Entry] = {}
         for key in sorted(lacks):
             resource, place = key
@@ -303,8 +342,8 @@ class Filling:
     def _cheapest(self, resource: int, place: int) -> Iterator[int]:
         chosen = self._chosen
         spoken_of = np.zeros(len(chosen), dtype=bool)
-        for floor in self._terms.floors:
-            spoken_of |= chosen.member(floor)
+        for given in self._terms.given(chosen.place, chosen.amounts, chosen.member):
+            spoken_of |= given > 0
         may = ~spoken_of & (chosen.amounts[resource] > 0)
         if place >= 0:
             may &= chosen.place == place
@@ -326,9 +365,8 @@ class Filling:
                 self._left_of[resource][entry.place] = left_of - sign * much
         if self._over_return is not None:
             self._over_return -= sign * self._owed(entry.amounts[Resource.COST], entry.value)
-        for number, floor in enumerate(self._terms.floors):
-            if segments >> floor.segment & 1:
-                self._over_floors[number] += sign * entry.amounts[floor.resource]
+        for number, much in self._given(segments, entry, None).items():
+            self._over_floors[number] += sign * much
 
     def _written(self) -> Chosen:
         """The lists that were changed, put among the others."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recommender.ml.allocation.candidates import Candidates, Prices, Source, Totals, draw, refuse_twice
-from recommender.ml.allocation.terms import MICRO, NO_LIMIT, Floor, Resource, Terms
+from recommender.ml.allocation.terms import MICRO, NO_LIMIT, Resource, Terms
 from recommender.progress import Progress
 from recommender.sentences import say
 
@@ -100,9 +100,9 @@ class Chosen:
             self.instead[:, which],
         )
 
-    def member(self, floor: Floor) -> np.ndarray:
-        """(n,) bool: whose shopper belongs to the floor's segment."""
-        return (self.segments >> np.uint64(floor.segment)) & np.uint64(1) == 1
+    def member(self, segment: int) -> np.ndarray:
+        """(n,) bool: whose shopper belongs to a segment."""
+        return (self.segments >> np.uint64(segment)) & np.uint64(1) == 1
 
     def totals(self, terms: Terms) -> Totals:
         """What they come to.
@@ -120,7 +120,7 @@ class Chosen:
             sums = np.zeros(terms.coupons, dtype=np.int64)
             np.add.at(sums, self.place, self.amounts[resource])
             totals.of_coupons[resource] = sums.astype(object)
-        totals.floors = [int(self.amounts[floor.resource][self.member(floor)].sum()) for floor in terms.floors]
+        totals.floors = terms.sum_given(self.place, self.amounts, self.member)
         totals.shoppers = len(np.unique(self.shopper))
         return totals
 
@@ -177,11 +177,8 @@ class _Floors:
         self._chosen, self._terms = chosen, terms
         self.kept = np.ones(len(chosen), dtype=bool)
         self._tie = draw(chosen.shopper, terms.order[chosen.place])
-        self._members = [chosen.member(floor) for floor in terms.floors]
-        self._over = [
-            int(chosen.amounts[floor.resource][member].sum()) - floor.at_least
-            for floor, member in zip(terms.floors, self._members, strict=True)
-        ]
+        self._given = terms.given(chosen.place, chosen.amounts, chosen.member)
+        self._over = [int(given.sum()) - floor.at_least for floor, given in zip(terms.floors, self._given, strict=True)]
 
     def drop(self, among: np.ndarray, amounts: np.ndarray, much: int, resource: Resource | None = None) -> None:
         """Drop at least so much of the amounts of the pairs, or all of those whose amount is above 0.
@@ -215,10 +212,7 @@ class _Floors:
                     much -= int(freed[number])
 
     def _may_drop(self, pair: int, minds_floors: bool) -> bool:
-        takes = [
-            int(self._chosen.amounts[floor.resource, pair]) if member[pair] else 0
-            for floor, member in zip(self._terms.floors, self._members, strict=True)
-        ]
+        takes = [int(given[pair]) for given in self._given]
         if minds_floors and any(much > 0 and over < much for much, over in zip(takes, self._over, strict=True)):
             return False
         self._over = [over - much for over, much in zip(self._over, takes, strict=True)]

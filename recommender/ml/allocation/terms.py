@@ -56,11 +56,17 @@ Blocks = Callable[[], Iterable[CandidateBlock]]
 
 @dataclass(frozen=True)
 class Floor:
-    """At least so much of something for the shoppers of a segment: millionths, or offers."""
+    """At least so much of something: millionths, or offers.
 
-    segment: int
+    Attributes:
+        segment: for whose shoppers; None: for all.
+        coupons: by which coupons, such as those of a seller; None: by any.
+    """
+
+    segment: int | None
     resource: Resource
     at_least: int
+    coupons: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,10 +112,12 @@ class Terms:
         if self.required_return is not None and not 0 < self.required_return < MICRO:
             raise ValueError(f"A required return is above 0 and below {MICRO:,}, not {self.required_return}.")
         for floor in self.floors:
-            if not 0 <= floor.segment < MOST_SEGMENTS:
+            if floor.segment is not None and not 0 <= floor.segment < MOST_SEGMENTS:
                 raise ValueError(f"A segment is a number from 0 to {MOST_SEGMENTS - 1}, not {floor.segment}.")
             if floor.at_least < 0:
                 raise ValueError(f"A floor is not below 0, as {floor.at_least} is.")
+            if any(not 0 <= coupon < self.coupons for coupon in floor.coupons or ()):
+                raise ValueError(f"The coupons of a floor are numbers from 0 to {self.coupons - 1}.")
 
     def _check_column(self, name: str, column: np.ndarray) -> None:
         if column.shape != (self.coupons,) or column.dtype.kind not in "iu":
@@ -160,3 +168,48 @@ class Terms:
         for resource, column in self.coupon_limits.items():
             limits[resource] = column[self.order]
         return limits
+
+    @cached_property
+    def counts_at(self) -> np.ndarray:
+        """(floors, coupons) bool: whether what stands at a place counts for a floor."""
+        counts = np.ones((len(self.floors), self.coupons), dtype=bool)
+        for number, floor in enumerate(self.floors):
+            if floor.coupons is not None:
+                counts[number] = np.isin(self.order, floor.coupons)
+        return counts
+
+    @cached_property
+    def floors_at(self) -> list[list[int]]:
+        """By place, the numbers of the floors for which what stands there counts."""
+        return [np.flatnonzero(counts).tolist() for counts in self.counts_at.T]
+
+    def given(self, place: np.ndarray, amounts: np.ndarray, member: Callable[[int], np.ndarray]) -> list[np.ndarray]:
+        """Of each floor, what pairs give to it.
+
+        Args:
+            place, amounts: (n,) and (3, n) of the pairs.
+            member: of a segment, (n,) whose shopper belongs to it.
+        """
+        given = []
+        for number, floor in enumerate(self.floors):
+            counts = self.counts_at[number][place]
+            if floor.segment is not None:
+                counts = counts & member(floor.segment)
+            given.append(np.where(counts, amounts[floor.resource], 0))
+        return given
+
+    def sum_given(self, place: np.ndarray, amounts: np.ndarray, member: Callable[[int], np.ndarray]) -> list[int]:
+        """What pairs give to each floor in all. The arguments are those of :meth:`given`."""
+        at_places: dict[Resource, np.ndarray] = {}
+        sums = []
+        for number, floor in enumerate(self.floors):
+            resource = floor.resource
+            if floor.segment is not None:
+                counts = self.counts_at[number][place] & member(floor.segment)
+                sums.append(int(amounts[resource][counts].sum()))
+                continue
+            if resource not in at_places:  # once for all of them: there may be hundreds
+                at_places[resource] = np.zeros(self.coupons, dtype=np.int64)
+                np.add.at(at_places[resource], place, amounts[resource])
+            sums.append(int(at_places[resource][self.counts_at[number]].sum()))
+        return sums

@@ -13,6 +13,7 @@ from recommender.rules.currency import smallest_unit
 from recommender.services import counters
 from recommender.services.checkout.refusals import CheckoutRefused, UnknownThing
 from recommender.services.checkout.reserving import take_all
+from recommender.services.funding import payers_of, seller_amount
 from recommender.services.holding import (
     expire,
     fail_groups,
@@ -90,6 +91,7 @@ def confirm(*, reservation_id: UUID, order_id: str, at: datetime) -> Reservation
                 campaign=item.campaign,
                 order=order,
                 discount_amount=item.amount,
+                **payers_of(coupon=item.coupon, discount=item.amount),
             )
             item.save(update_fields=["redemption", "counted_at", "held_uses", "held_amount"])
             announce_redemption(redemption=item.redemption, order_id=order_id)
@@ -245,4 +247,7 @@ def _reduce(item: ReservationCoupon, reservation: Reservation, counted: counters
     counters.give_back(counted, use=use)
     item.held_amount = left
     item.save(update_fields=["held_amount"])
-    Redemption.objects.filter(reservation_coupon=item).update(discount_amount=left)
+    if item.redemption is not None:
+        item.redemption.discount_amount = left
+        item.redemption.seller_amount = seller_amount(discount=left, percent=item.redemption.funded_percent)
+        item.redemption.save(update_fields=["discount_amount", "seller_amount"])

@@ -17,6 +17,7 @@ from recommender.progress import Progress
 from recommender.services.counters import recount_many
 from recommender.services.ingest.groups import settle_groups
 from recommender.services.ingest.kinds import TIME
+from recommender.services.ingest.payers import with_amounts_of_sellers, with_payers
 from recommender.services.ingest.staging import ATTRIBUTES, Staged
 from recommender.services.ingest.tables import CATEGORIES, LINE, TABLES, Table
 from recommender.wording import gettext as _
@@ -80,6 +81,9 @@ class Merger:
             if not plan.removed.is_empty():
                 delete_rows(plan.table.model, plan.removed)
             new, changed = self._with_keys(plan.table, plan.new), self._with_keys(plan.table, plan.changed)
+            if plan.table.model is Redemption:
+                new = with_payers(new)
+                changed = with_amounts_of_sellers(changed) if "discount_amount" in changed.columns else changed
             if not new.is_empty():
                 insert_frame(plan.table.model, new)
             if not changed.is_empty():

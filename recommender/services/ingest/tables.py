@@ -22,6 +22,7 @@ from recommender.models import (
     Product,
     ProjectStage,
     Redemption,
+    Seller,
     Shopper,
 )
 from recommender.models.coupons import MOST_GROUP_HOURS
@@ -142,6 +143,12 @@ TABLES = (
         keeps_unknown_columns=True,
     ),
     Table(
+        "sellers",
+        Seller,
+        (Column("seller_id", required=True), Column("name", Text(300), empty="")),
+        key=("seller_id",),
+    ),
+    Table(
         "orders",
         Order,
         (
@@ -174,6 +181,7 @@ TABLES = (
             Column("stackable", Flag(), empty=False),
             Column("budget", MONEY),
             Column("funded_by", empty=""),
+            Column("funded_percent", Whole()),
             Column("group_size", Whole()),
             Column("group_hours", Whole()),
         ),
@@ -186,6 +194,16 @@ TABLES = (
                 "discount_value",
                 (pl.col("discount_type") == "percent") & (pl.col("discount_value") > 100),
                 say("More than 100 percent."),
+            ),
+            Check(
+                "funded_percent",
+                ~pl.col("funded_percent").is_between(1, 100),
+                say("A seller pays from 1 to 100 percent."),
+            ),
+            Check(
+                "funded_percent",
+                pl.col("funded_percent").is_not_null() & (pl.col("funded_by").fill_null("") == ""),
+                say("Expected funded_by with funded_percent."),
             ),
             Check(
                 "group_size",

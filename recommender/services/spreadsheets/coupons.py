@@ -57,7 +57,16 @@ class CouponResource(SpreadsheetResource):
             *("coupon_id", "offer_id", "title", "code", "discount_type", "discount_value", "min_spend"),
             *("max_discount", "buy_quantity", "get_quantity", "total_limit", "per_shopper_limit", "per_day_limit"),
             *("per_week_limit", "per_month_limit", "first_order_only", "segment", "starts_at", "ends_at", "stackable"),
-            *("exclusion_group", "group_size", "group_hours", "budget", "funded_by", "active", *KINDS),
+            *(
+                "exclusion_group",
+                "group_size",
+                "group_hours",
+                "budget",
+                "funded_by",
+                "funded_percent",
+                "active",
+                *KINDS,
+            ),
         )
         widgets = {"active": {"empty": True}, "ends_at": {"through_day": True}}
 

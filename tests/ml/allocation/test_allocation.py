@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -142,6 +143,32 @@ def test_what_a_floor_cannot_get_is_told_and_no_limit_gives_way() -> None:
         assert allocation.shortages == [2 * MICRO]
 
 
+@pytest.mark.parametrize("exact_pairs", [0, 100])
+def test_some_coupons_get_the_places_that_their_floor_says_where_it_costs_least(exact_pairs: int) -> None:
+    """Lists are full without coupon 2, so that each of its places costs what would stand there."""
+    rows = [(s, coupon, value, 0) for s in range(1, 5) for coupon, value in ((0, 9), (1, 8), (2, s))]
+    terms = Terms(coupons=3, most=2)
+    assert lists_of(allocate(once(block_of(rows)), terms)) == {s: [0, 1] for s in range(1, 5)}
+
+    with_floor = replace(terms, floors=[Floor(None, Resource.OFFERS, 2, (2,)), Floor(None, Resource.OFFERS, 1, (1,))])
+    allocation = allocate(once(block_of(rows)), with_floor, exact_pairs=exact_pairs)
+
+    assert lists_of(allocation) == {1: [0, 1], 2: [0, 1], 3: [0, 2], 4: [0, 2]}
+    assert allocation.shortages == [0, 0]
+    assert allocation.value.sum() <= allocation.bound
+
+
+def test_a_floor_of_some_coupons_may_be_for_a_segment_and_what_cannot_be_had_is_told() -> None:
+    rows = [(s, coupon, 5 - coupon, 0) for s in range(1, 4) for coupon in (0, 1)]
+    block = block_of(rows, segments=[0, 0, 2, 2, 2, 2])
+    floors = [Floor(1, Resource.OFFERS, 3, (1,)), Floor(None, Resource.OFFERS, 1, (1,))]
+
+    for exact_pairs in (0, 100):
+        allocation = allocate(once(block), Terms(coupons=2, most=1, floors=floors), exact_pairs=exact_pairs)
+        assert lists_of(allocation) == {1: [0], 2: [1], 3: [1]}
+        assert allocation.shortages == [1, 0]
+
+
 def test_of_equals_chance_decides_not_the_number() -> None:
     block = block_of([(shopper, 0, 1, 1) for shopper in range(1_000)])
 
@@ -204,6 +231,7 @@ def test_a_pair_twice_and_a_shopper_in_two_blocks_are_refused() -> None:
         ({"required_return": 0.0}, "A required return is above 0"),
         ({"floors": [Floor(64, Resource.USES, 1)]}, "A segment is a number from 0 to 63"),
         ({"floors": [Floor(1, Resource.USES, -1)]}, "A floor is not below 0"),
+        ({"floors": [Floor(None, Resource.OFFERS, 1, (0, 9))]}, "The coupons of a floor are numbers from 0 to "),
     ],
 )
 def test_terms_that_make_no_sense_are_refused(terms: dict, said: str) -> None:
@@ -279,6 +307,103 @@ def test_no_limit_is_exceeded_without_the_exact_solver_either(case: tuple[Candid
         assert allocation.bound >= optimum - 1
     else:
         assert len(allocation.shopper) == 0
+
+
+@st.composite
+def sellers_of_small_shops(draw: st.DrawFn) -> tuple[CandidateBlock, Terms]:
+    """A few lists, and sellers who are promised places, possibly more than can be had."""
+    shoppers, coupons = draw(st.integers(1, 3)), draw(st.integers(2, 4))
+    shopper, coupon = np.divmod(np.arange(shoppers * coupons), coupons)
+    value = np.array(draw(st.lists(st.integers(1, 99), min_size=len(shopper), max_size=len(shopper)))) * MICRO
+    seller = draw(st.lists(st.integers(0, 2), min_size=coupons, max_size=coupons))
+    floors = [
+        Floor(
+            None, Resource.OFFERS, draw(st.integers(0, 4)), tuple(np.flatnonzero(np.array(seller) == number).tolist())
+        )
+        for number in sorted(set(seller) - {0})  # 0 is the shop, which is promised nothing
+    ]
+    groups = np.array(draw(st.lists(st.integers(0, 2), min_size=coupons, max_size=coupons)))
+    terms = Terms(
+        coupons=coupons, most=draw(st.integers(1, 3)), groups=groups if draw(st.booleans()) else None, floors=floors
+    )
+    return CandidateBlock(shopper, coupon, value, value, value), terms
+
+
+def best_by_trying_all(block: CandidateBlock, terms: Terms) -> tuple[float, int]:
+    """Of all lists: the least that sellers lack (shares of their floors, added up), and the most brought by such."""
+    pairs = zip(block.shopper.tolist(), block.coupon.tolist(), block.value.tolist(), strict=True)
+    value = {(shopper, coupon): brings for shopper, coupon, brings in pairs}
+    group = dict(enumerate(range(terms.coupons) if terms.groups is None else terms.groups.tolist()))
+    lists = [
+        chosen
+        for size in range(terms.most + 1)
+        for chosen in combinations(range(terms.coupons), size)
+        if len({group[coupon] for coupon in chosen}) == size
+    ]
+    outcomes = []
+    for together in product(lists, repeat=len({shopper for shopper, _coupon in value})):
+        places = [coupon for chosen in together for coupon in chosen]
+        lacks = sum(
+            max(0.0, 1 - sum(coupon in (floor.coupons or ()) for coupon in places) / floor.at_least)
+            for floor in terms.floors
+            if floor.at_least
+        )
+        brought = sum(value[shopper, coupon] for shopper, chosen in enumerate(together) for coupon in chosen)
+        outcomes.append((round(lacks, 9), -brought))
+    lacks, brought = min(outcomes)
+    return lacks, -brought
+
+
+@settings(max_examples=EXAMPLES)
+@given(sellers_of_small_shops())
+def test_sellers_get_what_they_are_promised_where_any_lists_give_it_at_the_least_cost(
+    case: tuple[CandidateBlock, Terms],
+) -> None:
+    """The rule spelled out: of all lists there are, those that lack the least, and of these those that bring most."""
+    block, terms = case
+    lacks, brought = best_by_trying_all(block, terms)
+
+    allocation = allocate(once(block), terms)
+
+    assert_within(allocation, terms, Candidates.of(block, terms))
+    counts = np.bincount(allocation.coupon, minlength=terms.coupons)
+    got = [int(counts[list(floor.coupons or ())].sum()) for floor in terms.floors]
+    assert allocation.shortages == [
+        max(0, floor.at_least - places) for floor, places in zip(terms.floors, got, strict=True)
+    ]
+    shares = [
+        short / floor.at_least
+        for floor, short in zip(terms.floors, allocation.shortages, strict=True)
+        if floor.at_least
+    ]
+    assert sum(shares) == pytest.approx(lacks, abs=1e-6)
+    assert allocation.value.sum() >= (1 - 1e-3) * brought
+    if not lacks:
+        assert allocation.value.sum() <= brought <= allocation.bound
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_hundreds_of_sellers_get_their_places_and_it_costs_little(seed: int) -> None:
+    """No exact solver; and neither blocks nor their order show."""
+    shop = Shop(shoppers=3_000, coupons=60, seed=seed, block_shoppers=500)
+    sellers = np.random.default_rng(seed).permutation(60).reshape(30, 2)
+    places = 3_000 * 5
+    terms = Terms(coupons=60, most=5)
+    free = allocate(shop.blocks, terms)
+    floors = [Floor(None, Resource.OFFERS, places // 60, tuple(own.tolist())) for own in sellers]
+    with_floors = replace(terms, floors=floors)
+
+    allocation = allocate(shop.blocks, with_floors, exact_pairs=0)
+
+    counts = np.bincount(allocation.coupon, minlength=60)
+    assert allocation.shortages == [0] * 30
+    assert min(counts[own].sum() for own in sellers) >= places // 60
+    assert any(np.bincount(free.coupon, minlength=60)[own].sum() < places // 60 for own in sellers)
+    assert_within(allocation, with_floors, whole(shop.blocks, with_floors))
+    assert allocation.value.sum() >= 0.998 * allocation.bound
+    other = replace(shop, block_shoppers=shop.block_shoppers)
+    again = allocate(lambda: reversed(list(other.blocks())), with_floors, exact_pairs=0)
+    assert again.coupon.tolist() == allocation.coupon.tolist()
 
 
 @pytest.mark.parametrize("seed", range(500 if os.environ.get("COUPONSITE_PROVE") else 12))

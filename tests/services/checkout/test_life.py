@@ -240,6 +240,46 @@ def test_a_late_confirmation_takes_anew_or_is_refused() -> None:
     assert count_by_sql() == {"c": (1, MONEY(2))}
 
 
+def test_who_pays_is_recorded_and_follows_what_comes_back() -> None:
+    """The coupon's terms are those when it was used; both parts come to the discount to the cent."""
+    make_shop()
+    make_coupon(funded_by="north", funded_percent=33)
+    make_coupon("d", funded_by="south", stackable=True)
+    make_coupon("e", stackable=True)
+
+    def paid() -> dict[str, tuple[str, Decimal, Decimal | None]]:
+        rows = Redemption.objects.values_list("coupon__coupon_id", "funded_by", "seller_amount", "discount_amount")
+        return {coupon: (seller, part, discount) for coupon, seller, part, discount in rows}
+
+    held = hold(of=basket(("tea", "3", "10")))
+    confirm(reservation_id=held.reservation_id, order_id="o", at=NOW)
+    both = hold("d", "e", shopper="ben")
+    confirm(reservation_id=both.reservation_id, order_id="p", at=NOW)
+
+    assert paid() == {
+        "c": ("north", MONEY("0.66"), MONEY(2)),
+        "d": ("south", MONEY(2), MONEY(2)),
+        "e": ("", MONEY(0), MONEY(2)),
+    }
+    Coupon.objects.filter(coupon_id="c").update(funded_percent=90)
+    reverse(reservation_id=held.reservation_id, lines=[ReturnedLine("1", Decimal(1))], at=NOW)
+    assert paid()["c"] == ("north", MONEY("0.44"), MONEY("1.34"))
+    reverse(reservation_id=held.reservation_id, at=NOW)
+    assert "c" not in paid()
+
+
+def test_a_use_at_the_till_says_who_pays() -> None:
+    make_shop()
+    make_coupon(funded_by="north", funded_percent=50)
+
+    use, _is_new = redeem_coupon(
+        shopper_id="anna", coupon_id="c", redeemed_at=NOW, at=NOW, discount_amount=MONEY("0.03")
+    )
+
+    use.refresh_from_db()
+    assert (use.funded_by, use.funded_percent, use.seller_amount) == ("north", 50, MONEY("0.02"))
+
+
 def test_releasing_again_or_after_the_end_changes_nothing() -> None:
     make_shop()
     make_coupon()

@@ -24,6 +24,7 @@ from recommender.models import (
     Product,
     ProjectStage,
     Redemption,
+    Seller,
     Shop,
     Shopper,
 )
@@ -46,6 +47,7 @@ TABLES: tuple[type[models.Model], ...] = (
     DevicePart,
     Batch,
     ProjectStage,
+    Seller,
 )
 
 EXPORT: Mapping[str, str] = {

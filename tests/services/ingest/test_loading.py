@@ -153,6 +153,7 @@ def test_a_good_export_becomes_these_rows(tmp_path: Path) -> None:
         "stackable": True,
         "budget": Decimal(500),
         "funded_by": "m1",
+        "funded_percent": None,
         "active": True,
         # What the export does not tell is as in a new coupon.
         **dict.fromkeys(("buy_quantity", "get_quantity", "per_day_limit", "per_week_limit", "per_month_limit")),
