@@ -10,7 +10,7 @@ tables does not grow with them.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +19,7 @@ import polars as pl
 from scipy.stats import poisson
 
 from recommender.models import CATEGORY_SEPARATOR
-from recommender.presets.made_up import LIVE_CAMPAIGN, MadeUpShop, identifiers
+from recommender.presets.made_up import LIVE_CAMPAIGN, MadeUpShop, identifiers, truth_of
 from recommender.progress import Progress
 
 WEEKS = 52  # of history
@@ -73,19 +73,15 @@ PAST_STARTS = tuple(WEEKS - CAMPAIGN_WEEKS * number for number in range(PAST_CAM
 class PlatformShop(MadeUpShop):
     """A marketplace of which it is known what shoppers want, and of whom."""
 
+    weeks = WEEKS
+
     def tables(self, progress: Progress = Progress()) -> dict[str, pl.DataFrame]:
         return self._catalogue.tables(self) | _History(self, self._catalogue, progress).tables()
 
     def true_probabilities(self) -> pl.DataFrame:
         """See :meth:`MadeUpShop.true_probabilities`; ``may_have`` is true of all."""
-        chances = np.concatenate([shoppers.chances(self._catalogue) for _first, shoppers, _random in self.parts()])
-        return pl.DataFrame(
-            {
-                "shopper_id": np.repeat(identifiers("S", np.arange(self.shoppers)), COUPONS),
-                "coupon_id": np.tile(identifiers("C", np.arange(COUPONS)), self.shoppers),
-                "probability": chances.ravel(),
-                "may_have": True,
-            }
+        return truth_of(
+            np.concatenate([shoppers.chances(self._catalogue) for _first, shoppers, _random in self.parts()])
         )
 
     def best_given_history(self, draws: int = 60_000) -> pl.DataFrame:
@@ -107,10 +103,7 @@ class PlatformShop(MadeUpShop):
             likely[(households[:, None] >= 0) & (households[:, None] != possible.household)] = -np.inf
             weight = np.exp(likely - likely.max(axis=1, keepdims=True))
             expected[some] = weight @ chances / weight.sum(axis=1, keepdims=True)
-        return self.true_probabilities().with_columns(pl.Series("probability", expected.ravel()))
-
-    def starts_at(self, week: int) -> datetime:
-        return self.until - timedelta(weeks=WEEKS - week)
+        return truth_of(expected)
 
     @cached_property
     def _catalogue(self) -> "_Catalogue":
