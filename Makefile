@@ -87,9 +87,9 @@ catalogues: $(VENV)/.installed-dev  ## Bring the translations in locale up to da
 	$(BIN)/python -m tests.catalogues
 
 .PHONY: screenshots
-screenshots: $(VENV)/.installed-dev  ## Pictures of a site that runs, for docs/screenshots (PASSWORD=...; ADDRESS=, NAME=)
+screenshots: $(VENV)/.installed-dev  ## Pictures of a site that runs, for docs/screenshots (PASSWORD=...; ADDRESS=, NAME=, SHOP=)
 	@test -n "$(PASSWORD)" || { echo "Whose site? make screenshots PASSWORD=..., as make demo prints it." >&2; exit 1; }
-	$(BIN)/python -m tests.browser.screenshots $(ARGUMENTS) -- $(ADDRESS) $(NAME) "$(PASSWORD)"
+	$(BIN)/python -m tests.browser.screenshots --shop $(SHOP) $(ARGUMENTS) -- $(ADDRESS) $(NAME) "$(PASSWORD)"
 
 .PHONY: requirements
 requirements: $(VENV)/.installed-dev  ## Compile requirements*.txt from requirements*.in

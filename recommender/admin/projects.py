@@ -15,5 +15,5 @@ class ProjectStageAdmin(IdentifierSearchMixin, TableAdmin):
     search_fields = ("project", "product__product_id", "category__path")
     search_help_text = _("A whole project, product id or category path.")
     autocomplete_fields = ("product", "category")
-    ordering = ("-pk",)
+    ordering = ("project", "position", "pk")  # as they follow each other: a shop has few
     sortable_by = ()  # what an index serves

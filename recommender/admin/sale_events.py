@@ -50,7 +50,7 @@ class SaleEventAdmin(TableAdmin):
         (gettext_lazy("The sale event"), {"fields": ("name", "campaigns_in_it")}),
         (gettext_lazy("When"), {"fields": ("warm_up_at", "starts_at", "ends_at")}),
         (gettext_lazy("For how much"), {"fields": ("budget", "pacing")}),
-        (gettext_lazy("What may be used together"), {"fields": (("most_coupons", "most_others"),)}),
+        (gettext_lazy("What may be used together"), {"fields": ("most_coupons", "most_others")}),
     )
     readonly_fields = ("campaigns_in_it",)
     actions_detail = ("report",)

@@ -10,6 +10,7 @@ from django.db.models import Field
 from django.forms import ChoiceField
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.functional import Promise
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
@@ -36,7 +37,7 @@ class ShopAdmin(HistoryMixin, ModelAdmin):
         *("name", "preset", "preset_files", "time_zone", "currency", "group_page"),
         *("may_approve_own_runs", ("contact_most", "contact_days"), "champion_link"),
     )
-    readonly_fields = ("preset_files", "champion_link")
+    readonly_fields = ("preset_title", "preset_files", "champion_link")
     search_fields = ("name",)
     warn_unsaved_form = True
 
@@ -51,6 +52,17 @@ class ShopAdmin(HistoryMixin, ModelAdmin):
             help_text=db_field.help_text,
             widget=UnfoldAdminSelectWidget,
         )
+
+    def get_fields(self, request: HttpRequest, obj: Shop | None = None) -> Any:
+        """Whoever only looks reads what the kind is called, as those do who may choose it."""
+        if self.has_change_permission(request, obj):
+            return self.fields
+        return tuple("preset_title" if name == "preset" else name for name in self.fields)
+
+    @display(description=_("kind of shop"))
+    def preset_title(self, shop: Shop) -> str | Promise:
+        preset = PRESETS.get(shop.preset)
+        return (preset and preset.title) or _("any other")
 
     @display(description=_("files of its own"), empty_value="-")
     def preset_files(self, shop: Shop) -> str | None:

@@ -1,5 +1,7 @@
 """The kind of shop is chosen among those that there are."""
 
+from collections.abc import Callable
+
 import pytest
 from django.test import Client
 
@@ -30,6 +32,24 @@ def test_the_kind_of_shop_is_chosen_and_says_what_files_it_has(admin_client: Cli
     assert shop.preset == "appliances"
     assert "devices, device_parts" in admin_client.get(page(shop)).content.decode()
     assert steps_of(admin_client, shop) == [[Step("Changed.", (Change("Kind of shop", "–", "appliances"),))]]
+
+
+def test_whoever_only_looks_reads_what_the_kind_is_called(client_with: Callable[..., Client]) -> None:
+    shop = Shop.current()
+    client = client_with("view_shop")
+    for preset, language, title in (
+        ("", "en", "any other"),
+        ("fresh-food", "en", "Fresh food"),
+        ("fresh-food", "zh-hans", "生鲜食品"),
+    ):
+        Shop.objects.update(preset=preset)
+        answer = client.get(page(shop), headers={"Accept-Language": language})
+        assert title in answer.content.decode()
+        assert "preset" not in answer.context["adminform"].form.fields
+        assert ">fresh-food<" not in answer.content.decode()
+
+    assert client.post(page(shop), {"preset": "home"}).status_code == 403
+    assert Shop.current().preset == "fresh-food"
 
 
 @pytest.mark.parametrize("name", ["bakery", "complete-journey"])

@@ -1,28 +1,31 @@
 """Pictures of the staff desk's main pages, taken from a site that runs.
 
 ``make screenshots PASSWORD=…`` visits the pages in every language at two widths, puts what it sees
-into a folder, and a few of the pictures into ``docs/screenshots``. It only looks. A page that has nothing to show, such
-as that of an approved run where none is approved, is named and left out.
+into a folder, and a few of the pictures into ``docs/screenshots``. With ``SHOP=home``, of a site that was begun by
+``make demo SHOP=home``, it visits the pages of that kind of shop too, and two pictures are put into
+``docs/screenshots/presets`` instead. It only looks. A page that has nothing to show, such as that of an approved run
+where none is approved, is named and left out.
 """
 
 import argparse
 import io
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from recommender.presets import PRESETS
 from tests.browser.chromium import MISSING, find_chromium, open_browser, sign_in_at
 
 WIDTHS = {"wide": 1280, "phone": 390}
 LANGUAGES = {"en": "en", "zh-hans": "zh-CN"}
 HEIGHT = 900
 LONGEST_WAIT = 120_000  # milliseconds: a page may sum up what nobody asked for before
-#: The sample shop's: the desk warns whoever sits in another time zone than the shop.
-TIME_ZONE = "America/New_York"
+SHOP = "complete-journey"
 #: A picture in the docs shows the top of its page, and takes few bytes.
 MOST_PIXELS_HIGH = 1600
 COLOURS = 128
@@ -40,6 +43,19 @@ IN_DOCS = {
     "results": "results-en-wide-light",
     "models": "models-en-wide-light",
 }
+
+
+@dataclass(frozen=True)
+class OfKind:
+    """What a kind of shop is shown by.
+
+    Attributes:
+        pages: its own, by name; the first of them stands in the docs.
+        says: a part of the reasons for its coupons. A shopper is shown whose list has one.
+    """
+
+    pages: Mapping[str, Callable[["Desk"], None]]
+    says: str = ""
 
 
 class NothingThere(Exception):
@@ -99,6 +115,31 @@ def show_run(desk: Desk) -> None:
 def show_shopper(desk: Desk) -> None:
     desk.go(desk.first_of("run", "state__exact=drafted", "state__exact=approved", "") + "sample/")
     desk.follow("a[href*='/shoppers/']")
+
+
+def show_shopper_with(says: str) -> Callable[[Desk], None]:
+    """The first of a sample whose page says so, or else the last."""
+
+    def show(desk: Desk) -> None:
+        show_shopper(desk)
+        desk.follow("#main a[href$='/sample/']")
+        links = desk.page.locator("#main a[href*='/shoppers/']")
+        for path in [str(link.get_attribute("href")) for link in links.all()]:
+            desk.go(path.partition("/admin/")[2])
+            if desk.page.locator("td").filter(has_text=says).count():
+                return
+
+    return show
+
+
+def show_invitees(desk: Desk) -> None:
+    desk.go("recommender/groupbuy/outlook/")
+    desk.follow("#main th a[href*='/groupbuy/']")
+    desk.follow("a[href*='whom_to_invite']")
+
+
+def show_event_report(desk: Desk) -> None:
+    desk.go(desk.first_of("saleevent") + "report/")
 
 
 def show_publish(desk: Desk) -> None:
@@ -173,19 +214,64 @@ PAGES: dict[str, Callable[[Desk], None]] = {
     "api-key": show_first("apikey"),
     "settings": at("recommender/shop/"),
 }
+#: By kind of shop.
+OF_KINDS: dict[str, OfKind] = {
+    "appliances": OfKind(
+        {"device-parts": at("recommender/devicepart/?q=P0000000"), "devices": at("recommender/device/")},
+        says="of its life",
+    ),
+    "fresh-food": OfKind({"batches": at("recommender/batch/")}, says="such things about every"),
+    "home": OfKind({"project-stages": at("recommender/projectstage/")}, says="is needed"),
+    "group-buying": OfKind({"open-groups": at("recommender/groupbuy/outlook/"), "invitees": show_invitees}),
+    "sale-events": OfKind(
+        {"sale-event": show_first("saleevent"), "sale-event-report": show_event_report},
+    ),
+}
 #: Taken in the dark too.
 IN_THE_DARK = {"home", "run", "shopper", "results", "models", "campaign", "upload"}
 
 
-def visit(browser: Any, address: str, name: str, password: str, pages: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """Each page in each language at each width, and some in the dark too: a name and a picture."""
+def pages_of(shop: str) -> dict[str, Callable[[Desk], None]]:
+    """All pages of a site with such a shop."""
+    kind = OF_KINDS.get(shop)
+    if kind is None:
+        return PAGES
+    return {**PAGES, **kind.pages, "shopper": show_shopper_with(kind.says) if kind.says else show_shopper}
+
+
+def in_docs_of(shop: str) -> dict[str, str]:
+    """What stands in the docs, by the path that it has there below the folder of pictures."""
+    kind = OF_KINDS.get(shop)
+    if kind is None:
+        return IN_DOCS
+    name = shop.replace("-", "_")
+    return {
+        f"presets/{name}": f"{next(iter(kind.pages))}-en-wide-light",
+        f"presets/{name}-shopper": "shopper-en-wide-light",
+    }
+
+
+def visit(
+    browser: Any,
+    address: str,
+    name: str,
+    password: str,
+    *,
+    time_zone: str,
+    pages: Mapping[str, Callable[[Desk], None]],
+) -> Iterator[tuple[str, bytes]]:
+    """Each page in each language at each width, and some in the dark too: a name and a picture.
+
+    Args:
+        time_zone: the shop's: the desk warns whoever sits in another.
+    """
     for language, locale in LANGUAGES.items():
         for size, width in WIDTHS.items():
             for theme in ("light", "dark"):
                 context = browser.new_context(
                     viewport={"width": width, "height": HEIGHT},
                     locale=locale,
-                    timezone_id=TIME_ZONE,
+                    timezone_id=time_zone,
                     color_scheme=theme,
                     reduced_motion="reduce",
                 )
@@ -194,7 +280,7 @@ def visit(browser: Any, address: str, name: str, password: str, pages: Sequence[
                 for page in pages if theme == "light" else [page for page in pages if page in IN_THE_DARK]:
                     picture = f"{page}-{language}-{size}-{theme}"
                     try:
-                        PAGES[page](desk)
+                        pages[page](desk)
                     except NothingThere as reason:
                         print(f"{picture}: left out, {reason}")  # noqa: T201
                         continue
@@ -234,18 +320,30 @@ def main() -> None:
     parser.add_argument("name", help="a member of staff who may see all pages")
     parser.add_argument("password")
     parser.add_argument("--folder", type=Path, default=Path("data/screenshots"), help="for all pictures")
-    parser.add_argument("--pages", nargs="+", choices=PAGES, default=list(PAGES))
+    parser.add_argument("--shop", choices=[SHOP, *OF_KINDS], default=SHOP, help="the sample that the site shows")
+    parser.add_argument("--pages", nargs="+", metavar="PAGE", help="only these")
     arguments = parser.parse_args()
     if find_chromium() is None:
         sys.exit(MISSING)
+    pages = pages_of(arguments.shop)
+    if unknown := set(arguments.pages or ()) - set(pages):
+        parser.error(f"no such page: {', '.join(sorted(unknown))}. There are {', '.join(pages)}.")
+    chosen = {page: show for page, show in pages.items() if page in (arguments.pages or pages)}
     arguments.folder.mkdir(parents=True, exist_ok=True)
     with open_browser() as browser:
-        site = arguments.address.rstrip("/")
-        for name, picture in visit(browser, site, arguments.name, arguments.password, arguments.pages):
+        pictures = visit(
+            browser,
+            arguments.address.rstrip("/"),
+            arguments.name,
+            arguments.password,
+            time_zone=PRESETS[arguments.shop].time_zone,
+            pages=chosen,
+        )
+        for name, picture in pictures:
             (arguments.folder / f"{name}.png").write_bytes(picture)
-            for in_docs, chosen in IN_DOCS.items():
-                if chosen == name:
-                    (DOCS / f"{in_docs}.png").write_bytes(shrink(picture))
+            for path, shown in in_docs_of(arguments.shop).items():
+                if shown == name:
+                    (DOCS / f"{path}.png").write_bytes(shrink(picture))
 
 
 if __name__ == "__main__":
