@@ -63,6 +63,8 @@ WITHOUT_PAGES = {
     models.GroupInvitation,
     models.GroupModel,
     models.ReservationCoupon,
+    models.SaleEventCounter,
+    models.SaleEventHour,
     models.Summary,
 }
 
