@@ -49,7 +49,7 @@ class Migration(migrations.Migration):
                 ('ends_at', models.DateTimeField(help_text='The first moment when its coupons are neither shown nor hold.', verbose_name='ends')),
                 ('budget', recommender.models.fields.MoneyField(blank=True, decimal_places=3, help_text='What all its campaigns may take off together. Empty: as much as their own budgets allow.', max_digits=14, null=True, validators=[django.core.validators.MinValueValidator(0)], verbose_name='budget')),
                 ('pacing', models.CharField(choices=[('at_once', 'all at once'), ('even', 'the same every hour'), ('past_orders', 'as orders came in the past, by the hour of the day')], default='even', help_text='No more is taken off in an hour than came until then. What is left of an hour is for the next.', max_length=16, verbose_name='budget comes')),
-                ('most_coupons', models.PositiveSmallIntegerField(blank=True, help_text='At most so many. Empty: as many as may be used together.', null=True, validators=[django.core.validators.MinValueValidator(1)], verbose_name='coupons of the event in a basket')),
+                ('most_coupons', models.PositiveSmallIntegerField(blank=True, help_text='At most so many. Empty: as many as may be used together.', null=True, validators=[django.core.validators.MinValueValidator(1)], verbose_name='event coupons in a basket')),
                 ('most_others', models.PositiveSmallIntegerField(blank=True, help_text='At most so many; 0 for none. Empty: as many as may be used together.', null=True, verbose_name='other coupons beside them')),
             ],
             options={

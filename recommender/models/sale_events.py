@@ -53,7 +53,7 @@ class SaleEvent(models.Model):
         help_text=_("No more is taken off in an hour than came until then. What is left of an hour is for the next."),
     )
     most_coupons = models.PositiveSmallIntegerField(
-        _("coupons of the event in a basket"),
+        _("event coupons in a basket"),
         null=True,
         blank=True,
         validators=[MinValueValidator(1)],
