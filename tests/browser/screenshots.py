@@ -142,6 +142,10 @@ def show_event_report(desk: Desk) -> None:
     desk.go(desk.first_of("saleevent") + "report/")
 
 
+def show_budget(desk: Desk) -> None:
+    desk.go(desk.first_of("run", "state__exact=drafted", "state__exact=approved", "") + "budget/")
+
+
 def show_publish(desk: Desk) -> None:
     desk.go(desk.first_of("run", "state__exact=approved") + "publish/")
 
@@ -216,6 +220,7 @@ PAGES: dict[str, Callable[[Desk], None]] = {
 }
 #: By kind of shop.
 OF_KINDS: dict[str, OfKind] = {
+    "platform": OfKind({"sellers-places": show_budget, "sellers": at("recommender/seller/")}),
     "appliances": OfKind(
         {"device-parts": at("recommender/devicepart/?q=P0000000"), "devices": at("recommender/device/")},
         says="of its life",

@@ -6,10 +6,10 @@ by the rule of the kind of shop spelled out once more.
 
 import re
 import subprocess
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from io import StringIO
 from typing import Any
 from uuid import uuid4
@@ -41,6 +41,7 @@ from recommender.models import (
     SaleEvent,
     SaleEventHour,
     Segment,
+    Seller,
     Shop,
     Shopper,
 )
@@ -509,6 +510,64 @@ def test_home(sign_in: SignIn, worker: subprocess.Popen, live_server: LiveServer
     assert kept_back(editor, finished) == {
         coupon_id for who, coupon_id in kept_now if who == shopper_id and coupon_id not in lists[shopper_id]
     }
+
+
+# Platform
+
+
+def places_by_payer(run: Run) -> Counter[str]:
+    """Of the places on all lists, those of coupons that each seller pays for; '' is the shop."""
+    return Counter(run.recommendations.offered().values_list("coupon__funded_by", flat=True))
+
+
+def test_platform(sign_in: SignIn, worker: subprocess.Popen, live_server: LiveServer) -> None:
+    campaign = open_shop("platform", shoppers=60)
+    choose_kind(sign_in, live_server, "Platform", "sellers")
+    editor = sign_in("erin", "editor")
+
+    # Who sells, and who pays for what a coupon takes off.
+    shared = Coupon.objects.filter(funded_percent__isnull=False).earliest("coupon_id")
+    seller = Seller.objects.get(seller_id=shared.funded_by)
+    assert open_list(editor, "Sellers", seller.seller_id) == [[seller.seller_id, seller.name]]
+    editor.goto(address(live_server, "coupon_change", shared.pk))
+    expect(editor.locator("[name=funded_by]")).to_have_value(seller.seller_id)
+    expect(editor.locator("[name=funded_percent]")).to_have_value(str(shared.funded_percent))
+
+    # Each seller is promised a share of all places.
+    editor.goto(address(live_server, "campaign_change", campaign.pk))
+    editor.fill("[name=seller_floor_percent]", "0.5")
+    editor.get_by_role("button", name="Save", exact=True).click()
+    expect(editor.get_by_text("was changed successfully")).to_be_visible()
+    run = compute(editor, live_server, campaign)
+    sellers = Seller.objects.count()
+    places = places_by_payer(run)
+    assert places.total() == 60 * TOP
+    assert all(places[each.seller_id] >= 2 for each in Seller.objects.all()), "0.5 % of 300 places, rounded up"
+    budget = address(live_server, "run_budget", run.pk)
+    editor.goto(budget)
+    for label, told in (
+        ("Places for each seller", f"at least 0.50 % of all {60 * TOP} places, which are 2"),
+        ("Reached for", f"{sellers} sellers, all of them"),
+    ):
+        expect(editor.locator("dt", has_text=label).locator("+ dd")).to_have_text(told)
+    check_on_a_phone_in_chinese(sign_in, budget, address(live_server, "seller_changelist"))
+
+    # A shopper pays with a coupon that a seller shares with the shop: who paid is told to the cent.
+    publish(sign_in, live_server, run)
+    lists, till = listed_by(run), Till()
+    assert till.lists(lists) == lists
+    shopper_id = min(who for who, coupons in lists.items() if shared.coupon_id in coupons)
+    product = Product.objects.filter(targeted_by__coupon=shared).earliest("product_id")
+    taken_off = round(Decimal(till.pay(shopper_id, product, "33.33", shared.coupon_id)), 2)
+    assert taken_off == (Decimal("33.33") * shared.discount_value / 100).quantize(Decimal("0.01"), ROUND_HALF_UP)  # type: ignore[operator]
+    of_seller = (taken_off * shared.funded_percent / 100).quantize(Decimal("0.01"), ROUND_HALF_UP)  # type: ignore[operator]
+    editor.goto(address(live_server, "campaign_results", campaign.pk))
+    assert cells(card(editor, "Who paid").locator("tr")) == [
+        ["Payer", "Uses", "Paid of the discounts"],
+        ["The shop", "1", f"{taken_off - of_seller} EUR"],
+        [f"{seller.name} ({seller.seller_id})", "1", f"{of_seller} EUR"],
+        ["Discount given", "", f"{taken_off} EUR"],
+    ]
 
 
 # Group buying
