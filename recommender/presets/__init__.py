@@ -51,6 +51,7 @@ class Preset:
         title: what the kind is called where staff choose it; None for a sample of no kind of its own.
         files: what its export holds besides the files that every shop may have.
         sale_event: what is set up once it is loaded, with tiers of shoppers and an offer for each.
+        seller_floor_percent: of all places so much is promised to each seller in its live campaign.
         shoppers: how many a made-up shop has unless told; None for a real one, which is as it is.
         has_open_groups: whether ``module`` has ``open_groups(*, shift_to, shoppers, seed)`` too.
     """
@@ -63,6 +64,7 @@ class Preset:
     title: str | Promise | None = None
     files: tuple[str, ...] = ()
     sale_event: SampleSaleEvent | None = None
+    seller_floor_percent: Decimal | None = None
     shoppers: int | None = None
     has_open_groups: bool = False
 
@@ -117,6 +119,7 @@ PRESETS: Mapping[str, Preset] = {
         last_order_id="A0000000",
         title=_("Platform"),
         files=("sellers",),
+        seller_floor_percent=Decimal("0.5"),
         shoppers=1_000,
     ),
     "appliances": Preset(

@@ -533,20 +533,21 @@ def test_platform(sign_in: SignIn, worker: subprocess.Popen, live_server: LiveSe
     expect(editor.locator("[name=funded_by]")).to_have_value(seller.seller_id)
     expect(editor.locator("[name=funded_percent]")).to_have_value(str(shared.funded_percent))
 
-    # Each seller is promised a share of all places.
+    # Each seller is promised a share of all places, which she raises.
     editor.goto(address(live_server, "campaign_change", campaign.pk))
-    editor.fill("[name=seller_floor_percent]", "0.5")
+    expect(editor.locator("[name=seller_floor_percent]")).to_have_value(re.compile(r"^0\.50?$"))
+    editor.fill("[name=seller_floor_percent]", "1")
     editor.get_by_role("button", name="Save", exact=True).click()
     expect(editor.get_by_text("was changed successfully")).to_be_visible()
     run = compute(editor, live_server, campaign)
     sellers = Seller.objects.count()
     places = places_by_payer(run)
     assert places.total() == 60 * TOP
-    assert all(places[each.seller_id] >= 2 for each in Seller.objects.all()), "0.5 % of 300 places, rounded up"
+    assert all(places[each.seller_id] >= 3 for each in Seller.objects.all())
     budget = address(live_server, "run_budget", run.pk)
     editor.goto(budget)
     for label, told in (
-        ("Places for each seller", f"at least 0.50 % of all {60 * TOP} places, which are 2"),
+        ("Places for each seller", f"at least 1.00 % of all {60 * TOP} places, which are 3"),
         ("Reached for", f"{sellers} sellers, all of them"),
     ):
         expect(editor.locator("dt", has_text=label).locator("+ dd")).to_have_text(told)

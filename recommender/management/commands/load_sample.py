@@ -11,8 +11,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from recommender.management.commands.load_shop import report_lines
-from recommender.models import Order, Shop
+from recommender.models import Campaign, Order, Shop
 from recommender.presets import PRESETS, Preset, StartedGroup
+from recommender.presets.made_up import LIVE_CAMPAIGN
 from recommender.progress import ConsoleProgress, Progress
 
 
@@ -112,5 +113,8 @@ def load_sample(
             begin_group(started)
         if sample.sale_event is not None:
             set_up_sample(sample.sale_event)
+        if sample.seller_floor_percent is not None:
+            live = Campaign.objects.filter(campaign_id=LIVE_CAMPAIGN)
+            live.update(seller_floor_percent=sample.seller_floor_percent)
     sum_up_shop(progress=progress)
     return [*report_lines(report), *(f"{count:>12,} {phrase}" for phrase, count in facts.items())]
