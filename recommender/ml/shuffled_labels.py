@@ -37,6 +37,8 @@ FALSE_ALARMS = 0.001
 #: Examples that a shuffled training learns from, the used ones among them: more would make the same point.
 MOST_EXAMPLES = 20_000
 CHANCE = 0.5
+#: An interval that reaches further from its mean than this finds gross leaks only.
+WIDEST = 0.25
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,10 @@ class Chance:
     @property
     def holds(self) -> bool:
         return self.low <= CHANCE <= self.high
+
+    @property
+    def tells_little(self) -> bool:
+        return self.high - self.mean > WIDEST
 
 
 def chance(values: Sequence[float], *, false_alarms: float = FALSE_ALARMS) -> Chance:

@@ -521,6 +521,9 @@ def prepare(name: str, model: type[Model]) -> tuple[Model, dict[str, Any]]:
             models.Upload.objects.update(state=models.Upload.State.CHECKED, report={"files": []})
         case "upload.cancel":
             models.Upload.objects.update(check_job=Job.objects.earliest("pk"))
+        case "groupbuy.whom_to_invite":
+            open_again = {"state": models.GroupBuy.State.OPEN, "joined": 1, "ended_at": None}
+            models.GroupBuy.objects.update(closes_at=timezone.now() + timedelta(days=1), **open_again)
         case "campaign.duplicate":
             answer = {"campaign_id": "copy", "starts_at": "2030-01-01T10:00"}
         case "campaign.recommend":

@@ -155,6 +155,16 @@ def test_another_shop_is_shown_up_to_its_own_yesterday(
     assert commands[0] == ("load_sample", "appliances", "--shift-to", "2026-02-28")
 
 
+def test_another_shop_than_the_one_asked_for_is_not_shown(commands: list[tuple[str, ...]]) -> None:
+    run_demo("--shop", "appliances")
+    Shop.objects.update(preset="appliances")
+    commands.clear()
+    with pytest.raises(CommandError, match=r"^Another shop than the sample home is loaded\."):
+        run_demo("--shop", "home")
+    run_demo("--shop", "appliances")
+    assert commands == []
+
+
 def test_a_second_time_changes_nothing(commands: list[tuple[str, ...]]) -> None:
     first = run_demo()
     commands.clear()

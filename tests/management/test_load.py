@@ -167,7 +167,10 @@ def test_a_made_up_shop_is_of_any_size(capsys: pytest.CaptureFixture[str], data_
 
     call_command("load_sample", "appliances", "--shoppers", "50")
     assert "The sample appliances is loaded already." in capsys.readouterr().out
-    assert Shopper.objects.count() == 12
+    for other in ("home", "complete-journey"):
+        with pytest.raises(CommandError, match=r"^This shop has orders of its own\."):
+            call_command("load_sample", other)
+    assert (Shop.current().preset, Shopper.objects.count()) == ("appliances", 12)
 
 
 def test_groups_that_are_open_are_begun_as_shoppers_begin_them(

@@ -60,6 +60,9 @@ def test_a_use_lands_in_the_table(anna: Shopper, tea: Coupon, spring: Campaign) 
         "campaign_id": spring.pk,
         "order_id": order.pk,
         "discount_amount": Decimal("1.500"),
+        "funded_by": "",
+        "funded_percent": 0,
+        "seller_amount": 0,
     }
 
 

@@ -50,6 +50,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         from recommender.ml.algorithms import UnknownAlgorithm, algorithms_named
+        from recommender.ml.shuffled_labels import WIDEST
         from recommender.services.leak_check import UnknownInputs, check_leaks, inputs_named
 
         progress = ConsoleProgress()
@@ -77,6 +78,12 @@ class Command(BaseCommand):
         if leaks := _leaks(report):
             raise CommandError("\n".join([f"{len(leaks)} leaks:", *leaks]))
         self.stdout.write("No leak was found.")
+        vague = sum(found.tells_little for found in (*report.evaluations.values(), *report.trainings.values()))
+        if vague:
+            self.stdout.write(
+                f"Of the intervals {vague} reach more than {WIDEST} to each side and would show gross leaks only. More "
+                "shuffles make them narrower."
+            )
 
 
 def _render(report: "LeakReport") -> str:

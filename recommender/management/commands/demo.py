@@ -42,6 +42,11 @@ class Command(BaseCommand):
         if not Order.objects.exists():
             yesterday = timezone.localdate(timezone=ZoneInfo(PRESETS[shop].time_zone)) - timedelta(days=1)
             self._call("load_sample", shop, "--shift-to", yesterday.isoformat())
+        elif PRESETS[shop].shoppers is not None and Shop.current().preset != shop:
+            raise CommandError(
+                f"Another shop than the sample {shop} is loaded. A sample is loaded into an empty installation only, "
+                "such as a DATA_DIR of its own."
+            )
         if Shop.current().champion is None:
             self._call("train")
         publication = Publication.objects.live().first() or self._publish()

@@ -28,6 +28,7 @@ WIDGETS: dict[type[models.Field], type[Widget]] = {
     models.BooleanField: FlagWidget,
     models.DecimalField: ExactWidget,
     models.PositiveIntegerField: WholeWidget,
+    models.PositiveSmallIntegerField: WholeWidget,
     models.FloatField: RealWidget,
     models.DateTimeField: MomentWidget,
 }
