@@ -44,6 +44,7 @@ from recommender.models import (
     ProjectStage,
     Recommendation,
     Reservation,
+    Run,
     RunCorrection,
     RunCoupon,
     SaleEvent,
@@ -230,7 +231,10 @@ _LIMITING_COLUMNS = (
     "run__campaign__sale_event",
 )
 #: What says for whom lists for everyone are not.
-_DRAWING_COLUMNS = ("run", "run__as_of", "run__contact_limit", "run__campaign__holdout_percent")
+_DRAWING_COLUMNS = (
+    *("run", "run__as_of", "run__contact_limit"),
+    *("run__campaign__holdout_percent", "run__campaign__one_per_category"),
+)
 _PERIODS = {f"coupon__{column}": span for span, column in SHOPPER_LIMITS.items() if span != Span.EVER}
 
 
@@ -368,7 +372,11 @@ class _ForEveryone:
     def rows_for(self, shopper_id: str, shopper_key: int | None) -> Iterable[dict[str, Any]]:
         if self._read is None:  # for the first who needs it
             self._read = self._read_rows()
+            self._groups = _groups_of_lists(
+                {row["run"] for row in self._read if row["run__campaign__one_per_category"]}
+            )
             self._read_shoppers()
+        listed: set[tuple[int, int]] = set()
         for row in self._read:
             offer = row["coupon__offer_id"]
             held_out = is_held_out(
@@ -383,7 +391,12 @@ class _ForEveryone:
                 continue
             if offer and (shopper_key, None, offer) in self._dismissed:
                 continue
+            group = self._groups.get((row["run"], row["coupon__coupon_id"]))
+            if group in listed:
+                continue
             if self._uses.may_use(row, shopper_key, self._ever.get((row["coupon"], shopper_key, Span.EVER), 0)):
+                if group is not None:
+                    listed.add(group)
                 yield row
 
     def _read_rows(self) -> list[dict[str, Any]]:
@@ -405,7 +418,8 @@ class _ForEveryone:
                 run__publications__ended_at__isnull=True,
                 run__publications__isnull=False,
                 run__publications__arm__isnull=True,  # nobody of these is in an experiment
-                run__allocation_terms__isnull=True,  # whoever was allocated no money gets none
+                run__budget__isnull=True,  # whoever was allocated no money gets none
+                run__required_return__isnull=True,
                 run__campaign__in=for_everyone,
             )
             .annotate(
@@ -454,6 +468,19 @@ class _ForEveryone:
                 )
                 left_out = self._shopper_keys - set(allowed.values_list("pk", flat=True))
                 self._sent_enough.update((key, campaign_key) for key in left_out)
+
+
+def _groups_of_lists(run_keys: set[int]) -> dict[tuple[int, str], tuple[int, int]]:
+    """Of runs whose lists have one coupon of a category: by run and coupon, the run and the group of which that is."""
+    if not run_keys:
+        return {}
+    runs = Run.objects.filter(pk__in=run_keys, allocation_terms__one_per_category=True)
+    found = runs.values_list("pk", "allocation_terms__coupon_ids", "allocation_terms__groups")
+    return {
+        (key, coupon_id): (key, group)
+        for key, coupon_ids, groups in found
+        for coupon_id, group in zip(coupon_ids, groups, strict=True)
+    }
 
 
 # What holds

@@ -478,8 +478,24 @@ def test_a_campaign_for_some_is_not_for_strangers(ben: Shopper, anna: Shopper, f
 
 
 def test_what_a_budget_was_allocated_to_is_not_for_others(ben: Shopper, for_all: Campaign) -> None:
-    Run.objects.update(allocation_terms={"objective": "redemptions"})
-    assert (ids("anna"), ids("ben"), ids("nobody")) == (["tea", "milk"], [], [])
+    for limit in ("budget", "required_return"):
+        Run.objects.update(**{limit: 5})
+        assert (ids("anna"), ids("ben"), ids("nobody")) == (["tea", "milk"], [], [])
+        Run.objects.update(**{limit: None})
+        assert (ids("anna"), ids("ben"), ids("nobody")) == (["tea", "milk"], ["milk", "tea"], ["milk", "tea"])
+
+
+def test_lists_for_others_too_have_one_coupon_of_a_category(ben: Shopper, milk: Coupon, for_all: Campaign) -> None:
+    Campaign.objects.update(one_per_category=True)
+    terms = {"one_per_category": True, "coupon_ids": ["tea", "milk"], "groups": [0, 0]}
+    Run.objects.update(allocation_terms=terms)
+    assert (ids("ben"), ids("nobody")) == (["milk"], ["milk"])
+    dismiss(ben, milk)
+    assert (ids("ben"), ids("nobody")) == (["tea"], ["milk"]), "what a shopper may not have takes no place"
+    Run.objects.update(allocation_terms={**terms, "groups": [0, 1]})
+    assert ids("nobody") == ["milk", "tea"]
+    Run.objects.update(allocation_terms=None)
+    assert ids("nobody") == ["milk", "tea"], "the run was made before the campaign had the rule"
 
 
 def test_strangers_are_held_out_by_the_digest_and_by_the_list(ben: Shopper, for_all: Campaign) -> None:
