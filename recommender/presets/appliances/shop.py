@@ -81,10 +81,9 @@ class AppliancesShop(MadeUpShop):
             history.live(week)
         return history
 
-    @property
-    def past_campaigns(self) -> list[int]:
-        """The weeks in which the past campaigns began."""
-        return [WEEKS - CAMPAIGN_WEEKS * number for number in range(PAST_CAMPAIGNS, 0, -1)]
+
+#: The weeks in which the past campaigns began.
+PAST_STARTS = tuple(WEEKS - CAMPAIGN_WEEKS * number for number in range(PAST_CAMPAIGNS, 0, -1))
 
 
 def write_export(
@@ -172,8 +171,8 @@ class _Catalogue:
         products, models = len(self.names), len(self.kinds)
         coupon_ids = identifiers("C", np.arange(self.coupons))
         part, model = np.nonzero(self.fits)
-        campaigns = [LIVE_CAMPAIGN, *(_past_name(week) for week in shop.past_campaigns)]
-        starts = [shop.until, *(shop.starts_at(week) for week in shop.past_campaigns)]
+        campaigns = [LIVE_CAMPAIGN, *(_past_name(week) for week in PAST_STARTS)]
+        starts = [shop.until, *(shop.starts_at(week) for week in PAST_STARTS)]
         return {
             "products": pl.DataFrame(
                 {
@@ -264,7 +263,7 @@ class _History:
 
     def live(self, week: int) -> None:
         """Live through a week: a campaign may begin, things are bought, and devices are used."""
-        if week in self._shop.past_campaigns:
+        if week in PAST_STARTS:
             self._begin_campaign(week)
         redeemed = np.concatenate([np.zeros((0, 4), dtype=np.int64), *self._to_come])
         redeemed = redeemed[redeemed[:, 0] == week]

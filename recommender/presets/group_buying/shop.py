@@ -141,10 +141,9 @@ class GroupBuyingShop(MadeUpShop):
             history.live(number)
         return history
 
-    @property
-    def past_campaigns(self) -> list[int]:
-        """The weeks in which the past campaigns began."""
-        return [WEEKS - CAMPAIGN_WEEKS * number for number in range(PAST_CAMPAIGNS, 0, -1)]
+
+#: The weeks in which the past campaigns began.
+PAST_STARTS = tuple(WEEKS - CAMPAIGN_WEEKS * number for number in range(PAST_CAMPAIGNS, 0, -1))
 
 
 def write_export(
@@ -341,8 +340,8 @@ class _World:
         numbers = np.arange(self.coupons)
         coupon_ids, product_ids = identifiers("C", numbers), identifiers("P", numbers)
         names = [f"{KINDS[kind]} {number % PRODUCTS_OF_A_KIND + 1}" for number, kind in enumerate(self.kinds)]
-        campaigns = [LIVE_CAMPAIGN, *(_past_name(week) for week in shop.past_campaigns)]
-        starts = [shop.until, *(shop.starts_at(week) for week in shop.past_campaigns)]
+        campaigns = [LIVE_CAMPAIGN, *(_past_name(week) for week in PAST_STARTS)]
+        starts = [shop.until, *(shop.starts_at(week) for week in PAST_STARTS)]
         return {
             "products": pl.DataFrame(
                 {
@@ -416,7 +415,7 @@ class _History:
     def live(self, number: int) -> None:
         """Live through a campaign, until history ends."""
         world, random = self._world, self._random
-        week, now = self._shop.past_campaigns[number], WEEKS * 168.0
+        week, now = PAST_STARTS[number], WEEKS * 168.0
         sent = np.flatnonzero(random.random(self._shop.shoppers) < TREATED_SHARE)
         self._sent[week] = sent
         used = []
