@@ -23,6 +23,8 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 DATABASE_ENGINES = {"django.db.backends.sqlite3", "django.db.backends.postgresql"}
 REDIS_SCHEMES = ("redis", "rediss", "redis+socket")
+#: A connection to PostgreSQL is kept so long: one that is new plans all that it is asked anew.
+CONNECTION_SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:  # noqa: PLR0915
     debug = env.bool("DEBUG", False)
     allowed_hosts = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
     csrf_trusted_origins: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
-    database = env.dj_db_url("DATABASE_URL", f"sqlite:///{data_dir}/couponsite.sqlite3", conn_max_age=60)
+    database = env.dj_db_url("DATABASE_URL", f"sqlite:///{data_dir}/couponsite.sqlite3", conn_max_age=CONNECTION_SECONDS)
     redis_url = env.str("REDIS_URL", "")
     language_code = env.str("LANGUAGE_CODE", "en", validate=validate.OneOf(["en", "zh-hans"]))
     worker_concurrency = env.int("WORKER_CONCURRENCY", 2, validate=validate.Range(min=1))

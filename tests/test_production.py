@@ -119,6 +119,19 @@ def test_how_many_web_processes(given: dict[str, str], expected: str, tmp_path: 
     assert done.stdout.decode().strip() == expected
 
 
+def test_what_the_site_is_made_of_is_not_looked_through_for_garbage(tmp_path: Path) -> None:
+    code = (
+        "import gc\n"
+        "from couponsite import web_server, wsgi\n"
+        "web_server.post_worker_init(None)\n"
+        "print(gc.get_freeze_count() > 100_000, len(gc.get_objects()) < 100)"
+    )
+    environment = {**os.environ, "DATA_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "couponsite.settings"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, cwd=settings.BASE_DIR, check=True, stdout=subprocess.PIPE)
+    assert done.stdout.decode().split() == ["True", "True"]
+
+
 class TestTls:
     @pytest.fixture(scope="class")
     def header(self, tmp_path_factory: pytest.TempPathFactory) -> Callable:

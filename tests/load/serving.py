@@ -148,7 +148,7 @@ class Measured:
         for number in range(options.rounds + 1):
             for (name, shoppers), path in calls.items():
                 port = small.port if shoppers == small.shoppers else large.port
-                seconds = 2 if number == 0 else options.seconds  # the first is to warm up
+                seconds = 4 if number == 0 else options.seconds  # the first is to warm up
                 result = self._call(port, path, seconds)
                 if number:
                     answered[name, shoppers].append(result)
@@ -298,7 +298,8 @@ class Measured:
         return signed.stdout.split()
 
     def _call(self, port: int, calls: Path, seconds: int) -> Answered:
-        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(self._script)]
+        # A process's first answer can take longer than the two seconds after which wrk counts it as none.
+        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s", "-s", str(self._script)]
         before = processor_seconds()
         done = subprocess.run(
             [*command, f"http://127.0.0.1:{port}", "--", str(calls)], check=True, stdout=subprocess.PIPE, text=True
