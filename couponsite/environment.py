@@ -102,7 +102,9 @@ def read_environment(base_dir: Path = BASE_DIR) -> Environment:  # noqa: PLR0915
     debug = env.bool("DEBUG", False)
     allowed_hosts = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
     csrf_trusted_origins: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
-    database = env.dj_db_url("DATABASE_URL", f"sqlite:///{data_dir}/couponsite.sqlite3", conn_max_age=CONNECTION_SECONDS)
+    database = env.dj_db_url(
+        "DATABASE_URL", f"sqlite:///{data_dir}/couponsite.sqlite3", conn_max_age=CONNECTION_SECONDS
+    )
     redis_url = env.str("REDIS_URL", "")
     language_code = env.str("LANGUAGE_CODE", "en", validate=validate.OneOf(["en", "zh-hans"]))
     worker_concurrency = env.int("WORKER_CONCURRENCY", 2, validate=validate.Range(min=1))

@@ -6,7 +6,9 @@ brings a floor nearer.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -59,6 +61,19 @@ class _List:
     entries: list[_Entry] = field(default_factory=list)
 
 
+@dataclass
+class _Swap:
+    """A pair that comes onto a list, alone or for another, and for which floor; the less its rate, the better."""
+
+    rate: float
+    shopper: int
+    segments: int
+    entries: list[_Entry]
+    new: _Entry
+    old: _Entry | None
+    asked_by: int | None
+
+
 class Filling:
     """Lists that keep their limits, and what is left of these.
 
@@ -100,11 +115,10 @@ class Filling:
         for _round in range(ROUNDS):  # together: there may be hundreds, and each reading is of everything
             if not self._fill_floors(of_coupons, source, progress):
                 break
+        self._unprice_floors_with_more()
         for _round in range(ROUNDS):
             before = self.value
-            moves = self._find(source, (), progress)
-            for *move, _number in moves.iter_rows():
-                self._try(tuple(move), asked_by=None)
+            self._make_moves(self._find(source, (), progress))
             self.finish()
             if self.value - before <= LEAST_GAIN * before:
                 break
@@ -114,12 +128,26 @@ class Filling:
         short = [number for number in numbers if self._over_floors[number] < 0]
         if not short:
             return False
-        for *move, number in self._find(source, short, progress).iter_rows():
-            if self._over_floors[number] < 0:
-                self._try(tuple(move), asked_by=number)
+        self._make_moves(self._find(source, short, progress))
         moved = bool(self._changed)
         self.finish()
         return moved
+
+    def _unprice_floors_with_more(self) -> None:
+        """What floors have beyond what they ask for is worth nothing (complementary slackness).
+
+        Prices are of all pairs at once: where many shoppers are alike, the one that brings a floor what it lacks brings
+        it the same of them all, and lists are full of what is there for the floor alone.
+        """
+        prices = np.array(self._prices.floors, dtype=float)
+        slack = (prices > 0) & (np.array(self._over_floors, dtype=object) > 0)
+        if not slack.any():
+            return
+        chosen = self._chosen
+        given = self._terms.given(chosen.place, chosen.amounts, chosen.member)
+        without = sum(prices[number] * given[number] for number in np.flatnonzero(slack))
+        self._chosen = replace(chosen, adjusted=chosen.adjusted - without)
+        self._prices = replace(self._prices, floors=np.where(slack, 0.0, prices))
 
     # Finding moves
 
@@ -180,9 +208,7 @@ class Filling:
             charge = candidates.worth - adjusted
             charge = charge - np.where(stays, 0.0, charge[leaves])
             pairs = np.flatnonzero(free)
-            yield self._as_moves(
-                candidates, adjusted, pairs, -gain[pairs] / np.maximum(charge[pairs], 1e-3 * gain[pairs])
-            )
+            yield self._as_moves(candidates, adjusted, pairs, _rate_of_gain(gain[pairs], charge[pairs]))
             return
         given = candidates.given()
         lost = np.where(stays, 0.0, adjusted[leaves])
@@ -230,35 +256,69 @@ class Filling:
 
     # Making moves
 
-    def _try(self, move: tuple, asked_by: int | None) -> None:
-        """Make a move if it keeps everything and gains something: value, or what is wanted for a floor."""
-        _rate, _tie, shopper, place, value, cost, uses, capacity, segments, adjusted = move
+    def _make_moves(self, moves: pl.DataFrame) -> None:
+        """Make those that keep everything and gain something: value, or what is wanted for a floor.
+
+        The best first. Each move makes the others of its list worse; one that has become worse than the next waits for
+        its turn (lazy evaluation: Minoux 1978).
+        """
+        turns = [(move[0], turn, move) for turn, move in enumerate(moves.iter_rows())]  # ascending, and so a heap
+        while turns:
+            _rate, turn, move = heappop(turns)
+            swap = self._swap(move)
+            if swap is None:
+                continue
+            if turns and swap.rate > turns[0][0]:
+                heappush(turns, (swap.rate, turn, move))
+            else:
+                self._make(swap)
+
+    def _swap(self, move: tuple) -> _Swap | None:
+        """What a move would do to a list as it is now; None if it may not or gains nothing.
+
+        The least entry leaves that may: one on which a floor stands stays, and the next is asked.
+        """
+        _rate, _tie, shopper, place, value, cost, uses, capacity, segments, adjusted, asked_by = move
+        if asked_by is not None and self._over_floors[asked_by] >= 0:
+            return None
         new = _Entry(adjusted, place, value, (cost, uses, 1), adjusted)
         entries = self._entries(shopper)
-        old = self._leaves(entries, place, capacity)
-        gain = value - (old.value if old else 0)
-        more = [much - (old.amounts[resource] if old else 0) for resource, much in enumerate(new.amounts)]
-        given = self._given(segments, new, old)
-        if not self._keeps_floors(given, asked_by):
-            return
+        for old in self._leaving(entries, place, capacity):
+            given = self._given(segments, new, old)
+            if self._keeps_floors(given, asked_by):
+                break
+        else:
+            return None
+        gain, more_adjusted = value, adjusted
+        if old:
+            gain, more_adjusted = value - old.value, adjusted - old.adjusted
         if asked_by is None:
             if gain <= 0:
-                return
-        elif given.get(asked_by, 0) <= 0:
-            return
+                return None
+            rate = _rate_of_gain(gain, gain - more_adjusted)
+        else:
+            if given.get(asked_by, 0) <= 0:
+                return None
+            rate = -more_adjusted / given[asked_by]
+        return _Swap(float(rate), shopper, segments, entries, new, old, asked_by)
+
+    def _make(self, swap: _Swap) -> None:
+        """Make a move, unless it exceeds a limit. For a floor, what no floor speaks of makes room."""
+        new, old = swap.new, swap.old
+        more = [much - (old.amounts[resource] if old else 0) for resource, much in enumerate(new.amounts)]
         if self._over_return is not None:
-            owed = self._owed(more[Resource.COST], gain)
+            owed = self._owed(more[Resource.COST], new.value - (old.value if old else 0))
             if owed > max(self._over_return, 0):
                 return
-        lacks = self._lacks(place, new.amounts, more)
-        if lacks and (asked_by is None or not self._make_room(lacks, shopper, old)):
+        lacks = self._lacks(new.place, new.amounts, more)
+        if lacks and (swap.asked_by is None or not self._make_room(lacks, swap.shopper, old)):
             return
-        changed = self._changed.setdefault(shopper, _List(segments, entries))
+        changed = self._changed.setdefault(swap.shopper, _List(swap.segments, swap.entries))
         if old:
             changed.entries.remove(old)
-            self._count(segments, old, -1)
+            self._count(swap.segments, old, -1)
         changed.entries.append(new)
-        self._count(segments, new, 1)
+        self._count(swap.segments, new, 1)
 
     def _entries(self, shopper: int) -> list[_Entry]:
         if shopper in self._changed:
@@ -278,13 +338,15 @@ class Filling:
             float(chosen.loss[at]),
         )
 
-    def _leaves(self, entries: list[_Entry], place: int, capacity: int) -> _Entry | None:
-        """The entry that a new one would take the place of, if any."""
+    def _leaving(self, entries: list[_Entry], place: int, capacity: int) -> Sequence[_Entry | None]:
+        """The entries that a new one could take the place of, the least first; ``[None]`` where there is room."""
         terms = self._terms
         of_group = [entry for entry in entries if terms.group_at[entry.place] == terms.group_at[place]]
         if len(of_group) >= terms.most_of_group and terms.has_groups:
-            return min(of_group, key=_least_first)
-        return min(entries, key=_least_first) if len(entries) >= capacity else None
+            return sorted(of_group, key=_least_first)
+        if len(entries) < capacity:
+            return [None]
+        return sorted(entries, key=_least_first)
 
     def _given(self, segments: int, new: _Entry | None, old: _Entry | None) -> dict[int, int]:
         """How much more each floor is given by a list when one entry comes onto it for another."""
@@ -388,6 +450,11 @@ class Filling:
         )
         order = np.lexsort((written.place, written.shopper))
         return Chosen.together([self._chosen.only(~touched), written.only(order)])
+
+
+def _rate_of_gain(gain: Any, charge: Any) -> Any:
+    """The less, the more is gained for what is taken at the prices, if anything is."""
+    return -gain / np.maximum(charge, 1e-3 * gain)
 
 
 def _least_first(entry: _Entry) -> tuple[float, int]:

@@ -406,6 +406,28 @@ def test_hundreds_of_sellers_get_their_places_and_it_costs_little(seed: int) -> 
     assert again.coupon.tolist() == allocation.coupon.tolist()
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_sellers_get_their_places_where_all_shoppers_are_alike(seed: int) -> None:
+    """Prices tell none of the shoppers from another, so all lists begin the same."""
+    shoppers, coupons, most = 60, 90, 10
+    of_coupons = (np.random.default_rng(seed).lognormal(-3, 1, coupons) * MICRO).astype(np.int64)
+    shopper, coupon = np.divmod(np.arange(shoppers * coupons), coupons)
+    value = of_coupons[coupon]
+    block = CandidateBlock(shopper, coupon, value, np.zeros_like(value), value)
+    sellers = np.arange(coupons).reshape(45, 2)
+    floors = [Floor(None, Resource.OFFERS, 4, tuple(own.tolist())) for own in sellers]
+    terms = Terms(coupons=coupons, most=most, floors=floors)
+
+    allocation = allocate(once(block), terms, exact_pairs=0)
+
+    assert allocation.shortages == [0] * 45
+    candidates = Candidates.of(block, terms)
+    assert_within(allocation, terms, candidates)
+    optimum = integer_optimum(candidates)
+    assert optimum is not None
+    assert allocation.value.sum() >= 0.999 * optimum
+
+
 @pytest.mark.parametrize("seed", range(500 if os.environ.get("COUPONSITE_PROVE") else 12))
 def test_lumpy_allocations_are_worth_at_least_95_percent_of_the_integer_optimum(seed: int) -> None:
     block, terms = lumpy_case(seed)
