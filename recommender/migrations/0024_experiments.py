@@ -154,7 +154,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='campaign',
             name='exploration_percent',
-            field=models.DecimalField(db_default=0, decimal_places=1, default=0, help_text='On the last place of this share of the lists stands a coupon that was drawn, those of which little is known more often: so that new coupons get a chance, and other lists can be judged before they go live.', max_digits=3, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(20)], verbose_name='lists that try something, percent'),
+            field=models.DecimalField(db_default=0, decimal_places=1, default=0, help_text='On the last place of this share of the lists stands a coupon that was drawn, those of which little is known more often: so that new coupons get a chance, and other lists can be judged before they go live. Runs within a budget, with rules of lists or for something else than redemptions try nothing.', max_digits=3, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(20)], verbose_name='lists that try something, percent'),
         ),
         migrations.AddField(
             model_name='recommendation',

@@ -56,7 +56,8 @@ class Campaign(models.Model):
         validators=[MinValueValidator(0), MaxValueValidator(MOST_EXPLORED)],
         help_text=_(
             "On the last place of this share of the lists stands a coupon that was drawn, those of which little is "
-            "known more often: so that new coupons get a chance, and other lists can be judged before they go live."
+            "known more often: so that new coupons get a chance, and other lists can be judged before they go live. "
+            "Runs within a budget, with rules of lists or for something else than redemptions try nothing."
         ),
     )
     one_per_category = models.BooleanField(

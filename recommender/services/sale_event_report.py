@@ -19,7 +19,7 @@ class HourFigures:
     """
     Attributes:
         planned: what of the budget came with the hour; None without a budget.
-        carried: what the hours before had left when it began; None without a budget.
+        carried: what the hours before had left when it began; None without a budget, and before it begins.
         spent, uses: of the uses that were counted in the hour and still are.
         refused: coupons that were not reserved because no money was left till the next.
     """
@@ -63,13 +63,17 @@ class SaleEventReport:
         return sum(hour.refused for hour in self.by_hour)
 
 
-def report_sale_event(*, event: SaleEvent) -> SaleEventReport:
-    """Hold and confirmed uses alike: the morning after, what was only held has come back."""
+def report_sale_event(*, event: SaleEvent, at: datetime) -> SaleEventReport:
+    """Hold and confirmed uses alike: the morning after, what was only held has come back.
+
+    Args:
+        at: of hours that begin later nobody knows what will be carried over to them.
+    """
     uses = _Uses(event)
     return SaleEventReport(
         event=event,
         total=uses.of(),
-        by_hour=_report_hours(event),
+        by_hour=_report_hours(event, at),
         by_tier=_report_tiers(event, uses),
         by_campaign=_report_campaigns(event, uses),
     )
@@ -102,14 +106,14 @@ class _Uses:
         )
 
 
-def _report_hours(event: SaleEvent) -> list[HourFigures]:
+def _report_hours(event: SaleEvent, at: datetime) -> list[HourFigures]:
     hours = list(event.hours.order_by("starts_at"))
     left = [NOTHING, *accumulate((hour.planned or NOTHING) - hour.spent for hour in hours)]
     return [
         HourFigures(
             starts_at=hour.starts_at,
             planned=hour.planned,
-            carried=None if hour.planned is None else before,
+            carried=None if hour.planned is None or hour.starts_at > at else before,
             spent=hour.spent,
             uses=hour.uses,
             refused=hour.refused,

@@ -220,7 +220,7 @@ class ResultsOfSaleEvent(Topic[SaleEventReport]):
         )
 
     def make(self) -> SaleEventReport:
-        return report_sale_event(event=self.event)
+        return report_sale_event(event=self.event, at=timezone.now())
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from recommender.services.checkout.refusals import RefusedCoupon
 from recommender.services.checkout.reserving import note_refused
 from recommender.services.checkout.settling import confirm
 from recommender.services.redemption import redeem_coupon
+from recommender.services.sale_event_report import report_sale_event
 from recommender.services.sale_events import plan_hours
 from recommender.services.tiers import reckon_tiers
 from tests.admin.test_history import form_of, page
@@ -168,6 +169,12 @@ def test_the_report_tells_of_hours_tiers_and_campaigns(admin_client: Client, tol
     currency = Shop.current().currency
     for text in ("Hour by hour", f"7.50 {currency}", f"of a budget of 18.00 {currency}", "frequent shoppers", "spring"):
         assert text in shown
+
+
+def test_nothing_is_carried_over_to_hours_that_have_not_begun(told: SaleEvent) -> None:
+    of_hours = report_sale_event(event=told, at=NOW + HOUR + MINUTE).by_hour
+
+    assert [hour.carried for hour in of_hours] == [Decimal(0), Decimal(2), None]
 
 
 TIERS = [

@@ -40,6 +40,7 @@ IN_DOCS = {
     "run-phone": "run-en-phone-light",
     "run-zh-hans": "run-zh-hans-wide-light",
     "shopper": "shopper-en-wide-light",
+    "budget": "budget-en-wide-light",
     "results": "results-en-wide-light",
     "models": "models-en-wide-light",
 }
@@ -146,6 +147,10 @@ def show_budget(desk: Desk) -> None:
     desk.go(desk.first_of("run", "state__exact=drafted", "state__exact=approved", "") + "budget/")
 
 
+def show_budget_curve(desk: Desk) -> None:
+    desk.go(desk.first_of("run", "budget__isnull=False") + "budget/")
+
+
 def show_publish(desk: Desk) -> None:
     desk.go(desk.first_of("run", "state__exact=approved") + "publish/")
 
@@ -194,6 +199,7 @@ PAGES: dict[str, Callable[[Desk], None]] = {
     "segment": show_segment,
     "run": show_run,
     "shopper": show_shopper,
+    "budget": show_budget_curve,
     "publish": show_publish,
     "results": show_results,
     "models": show_models,

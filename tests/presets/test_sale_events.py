@@ -156,7 +156,7 @@ def test_the_event_of_the_sample_is_kept_to_from_the_warm_up_to_the_report(
         codes |= set(pay(first, at=start + timedelta(minutes=1), shopper=other)[1].values())
     assert codes == {"sale_event_hour_used_up"}
 
-    morning = report_sale_event(event=event)
+    morning = report_sale_event(event=event, at=event.ends_at)
     of_event = Redemption.objects.filter(redeemed_at__gte=start)
     spent = sum((redemption.discount_amount or Decimal(0) for redemption in of_event), Decimal(0))
     assert morning.total.spent == morning.by_hour[0].spent == spent <= 250
