@@ -22,7 +22,10 @@ class Command(BaseCommand):
             help="use nothing dated at or after this moment (ISO date or date-time; default: now)",
         )
         parser.add_argument(
-            "--algorithm", metavar="NAME", help="score with the newest version of this algorithm, not the champion"
+            "--algorithm",
+            metavar="NAME",
+            help="score with the newest version of this algorithm, not the champion; where it has none that learned "
+            "before DATE, it is trained first, as by train --algorithms NAME, and may become the champion",
         )
         parser.add_argument("--top", type=int, default=10, metavar="N", help="coupons a shopper (default: 10)")
         parser.add_argument(
