@@ -39,6 +39,7 @@ from recommender.models import (
     CampaignShopper,
     Experiment,
     Job,
+    Product,
     Publication,
     Run,
     Shop,
@@ -124,15 +125,21 @@ class RecommendForm(forms.Form):
         objective: str = self.cleaned_data["objective"] or Run.Objective.REDEMPTIONS.value
         if objective == Run.Objective.INCREMENTAL_MARGIN and (refusal := refuse_incremental_margin(at=timezone.now())):
             raise forms.ValidationError(refusal)
+        if objective == Run.Objective.MARGIN and not Product.objects.filter(cost__isnull=False).exists():
+            raise forms.ValidationError(
+                _("Of no product it is known what it costs. Load the costs, or choose something else.")
+            )
         return objective
 
     def clean_budget(self) -> Decimal | None:
         budget: Decimal | None = self.cleaned_data["budget"]
-        if budget is None:
-            return None
-        if budget <= 0:
+        if budget is not None and budget <= 0:
             raise forms.ValidationError(_("A budget is above 0. Leave it empty for none."))
         left = left_of_campaign(self.campaign)
+        if left is not None and left <= 0:
+            raise forms.ValidationError(_("Nothing is left of the campaign's budget. Raise that first."))
+        if budget is None:
+            return None
         if left is not None and budget > left:
             raise forms.ValidationError(
                 _("The campaign has %(left)s of its budget left. Raise that first, or choose no more.")
@@ -246,17 +253,26 @@ class CampaignAdmin(RemarksMixin, ResultsMixin, TableAdmin):
         def act(data: Mapping[str, Any]) -> Outcome:
             from recommender.jobs import start_job
 
+            arguments = {
+                "campaign": campaign.pk,
+                "top": data["top"],
+                "objective": data["objective"],
+                **{name: str(data[name]) for name in ("budget", "required_return") if data[name] is not None},
+            }
             job = start_job(
                 kind=Job.Kind.RECOMMEND,
                 key=f"recommend:{campaign.pk}",
-                arguments={
-                    "campaign": campaign.pk,
-                    "top": data["top"],
-                    "objective": data["objective"],
-                    **{name: str(data[name]) for name in ("budget", "required_return") if data[name] is not None},
-                },
+                arguments=arguments,
                 started_by=request.user,  # type: ignore[arg-type]
             )
+            if job.arguments != arguments:
+                raise ValueError(
+                    _(
+                        "Nothing was started: recommendations of this campaign are being computed already, with other "
+                        "choices (job %(job)s). Wait until they are done, or cancel that job."
+                    )
+                    % {"job": job.pk}
+                )
             return Outcome(_("The recommendations are being computed."), url=change_url(job))
 
         coupons = campaign.campaign_coupons.count()

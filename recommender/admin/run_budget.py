@@ -42,7 +42,7 @@ class RunBudgetMixin(TableAdmin):
             "run_url": change_url(run),
             "currency": currency,
             "within": describe_budget(run, expected, currency),
-            **_describe_curve(run, currency),
+            **_describe_curve(run, expected, currency),
             "may_recommend": request.user.has_perm("recommender.start_job"),
             "recommend_url": reverse("admin:recommender_campaign_recommend", args=[run.campaign_id]),
         }
@@ -165,17 +165,21 @@ def _describe_outcome(run: Run, expected: float | None, currency: str) -> list[t
                 % facts,
             )
         )
-    if run.marginal_return is not None:
-        told.append((_("One unit of budget more brings"), _per_unit(run.marginal_return, run, currency)))
+    if run.marginal_return is not None and run.budget is not None:
+        curve = SpendCurve.of(run)
+        ended = curve is not None and curve.is_ended_by_return and float(run.budget) >= curve.worth_spending
+        marginal = 0.0 if ended else run.marginal_return
+        told.append((_("One unit of budget more brings"), _per_unit(marginal, run, currency)))
     return told
 
 
-def _describe_curve(run: Run, currency: str) -> dict[str, Any]:
-    """The curve as rows, the row of the run's own budget, and two pictures; no rows where there is no curve."""
+def _describe_curve(run: Run, expected: float | None, currency: str) -> dict[str, Any]:
+    """The curve as rows, the row of the run's own budget or of what it spends without one, and two pictures; no rows
+    where there is no curve."""
     curve = SpendCurve.of(run)
     if curve is None:
         return {"rows": []}
-    own = None if run.budget is None else float(run.budget)
+    own = expected and round(expected, 3) if run.budget is None else float(run.budget)
     points = curve.list_budgets(own)
     rows = [_describe_point(point, run, currency, is_own=point.budget == own) for point in points]
     chosen = next((number for number, point in enumerate(points) if point.budget == own), len(points) - 1)
@@ -186,6 +190,7 @@ def _describe_curve(run: Run, currency: str) -> dict[str, Any]:
         "last": len(rows) - 1,
         "charts": _draw(run, curve, points, currency),
         "stops_at": money_of(curve.worth_spending, currency),
+        "is_ended_by_return": curve.is_ended_by_return,
         "objective": run.objective,
         "top": run.top,
         "required_return": "" if run.required_return is None else f"{run.required_return.normalize():f}",
@@ -193,13 +198,14 @@ def _describe_curve(run: Run, currency: str) -> dict[str, Any]:
 
 
 def _describe_point(point: AtBudget, run: Run, currency: str, *, is_own: bool) -> dict[str, Any]:
+    offers = run.recommendation_count if is_own else round(point.offers)
     return {
         "amount": f"{point.budget:.3f}".rstrip("0").rstrip("."),
         "budget": money_of(point.budget, currency),
         "value": _value_of(point.value, run, currency),
         "marginal": _per_unit(point.marginal_return, run, currency),
         "uses": uses_of(point.uses),
-        "offers": count_of(round(point.offers)),
+        "offers": count_of(offers),
         "is_own": is_own,
         "stops": point.marginal_return <= 0,
     }
@@ -229,9 +235,12 @@ def _draw(run: Run, curve: SpendCurve, points: list[AtBudget], currency: str) ->
 
 
 def _steps(curve: SpendCurve, end: float) -> list[tuple[float, float]]:
-    """The marginal return falls at each point of the curve to the next."""
-    corners, begin = [], 0.0
+    """The marginal return falls at each point of the curve to the next, and to nothing where it is not worth more."""
+    corners: list[tuple[float, float]] = []
+    begin = 0.0
     for rate, cost in zip(curve.marginal_return, [*curve.cost[:-1], end], strict=True):
+        if cost >= curve.worth_spending:
+            return [*corners, (begin, rate), *((curve.worth_spending, each) for each in (rate, 0.0)), (end, 0.0)]
         corners += [(begin, rate), (cost, rate)]
         begin = cost
     return corners

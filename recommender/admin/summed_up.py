@@ -24,11 +24,13 @@ class Shown(Generic[Content]):
         content: None while they are summed up for the first time.
         made_at: when they were summed up; None where that was for this page.
         job_url: of the job that sums them up anew; empty if none does.
+        again_at: whoever looks after this has them summed up anew; None where that is at each look.
     """
 
     content: Content | None
     made_at: datetime | None = None
     job_url: str = ""
+    again_at: datetime | None = None
 
 
 def show_figures(topic: "Topic[Content]", *, anew: bool = False) -> Shown[Content]:
@@ -46,4 +48,5 @@ def show_figures(topic: "Topic[Content]", *, anew: bool = False) -> Shown[Conten
         job_url = change_url(job)
     if summed is None:
         return Shown(None, job_url=job_url)
-    return Shown(summed.content, timezone.localtime(summed.made_at), job_url)
+    made_at = timezone.localtime(summed.made_at)
+    return Shown(summed.content, made_at, job_url, made_at + topic.lasts)

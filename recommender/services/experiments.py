@@ -11,6 +11,7 @@ from recommender.models import (
     CampaignCoupon,
     Experiment,
     ExperimentArm,
+    Product,
     Publication,
     Run,
     User,
@@ -88,6 +89,11 @@ def _say_what_is_wrong(
         yield _("The campaign is over.")
     if Experiment.objects.running().filter(campaign=experiment.campaign_id).exists():
         yield _("Another experiment runs in this campaign. End that first.")
+    if experiment.outcome == Experiment.Outcome.MARGIN and not Product.objects.filter(cost__isnull=False).exists():
+        yield _(
+            "It is to be decided by margin, but of no product it is known what it costs. Load the costs, or have "
+            "something else decide."
+        )
     if live is None:
         yield _("The campaign shows nothing. Publish the run that is to be compared with first.")
         return

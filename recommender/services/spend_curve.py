@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import ceil, floor, log10
+from math import ceil, floor, inf, log10
 
 from recommender.models import Run
 
@@ -32,7 +32,12 @@ class AtBudget:
 @dataclass(frozen=True)
 class SpendCurve:
     """Points of the curve, in units of the currency and of the objective, by ascending cost. See
-    :class:`recommender.ml.allocation.Curve`, whose figures these are."""
+    :class:`recommender.ml.allocation.Curve`, whose figures these are.
+
+    Attributes:
+        required_return: what all lists together are to bring at least for each unit of money; None if nothing is
+            required. The figures are those without it.
+    """
 
     marginal_return: Sequence[float]
     cost: Sequence[float]
@@ -40,30 +45,49 @@ class SpendCurve:
     intercept: Sequence[float]
     uses: Sequence[float]
     offers: Sequence[float]
+    required_return: float | None = None
 
     @classmethod
     def of(cls, run: Run) -> "SpendCurve | None":
         """That of a run; None where there is none, or nothing to spend on."""
         if not run.spend_curve:
             return None
-        curve = cls(**run.spend_curve)
+        required = None if run.required_return is None else float(run.required_return)
+        curve = cls(**run.spend_curve, required_return=required)
         return curve if curve.worth_spending > 0 else None
 
     @property
     def worth_spending(self) -> float:
-        """Beyond this, more money brings nothing."""
+        """Beyond this, more money brings nothing, or less than what is required of it."""
+        return min(self._brings_something, self._keeps_return)
+
+    @property
+    def is_ended_by_return(self) -> bool:
+        """Whether more money would bring something, but what is required could not be kept."""
+        return self._keeps_return < self._brings_something
+
+    @property
+    def _brings_something(self) -> float:
         return max((cost for cost, rate in zip(self.cost, self.marginal_return, strict=True) if rate > 0), default=0.0)
+
+    @property
+    def _keeps_return(self) -> float:
+        """The average return of a concave curve only falls: where each of its lines falls below what is required."""
+        required = self.required_return or 0.0
+        lines = zip(self.intercept, self.marginal_return, strict=True)
+        return min((start / (required - rate) for start, rate in lines if rate < required), default=inf)
 
     def at(self, budget: float) -> AtBudget:
         """What a budget from 0 up would bring."""
-        values = [start + rate * budget for start, rate in zip(self.intercept, self.marginal_return, strict=True)]
+        spent = min(budget, self._keeps_return)
+        values = [start + rate * spent for start, rate in zip(self.intercept, self.marginal_return, strict=True)]
         least = min(range(len(values)), key=values.__getitem__)
         return AtBudget(
             budget=budget,
             value=max(0.0, values[least]),
             marginal_return=0.0 if budget >= self.worth_spending else self.marginal_return[least],
-            uses=self._between(self.uses, budget),
-            offers=self._between(self.offers, budget),
+            uses=self._between(self.uses, spent),
+            offers=self._between(self.offers, spent),
         )
 
     def list_budgets(self, own: float | None = None) -> list[AtBudget]:

@@ -253,6 +253,12 @@ class WhatArmsChanged(Topic[ExperimentResults]):
     def key(self) -> str:
         return f"experiment:{self.experiment.pk}"
 
+    @property
+    def basis(self) -> str:
+        """The figures of one that is over are those of its end."""
+        ended_at = self.experiment.ended_at
+        return "" if ended_at is None else f"{ended_at.timestamp()}"
+
     def is_large(self) -> bool:
         """Always: the maths takes libraries that no page loads."""
         return True

@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from recommender.models import Campaign, Coupon, Job, Redemption, Run, Shopper, User
+from recommender.models import Campaign, Coupon, Job, Product, Redemption, Run, Shopper, User
 from recommender.services.guardrails import check_floors, check_run_budget, check_sellers
 from recommender.services.shopper_review import WhyNot, explain_absence
 from tests.admin.rows import WITHIN_A_BUDGET, add_rows
@@ -66,6 +66,7 @@ def budget_page(run: Run) -> str:
 
 
 def test_the_form_gives_the_job_what_was_chosen(admin_client: Client, campaign: Campaign) -> None:
+    Product.objects.update(cost=1)
     recommend(admin_client, campaign, objective="margin", budget="250.5", required_return="2")
     assert Job.objects.get().arguments == {
         "campaign": campaign.pk,
@@ -90,6 +91,7 @@ def test_nothing_need_be_chosen(admin_client: Client, campaign: Campaign) -> Non
         ("budget", "7.01", "The campaign has 7 of its budget left. Raise that first, or choose no more."),
         ("required_return", "0", "A return is above 0. Leave it empty for none."),
         ("required_return", "100001", "Ensure this value is less than or equal to 100000."),
+        ("objective", "margin", "Of no product it is known what it costs. Load the costs, or choose something else."),
         ("objective", "glory", "Select a valid choice. glory is not one of the available choices."),
         (
             "objective",
@@ -115,6 +117,30 @@ def test_what_makes_no_sense_is_refused(
     assert page.context["form"].errors == {field: [told]}
     assert not Job.objects.exists()
     assert ("Left of the campaign's budget", "7") in page.context["confirmation"].facts
+
+
+@pytest.mark.parametrize("budget", ["", "3"])
+def test_where_nothing_is_left_nothing_is_computed(admin_client: Client, campaign: Campaign, budget: str) -> None:
+    Campaign.objects.update(budget=0)
+    page = recommend(admin_client, campaign, budget=budget)
+    assert page.context["form"].errors == {"budget": ["Nothing is left of the campaign's budget. Raise that first."]}
+    assert not Job.objects.exists()
+
+
+def test_what_is_asked_for_beside_other_work_is_not_lost_in_silence(admin_client: Client, campaign: Campaign) -> None:
+    """Two tabs: the same choices are the same job, other choices are told to have started nothing."""
+    recommend(admin_client, campaign, budget="10")
+    first = Job.objects.get()
+    page = reverse("admin:recommender_campaign_recommend", args=[campaign.pk])
+
+    again = admin_client.post(page, {**FORM, "budget": "10"}, follow=True)
+    other = admin_client.post(page, {**FORM, "budget": "33"}, follow=True)
+
+    assert "The recommendations are being computed." in again.content.decode()
+    assert f"with other choices (job {first.pk})" in other.content.decode()
+    assert "The recommendations are being computed." not in other.content.decode()
+    job = Job.objects.get()
+    assert (job.pk, job.arguments["budget"]) == (first.pk, "10")
 
 
 # Showing
@@ -145,6 +171,7 @@ def test_a_run_without_a_budget_says_nothing_of_one(admin_client: Client, campai
 
 
 def test_the_budget_page_has_the_whole_curve(admin_client: Client, run: Run) -> None:
+    Run.objects.filter(pk=run.pk).update(recommendation_count=19)
     page = admin_client.get(budget_page(run))
     rows = page.context["rows"]
     assert [row["amount"] for row in rows][:3] == ["0.5", "1", "1.5"]
@@ -155,7 +182,7 @@ def test_the_budget_page_has_the_whole_curve(admin_client: Client, run: Run) -> 
         "value": "5.0 redemptions",
         "marginal": "0.5 redemptions for 1 USD",
         "uses": "5.0",
-        "offers": "20",
+        "offers": "19",
         "is_own": True,
         "stops": False,
     }
@@ -166,6 +193,33 @@ def test_the_budget_page_has_the_whole_curve(admin_client: Client, run: Run) -> 
         "0.5 redemptions for 1 USD",
         "0.00,0.00 100.00,0.00 100.00,100.00 100.00,100.00",
     )
+
+
+def test_where_a_return_is_required_the_curve_ends_where_it_is_kept(admin_client: Client, run: Run) -> None:
+    """And the page of a run without a budget stands where the run spends."""
+    Run.objects.filter(pk=run.pk).update(
+        budget=None,
+        required_return=Decimal("1.5"),
+        spend_curve={
+            "marginal_return": [2.0, 1.0, 0.0],  # 2 for each unit up to 10, then 1 up to 30
+            "cost": [10.0, 30.0, 30.0],
+            "value": [20.0, 40.0, 40.0],
+            "intercept": [0.0, 10.0, 40.0],
+            "uses": [5.0, 9.0, 9.0],
+            "offers": [100.0, 300.0, 300.0],
+        },
+    )
+
+    page = admin_client.get(budget_page(run))
+
+    own = page.context["rows"][page.context["chosen"]]
+    assert (own["amount"], own["is_own"], own["value"]) == ("9", True, "18 redemptions")
+    last = page.context["rows"][-1]
+    assert (last["amount"], last["value"], last["stops"]) == ("20", "30 redemptions", True)
+    shown = page.content.decode()
+    assert "Beyond 20.00 USD the required return could not be kept, so no more is spent." in shown
+    assert '<input type="hidden" name="budget" value="9">' in shown
+    assert "One unit of budget more brings" not in dict(page.context["within"])
 
 
 def test_another_budget_is_asked_for_with_the_form_filled_in(admin_client: Client, run: Run) -> None:

@@ -148,6 +148,22 @@ def test_figures_are_summed_up_by_a_job_and_shown(admin_client: Client, experime
     assert "are being summed up" in admin_client.get(page(experiment)).content.decode()
 
 
+def test_the_last_figures_are_those_of_the_end(admin_client: Client, experiment: Experiment) -> None:
+    """However new those are that were summed up while it ran."""
+    run_it(experiment)
+    WhatArmsChanged(experiment).sum_up()
+    shown = admin_client.get(page(experiment)).content.decode()
+    assert "As of" in shown
+    assert "made anew when somebody looks after" in shown
+
+    admin_client.post(page(experiment, "stop"))
+
+    assert "are being summed up" in admin_client.get(page(experiment)).content.decode()
+    experiment.refresh_from_db()
+    WhatArmsChanged(experiment).sum_up()
+    assert "As of" in admin_client.get(page(experiment)).content.decode()
+
+
 def test_each_arm_is_shown_beside_the_default(admin_client: Client, experiment: Experiment) -> None:
     run_it(experiment)
     shown = admin_client.get(page(experiment)).context["experiment"]

@@ -86,6 +86,20 @@ def test_a_page_asks_how_far_the_job_is(client_with: Callable[..., Client], job:
     assert client.get(reverse("admin:recommender_job_progress", args=[9999])).status_code == 404
 
 
+def test_what_a_job_failed_of_is_told_without_code(client_with: Callable[..., Client], job: Job) -> None:
+    """The rest is there for whoever looks after the site, who opens it."""
+    page = reverse("admin:recommender_job_change", args=[job.pk])
+    client = client_with("view_job")
+    assert '<details data-part="log-box" open>' in client.get(page).content.decode()
+    Job.objects.update(state=Job.State.FAILED, error="Nothing is left.", log="Traceback", finished_at=timezone.now())
+
+    shown = client.get(page).content.decode()
+
+    assert "Nothing is left." in shown
+    assert '<details data-part="log-box">' in shown
+    assert shown.index("For whoever looks after the site") < shown.index("Traceback")
+
+
 def test_who_may_not_see_jobs_is_not_told_how_far_they_are(client_with: Callable[..., Client], job: Job) -> None:
     address = reverse("admin:recommender_job_progress", args=[job.pk])
     assert client_with("view_run").get(address).status_code == 403

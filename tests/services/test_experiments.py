@@ -256,6 +256,11 @@ def run_another(experiment: Experiment) -> None:
     start_experiment(experiment=other, now=NOW)
 
 
+def decide_by_what_is_not_known(experiment: Experiment) -> None:
+    experiment.outcome = Experiment.Outcome.MARGIN
+    experiment.save()
+
+
 def start_it_before(experiment: Experiment) -> None:
     start_experiment(experiment=experiment, now=NOW)
 
@@ -271,6 +276,7 @@ def start_it_before(experiment: Experiment) -> None:
         (show_nothing, "shows nothing"),
         (take_a_run_of_another, "of another campaign"),
         (run_another, "Another experiment runs"),
+        (decide_by_what_is_not_known, "of no product it is known what it costs"),
         (start_it_before, "started before"),
     ],
 )

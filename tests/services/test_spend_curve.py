@@ -1,5 +1,7 @@
 """The curve of spend as pages read it."""
 
+from dataclasses import replace
+
 import pytest
 
 from recommender.models import Run
@@ -30,6 +32,27 @@ CURVE = SpendCurve(
 def test_what_a_budget_brings(budget: float, value: float, marginal: float, uses: float, offers: float) -> None:
     point = CURVE.at(budget)
     assert (point.value, point.marginal_return, point.uses, point.offers) == (value, marginal, uses, offers)
+
+
+@pytest.mark.parametrize(
+    ("required", "ends", "by_return", "at_20"),
+    [
+        (1.9, 100 / 9, True, (190 / 9, 0)),  # 10 + b = 1.9 b
+        (1.5, 20, True, (30, 0)),
+        (1.25, 30, False, (30, 1)),
+    ],
+)
+def test_no_more_is_spent_than_keeps_the_required_return(
+    required: float, ends: float, by_return: bool, at_20: tuple[float, float]
+) -> None:
+    curve = replace(CURVE, required_return=required)
+
+    assert curve.worth_spending == pytest.approx(ends)
+    assert curve.is_ended_by_return == by_return
+    point = curve.at(20)
+    assert (point.value, point.marginal_return) == pytest.approx(at_20)
+    assert curve.at(25).value <= 35
+    assert curve.list_budgets()[-1].budget < ends + 1
 
 
 def test_budgets_are_round_and_end_where_more_brings_nothing() -> None:

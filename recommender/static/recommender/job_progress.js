@@ -10,7 +10,7 @@ document.addEventListener("DOMContentLoaded", () => {
     part("silence").textContent = job.silence;
     part("silence").hidden = !job.silence;
     part("log").textContent = job.log;
-    part("log").hidden = !job.log;
+    part("log-box").hidden = !job.log;
     const bar = part("bar");
     bar.hidden = job.percent === null;
     bar.value = job.percent ?? 0;
