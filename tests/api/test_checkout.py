@@ -281,7 +281,10 @@ def test_the_same_at_the_same_moment_is_done_once(write: Call) -> None:
     def go(_: int) -> HttpResponse:
         start.wait()
         try:
-            return write("checkout/reservations", ASKED, key="k")
+            while True:
+                answer = write("checkout/reservations", ASKED, key="k")
+                if answer.status_code != 503:  # on a slow machine, for who waited too long: nothing was done
+                    return answer
         finally:
             connection.close()
 
