@@ -30,7 +30,7 @@ from uuid import uuid4
 import psycopg2
 
 from recommender.ml.evaluation.report import write_between_markers
-from tests.load.serving import PORT, POSTGRES, Measured, Shop, basket, say
+from tests.load.serving import PORT, POSTGRES, PROCESSES, THREADS, Measured, Shop, basket, say
 from tests.servers import run_broker, run_postgres
 
 #: More than the server has threads, so that whoever is due need not wait for one to be free.
@@ -175,7 +175,7 @@ def describe(options: argparse.Namespace, baskets: int, answered: Answered, coun
     came, spent, uses, refused, *_by_rows = counts
     lines = [
         f"{baskets:,} baskets in {options.seconds} s, {options.normal:g} × {options.times} a second at random moments; "
-        f"{options.server}, 2 processes of 4 threads; {SHOPPERS:,} shoppers; {os.cpu_count()} processors for the "
+        f"{options.server}, {PROCESSES} processes of {THREADS} threads; {SHOPPERS:,} shoppers; {os.cpu_count()} processors for the "
         f"server, PostgreSQL, Redis and the shoppers together; load average {os.getloadavg()[1]:.1f}.",
         "",
         "| | answers | median, ms | p95, ms | p99, ms | longest, ms |",
