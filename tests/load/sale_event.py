@@ -175,8 +175,9 @@ def describe(options: argparse.Namespace, baskets: int, answered: Answered, coun
     came, spent, uses, refused, *_by_rows = counts
     lines = [
         f"{baskets:,} baskets in {options.seconds} s, {options.normal:g} × {options.times} a second at random moments; "
-        f"{options.server}, {PROCESSES} processes of {THREADS} threads; {SHOPPERS:,} shoppers; {os.cpu_count()} processors for the "
-        f"server, PostgreSQL, Redis and the shoppers together; load average {os.getloadavg()[1]:.1f}.",
+        f"{options.server}, {PROCESSES} processes of {THREADS} threads; {SHOPPERS:,} shoppers; "
+        f"{os.cpu_count()} processors for the server, PostgreSQL, Redis and the shoppers "
+        f"together; load average {os.getloadavg()[1]:.1f}.",
         "",
         "| | answers | median, ms | p95, ms | p99, ms | longest, ms |",
         "| --- | --- | --- | --- | --- | --- |",
