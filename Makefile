@@ -8,8 +8,10 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-# A process for each core. Tests are handed out in their order, so that those which empty the database come last in each.
-IN_PARALLEL := -n auto --dist load
+# A process for each core. Tests that share what their file makes go to one; the others are handed out in their order, so
+# that those which empty the database come last in each.
+IN_PARALLEL := -n auto --dist loadgroup
+ON_POSTGRES := --ignore=tests/ml --ignore=tests/faults
 BIND ?= 127.0.0.1:8000
 DATABASE ?= both
 ARGUMENTS ?=
@@ -46,14 +48,14 @@ shop: $(VENV)/.installed  ## The example shop in front of a site that runs, such
 	  exec $(BIN)/python examples/shop/backend.py "$${told##*$$'\n'}" --site $(ADDRESS) --port $(SHOP_PORT)
 
 .PHONY: test
-# tests/ml touches no database: the layers of ARCHITECTURE.md keep Django out of recommender/ml. tests/faults brings a
-# PostgreSQL of its own.
+# What touches no database runs once: all of tests/ml, since the layers of ARCHITECTURE.md keep Django out of
+# recommender/ml. tests/faults brings a PostgreSQL of its own.
 test: $(VENV)/.installed-dev  ## All tests, on SQLite and on PostgreSQL (DATABASE=sqlite or postgres: on one; ARGUMENTS=...: to pytest)
 ifneq ($(DATABASE),postgres)
 	$(BIN)/python -m pytest $(IN_PARALLEL) $(ARGUMENTS)
 endif
 ifneq ($(DATABASE),sqlite)
-	$(BIN)/python -m tests.servers $(BIN)/python -m pytest $(IN_PARALLEL) --ignore=tests/ml --ignore=tests/faults $(ARGUMENTS)
+	$(BIN)/python -m tests.servers $(BIN)/python -m pytest $(IN_PARALLEL) $(ON_POSTGRES) -m "database or real" $(ARGUMENTS)
 endif
 
 .PHONY: prove
@@ -62,7 +64,7 @@ ifneq ($(DATABASE),postgres)
 	COUPONSITE_PROVE=1 $(BIN)/python -m pytest -m prove $(ARGUMENTS)
 endif
 ifneq ($(DATABASE),sqlite)
-	COUPONSITE_PROVE=1 $(BIN)/python -m tests.servers $(BIN)/python -m pytest --ignore=tests/ml --ignore=tests/faults -m prove $(ARGUMENTS)
+	COUPONSITE_PROVE=1 $(BIN)/python -m tests.servers $(BIN)/python -m pytest $(ON_POSTGRES) -m "prove and (database or real)" $(ARGUMENTS)
 endif
 
 .PHONY: benchmark

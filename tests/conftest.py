@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import redis
-from django.conf import settings
+from django.conf import LazySettings, settings
 from django.db import connection
 from django.utils import timezone
 from hypothesis import HealthCheck
@@ -27,11 +27,26 @@ properties.register_profile(
 properties.load_profile("couponsite")
 
 
+@pytest.hookimpl(tryfirst=True)  # before markers choose tests and pytest-xdist reads their groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if not os.environ.get("COUPONSITE_PROVE"):
-        for item in items:
-            if item.get_closest_marker("prove"):
-                item.add_marker(pytest.mark.skip(reason="takes minutes: make prove"))
+    for item in items:
+        fixtures = getattr(item, "fixturenames", [])
+        asked_for = item.get_closest_marker("django_db")
+        emptied = bool({"transactional_db", "live_server"} & set(fixtures))
+        if asked_for or emptied or "db" in fixtures:
+            item.add_marker("database")
+        emptied |= bool(asked_for and asked_for.kwargs.get("transaction"))
+        if not emptied and _shares_with_its_file(item):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        if item.get_closest_marker("prove") and not os.environ.get("COUPONSITE_PROVE"):
+            item.add_marker(pytest.mark.skip(reason="takes minutes: make prove"))
+
+
+def _shares_with_its_file(item: pytest.Item) -> bool:
+    """Whether what a test stands on is made once for its file, and so had better be by one process alone."""
+    fixtures = getattr(item, "fixturenames", [])
+    definitions = item._fixtureinfo.name2fixturedefs if fixtures else {}  # type: ignore[attr-defined]
+    return any(each.scope == "module" for name in fixtures for each in definitions.get(name, ()))
 
 
 def pytest_report_header() -> str:
@@ -66,6 +81,17 @@ def broker(_running_broker: redis.Redis) -> redis.Redis:
 def worker(broker: redis.Redis, tmp_path: Path) -> Iterator[subprocess.Popen]:
     with run_worker(tmp_path / "worker.log") as worker:
         yield worker
+
+
+@pytest.fixture
+def data_dir(settings: LazySettings, tmp_path: Path) -> Path:
+    """A data directory of the test's own with nothing in it, and no model of another test's in memory."""
+    from recommender.services import scoring
+
+    scoring.prepare_scorer.cache_clear()
+    settings.DATA_DIR = tmp_path / "data"
+    settings.DATA_DIR.mkdir()
+    return settings.DATA_DIR
 
 
 @pytest.fixture(scope="session")

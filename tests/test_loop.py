@@ -1,7 +1,6 @@
 """The whole loop on a small part of the real sample: history, training, lists, the API, feedback, history."""
 
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -13,7 +12,6 @@ from recommender import models
 from recommender.ml.algorithms import algorithms_named
 from recommender.models import Run, Shop
 from recommender.reasons import in_words, speaking_for
-from recommender.services import scoring
 from recommender.services.access import create_api_key, issue_shopper_token
 from recommender.services.ingest import load_export
 from recommender.services.snapshot import open_snapshot, take_snapshot
@@ -26,9 +24,7 @@ TOP = 5
 
 
 @pytest.fixture
-def shop(settings: Any, tmp_path: Path, export: Path) -> None:
-    scoring.prepare_scorer.cache_clear()
-    settings.DATA_DIR = tmp_path
+def shop(data_dir: Path, export: Path) -> None:
     open_shop()
     report = load_export(folder=export)
     assert [file.new for file in report.files] == [file.rows for file in report.files]

@@ -25,8 +25,7 @@ LIST = reverse("admin:recommender_upload_changelist")
 
 
 @pytest.fixture(autouse=True)
-def _data_dir(settings: Any, tmp_path: Path) -> None:
-    settings.DATA_DIR = tmp_path / "data"
+def imports(data_dir: Path, settings: Any, tmp_path: Path) -> None:
     settings.IMPORT_DIR = tmp_path / "imports"
     settings.IMPORT_DIR.mkdir()
 
@@ -112,7 +111,7 @@ def test_what_is_no_export_is_refused_on_the_page(
     answer = send(admin_client, content, name)
     assert (answer.status_code, problem in answer.content.decode()) == (422, True)
     assert not Upload.objects.exists()
-    assert not settings.DATA_DIR.exists()
+    assert not list(settings.DATA_DIR.iterdir())
 
 
 def test_a_form_without_a_file_says_so(admin_client: Client) -> None:
@@ -128,7 +127,7 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_read(admin_client: Cli
     assert answer.status_code == 413
     assert "The file is larger than 10" in answer.content.decode()
     assert not Upload.objects.exists()
-    assert not settings.DATA_DIR.exists()
+    assert not list(settings.DATA_DIR.iterdir())
 
 
 def test_a_file_that_is_a_little_too_large_is_refused_too(admin_client: Client, settings: Any) -> None:

@@ -18,7 +18,7 @@ from recommender.ml.forecast import render_forecasts
 from recommender.services import backtest as service
 from tests.services.learning_shop import load_learning_shop
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_dir")]
 
 START = "2021-06-30"  # the fourth campaign's
 SECTIONS = [
@@ -34,11 +34,9 @@ SECTIONS = [
 
 
 @pytest.fixture(autouse=True)
-def data_dir(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (selection, service, behaviour_evaluation):
         monkeypatch.setattr(module, "RESAMPLES", 20)
-    settings.DATA_DIR = tmp_path / "data"
-    return settings.DATA_DIR
 
 
 @pytest.fixture

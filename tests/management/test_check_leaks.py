@@ -2,7 +2,6 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -10,17 +9,15 @@ from django.core.management import CommandError, call_command
 from tests.ml.leaky_inputs import LEAKY
 from tests.services.learning_shop import load_learning_shop
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_dir")]
 
 LEAKY_PATH = "tests.ml.leaky_inputs.LeakyInputs"
 
 
 @pytest.fixture(autouse=True)
-def data_dir(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    settings.DATA_DIR = tmp_path / "data"
-    return settings.DATA_DIR
 
 
 @pytest.fixture
@@ -86,4 +83,4 @@ def test_a_mistake_is_one_clear_line(data_dir: Path, options: list[str], message
         call_command("check_leaks", *options)
 
     assert "\n" not in str(error.value)
-    assert not data_dir.exists()
+    assert not list(data_dir.iterdir())

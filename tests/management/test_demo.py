@@ -31,9 +31,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def commands(monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path) -> list[tuple[str, ...]]:
+def commands(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> list[tuple[str, ...]]:
     """The commands that the demonstration calls, each replaced by what it leaves behind in a shop of seven."""
-    settings.DATA_DIR = tmp_path
     called: list[tuple[str, ...]] = []
     now = timezone.now()
 
@@ -111,7 +110,7 @@ def run_demo(*arguments: str) -> str:
     return output.getvalue()
 
 
-def test_the_whole_loop(commands: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_whole_loop(commands: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> None:
     early = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)  # still February in the sample's New York
     monkeypatch.setattr(demo.timezone, "localdate", lambda timezone: early.astimezone(timezone).date())
     printed = run_demo("--bind", "127.0.0.1:8123")
@@ -143,7 +142,7 @@ def test_the_whole_loop(commands: list[tuple[str, ...]], monkeypatch: pytest.Mon
     assert login[1] == "http://127.0.0.1:8123"
     user = authenticate(username=login[2], password=login[3])
     assert user == User.objects.get(is_staff=True, is_superuser=True)
-    assert (tmp_path / "demo-login").stat().st_mode & 0o777 == 0o600
+    assert (data_dir / "demo-login").stat().st_mode & 0o777 == 0o600
 
 
 def test_another_shop_is_shown_up_to_its_own_yesterday(
@@ -175,10 +174,10 @@ def test_a_second_time_changes_nothing(commands: list[tuple[str, ...]]) -> None:
     assert (Run.objects.count(), ApiKey.objects.count(), User.objects.get().first_name) == (1, 1, "Ann")
 
 
-def test_no_campaign_is_live(commands: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_campaign_is_live(commands: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> None:
     later = timezone.now() + timedelta(days=30)
     monkeypatch.setattr(demo.timezone, "now", lambda: later)
     with pytest.raises(CommandError, match=r"^No campaign is live now, so there is nothing to recommend for\.$"):
         run_demo()
     assert [command[0] for command in commands] == ["load_sample", "train"]
-    assert not (tmp_path / "demo-login").exists()
+    assert not (data_dir / "demo-login").exists()

@@ -11,13 +11,7 @@ from recommender.presets import PRESETS, Preset
 from tests.services.ingest import exports
 from tests.services.ingest.exports import EXPORT, contents, write_export
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def data_dir(settings, tmp_path: Path) -> Path:
-    settings.DATA_DIR = tmp_path / "data"
-    return settings.DATA_DIR
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_dir")]
 
 
 def test_load_shop_prints_its_report(tmp_path: Path, capsys: pytest.CaptureFixture[str], data_dir: Path) -> None:
@@ -52,7 +46,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[
     call_command("load_shop", str(write_export(tmp_path / "export")), "--dry-run")
     assert capsys.readouterr().out.splitlines()[-1].startswith("Dry run: nothing was written, 27 rows would be.")
     assert contents() == before
-    assert not data_dir.exists()
+    assert not list(data_dir.iterdir())
 
 
 def test_a_refusal_is_one_line_and_changes_nothing(tmp_path: Path) -> None:

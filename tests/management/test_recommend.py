@@ -4,7 +4,6 @@ import csv
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -12,19 +11,11 @@ from django.utils import timezone
 
 from recommender import models
 from recommender.models import Run
-from recommender.services import scoring
 from tests.services.small_shop import NOW, START, add_model_version, lists_of, make_shop
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_dir")]
 
 AS_OF = NOW.isoformat()
-
-
-@pytest.fixture(autouse=True)
-def data_dir(settings: Any, tmp_path: Path) -> Path:
-    scoring.prepare_scorer.cache_clear()
-    settings.DATA_DIR = tmp_path / "data"
-    return settings.DATA_DIR
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ from argparse import ArgumentTypeError
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -16,14 +15,12 @@ from recommender.ml.evaluation.table import render_table
 from recommender.services import search, training
 from tests.services.learning_shop import load_learning_shop
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_dir")]
 
 
 @pytest.fixture(autouse=True)
-def data_dir(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selection, "RESAMPLES", 20)
-    settings.DATA_DIR = tmp_path / "data"
-    return settings.DATA_DIR
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -89,10 +88,7 @@ def test_the_truth_is_worth_knowing(shop: FreshFoodShop) -> None:
 
 
 @pytest.mark.django_db
-def test_lists_know_what_runs_out_and_what_goes_bad(
-    shop: FreshFoodShop, export: Path, settings: Any, tmp_path: Path
-) -> None:
-    settings.DATA_DIR = tmp_path
+def test_lists_know_what_runs_out_and_what_goes_bad(shop: FreshFoodShop, export: Path, data_dir: Path) -> None:
     campaign = load(export)
 
     run = compute_run(run=plan_run(campaign=campaign, as_of=UNTIL, algorithm=ALGORITHM, top=TOP))
@@ -113,9 +109,8 @@ def test_lists_know_what_runs_out_and_what_goes_bad(
 
 @pytest.mark.prove
 @pytest.mark.django_db
-def test_the_champion_of_the_whole_shop_captures_the_lift(settings: Any, tmp_path: Path) -> None:
+def test_the_champion_of_the_whole_shop_captures_the_lift(data_dir: Path, tmp_path: Path) -> None:
     """At the size at which it is shown, with all that a training does."""
-    settings.DATA_DIR = tmp_path / "data"
     shop = FreshFoodShop(shoppers=PRESETS["fresh-food"].shoppers or 0, until=UNTIL)
     (tmp_path / "export").mkdir()
     shop.write(tmp_path / "export")

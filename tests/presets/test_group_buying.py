@@ -110,10 +110,7 @@ def test_the_truth_is_worth_knowing(shop: GroupBuyingShop) -> None:
 
 
 @pytest.mark.django_db
-def test_lists_and_groups_know_who_belongs_together(
-    shop: GroupBuyingShop, export: Path, settings: Any, tmp_path: Path
-) -> None:
-    settings.DATA_DIR = tmp_path
+def test_lists_and_groups_know_who_belongs_together(shop: GroupBuyingShop, export: Path, data_dir: Path) -> None:
     campaign = load_with_groups(export, shop)
     past = GroupBuy.objects.exclude(state=GroupBuy.State.OPEN)
     assert past.count() == read(export, "groups").height
@@ -133,9 +130,8 @@ def test_lists_and_groups_know_who_belongs_together(
 
 @pytest.mark.prove
 @pytest.mark.django_db
-def test_the_champion_of_the_whole_shop_captures_the_lift(settings: Any, tmp_path: Path) -> None:
+def test_the_champion_of_the_whole_shop_captures_the_lift(data_dir: Path, tmp_path: Path) -> None:
     """At the size at which it is shown, with all that a training does."""
-    settings.DATA_DIR = tmp_path / "data"
     shop = GroupBuyingShop(shoppers=PRESETS["group-buying"].shoppers or 0, until=UNTIL)
     (tmp_path / "export").mkdir()
     shop.write(tmp_path / "export")

@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -101,8 +100,7 @@ def test_the_truth_is_worth_knowing_and_keeps_the_rule(shop: HomeShop, export: P
 
 
 @pytest.mark.django_db
-def test_lists_know_what_a_project_needs_next(shop: HomeShop, export: Path, settings: Any, tmp_path: Path) -> None:
-    settings.DATA_DIR = tmp_path
+def test_lists_know_what_a_project_needs_next(shop: HomeShop, export: Path, data_dir: Path) -> None:
     campaign = load(export)
 
     run = compute_run(run=plan_run(campaign=campaign, as_of=UNTIL, algorithm=ALGORITHM, top=TOP))
@@ -122,9 +120,8 @@ def test_lists_know_what_a_project_needs_next(shop: HomeShop, export: Path, sett
 
 @pytest.mark.prove
 @pytest.mark.django_db
-def test_the_champion_of_the_whole_shop_captures_the_lift(settings: Any, tmp_path: Path) -> None:
+def test_the_champion_of_the_whole_shop_captures_the_lift(data_dir: Path, tmp_path: Path) -> None:
     """At the size at which it is shown, with all that a training does."""
-    settings.DATA_DIR = tmp_path / "data"
     shop = HomeShop(shoppers=PRESETS["home"].shoppers or 0, until=UNTIL)
     (tmp_path / "export").mkdir()
     shop.write(tmp_path / "export")

@@ -4,7 +4,6 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -165,9 +164,8 @@ def check_what_payers_paid(campaign: Campaign) -> None:
 
 @pytest.mark.django_db
 def test_lists_know_what_shoppers_want_and_leave_no_seller_out(
-    shop: PlatformShop, export: Path, settings: Any, tmp_path: Path
+    shop: PlatformShop, export: Path, data_dir: Path
 ) -> None:
-    settings.DATA_DIR = tmp_path
     campaign = load(export)
     truth, expected = shop.true_probabilities(), shop.best_given_history(20_000)
     check_what_payers_paid(Campaign.objects.get(campaign_id="week-28"))
@@ -232,9 +230,8 @@ def _coupons_of_lists(run: Run) -> list[list[str]]:
 
 @pytest.mark.prove
 @pytest.mark.django_db
-def test_the_champion_of_the_whole_shop_captures_the_lift(settings: Any, tmp_path: Path) -> None:
+def test_the_champion_of_the_whole_shop_captures_the_lift(data_dir: Path, tmp_path: Path) -> None:
     """At the size at which it is shown, with all that a training does, and with the floor for sellers."""
-    settings.DATA_DIR = tmp_path / "data"
     shop = PlatformShop(shoppers=PRESETS["platform"].shoppers or 0, until=UNTIL)
     (tmp_path / "export").mkdir()
     shop.write(tmp_path / "export")

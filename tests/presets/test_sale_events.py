@@ -3,7 +3,6 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -96,8 +95,7 @@ def test_the_truth_is_worth_knowing(shop: SaleEventsShop) -> None:
 
 
 @pytest.mark.django_db
-def test_lists_know_who_wants_what(shop: SaleEventsShop, export: Path, settings: Any, tmp_path: Path) -> None:
-    settings.DATA_DIR = tmp_path
+def test_lists_know_who_wants_what(shop: SaleEventsShop, export: Path, data_dir: Path) -> None:
     campaign = load(export)
 
     run = compute_run(run=plan_run(campaign=campaign, as_of=UNTIL, algorithm="gradient_boosting", top=TOP))
@@ -109,11 +107,8 @@ def test_lists_know_who_wants_what(shop: SaleEventsShop, export: Path, settings:
 
 
 @pytest.mark.django_db
-def test_the_event_of_the_sample_is_kept_to_from_the_warm_up_to_the_report(
-    export: Path, settings: Any, tmp_path: Path
-) -> None:
+def test_the_event_of_the_sample_is_kept_to_from_the_warm_up_to_the_report(export: Path, data_dir: Path) -> None:
     """Shown and claimed, not held yet; then held, beside one of the shop's; paced; and told of in the morning."""
-    settings.DATA_DIR = tmp_path
     campaign = load(export)
     event = set_up_sample(PRESETS["sale-events"].sale_event)  # type: ignore[arg-type]
     start, budget = UNTIL + timedelta(days=WARM_UP_DAYS), Decimal(5 * SHOPPERS)
@@ -171,9 +166,8 @@ def test_the_event_of_the_sample_is_kept_to_from_the_warm_up_to_the_report(
 
 @pytest.mark.prove
 @pytest.mark.django_db
-def test_the_champion_of_the_whole_shop_captures_the_lift(settings: Any, tmp_path: Path) -> None:
+def test_the_champion_of_the_whole_shop_captures_the_lift(data_dir: Path, tmp_path: Path) -> None:
     """At the size at which it is shown, with all that a training does."""
-    settings.DATA_DIR = tmp_path / "data"
     shop = SaleEventsShop(shoppers=PRESETS["sale-events"].shoppers or 0, until=UNTIL)
     (tmp_path / "export").mkdir()
     shop.write(tmp_path / "export")

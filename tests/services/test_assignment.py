@@ -3,7 +3,6 @@
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 
 from recommender import models
 from recommender.models import Campaign, CampaignSegment, CampaignShopper, Publication, Run, Segment, Shopper
-from recommender.services import scoring
 from recommender.services.assignment import is_held_out, record_assignment
 from recommender.services.guardrails import PublishingForbidden
 from recommender.services.publishing import publish
@@ -20,14 +18,8 @@ from recommender.services.snapshot import take_snapshot
 from tests.services.small_shop import NOW, START, add_model_version, add_run, lists_of, make_shop
 
 
-@pytest.fixture(autouse=True)
-def data_dir(settings: Any, tmp_path: Path) -> None:
-    scoring.prepare_scorer.cache_clear()
-    settings.DATA_DIR = tmp_path
-
-
 @pytest.fixture
-def campaign(db: None) -> Campaign:
+def campaign(db: None, data_dir: Path) -> Campaign:
     campaign = make_shop()
     models.Shop.current()
     models.Shop.objects.update(champion=add_model_version(learned_until=START))

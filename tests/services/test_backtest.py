@@ -2,7 +2,6 @@
 
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -14,7 +13,7 @@ from recommender.services import backtest as service
 from recommender.services.backtest import Backtest, NothingToTest, backtest, draw_figures
 from tests.services.learning_shop import COUPONS, STARTS, TREATED, load_learning_shop
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_dir")]
 
 COLUMNS = ["algorithm", "campaign_id", "shopper_id", "coupon_id", "score", "label"]
 FEW = ["decision_tree"]
@@ -24,12 +23,10 @@ START = STARTS["third"] + timedelta(days=10)
 
 
 @pytest.fixture(autouse=True)
-def data_dir(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (selection, service):
         monkeypatch.setattr(module, "RESAMPLES", 20)
     monkeypatch.setattr(service, "evaluate_behaviour", lambda *_, **__: None)  # the command's tests have it
-    settings.DATA_DIR = tmp_path / "data"
-    return settings.DATA_DIR
 
 
 @pytest.fixture

@@ -20,26 +20,12 @@ from recommender.services.runs import compute_run, finish_run, plan_run, score_s
 from recommender.services.spend_curve import SpendCurve
 from tests.services.small_shop import NOW, START, add_model_version, lists_of, make_shop
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_dir", "small_shards")]
 
 #: What a use of each coupon takes off. By the scores, all lists of two together cost 1.8 and bring 1.4 redemptions.
 DISCOUNTS = {"c1": 2, "c2": 1, "c3": 1, "c4": 4}
 #: The likeliest within 1.25: c1 for s1, which alone costs 0.6, is what does not fit.
 WITHIN = {"s1": [("c2", 0.1)], "s2": [("c2", 0.2), ("c3", 0.2)], "s3": [("c3", 0.5)], "s5": [("c1", 0.1)]}
-
-
-@pytest.fixture(autouse=True)
-def data_dir(settings: Any, tmp_path: Path) -> Path:
-    scoring.prepare_scorer.cache_clear()
-    settings.DATA_DIR = tmp_path
-    return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two shoppers a shard, one a block: three shards."""
-    monkeypatch.setattr(runs, "SHARD_SHOPPERS", 2)
-    monkeypatch.setattr(scoring, "BLOCK_PAIRS", 4)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Expected and counted uses of published runs."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -84,8 +85,7 @@ def test_runs_are_taken_together() -> None:
     assert found.low == pytest.approx(8 - 1.96 * 2 / 1.645)
 
 
-def test_the_runs_of_one_version_can_be_asked_for(settings: object, tmp_path: object) -> None:
-    settings.DATA_DIR = tmp_path  # type: ignore[attr-defined]
+def test_the_runs_of_one_version_can_be_asked_for(data_dir: Path) -> None:
     run = add_published("one", used=1)
     happen_later()
     other = add_model_version(learned_until=START)

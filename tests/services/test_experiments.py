@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import LazySettings
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import DatabaseError, IntegrityError, connection, transaction
@@ -540,9 +539,8 @@ def test_who_is_served_twice_at_once_is_on_record_once(experiment: Experiment, s
 
 
 def test_only_what_shoppers_were_served_of_an_arm_counts_as_offered(
-    experiment: Experiment, shoppers: list[Shopper], tmp_path: Path, settings: LazySettings
+    experiment: Experiment, shoppers: list[Shopper], data_dir: Path
 ) -> None:
-    settings.DATA_DIR = tmp_path
     start_experiment(experiment=experiment, now=NOW)
     second = arms_of(experiment)[1]
     record_exposures(exposures=[Exposure(experiment.pk, second.pk, shoppers[7].pk)], at=NOW + timedelta(hours=1))

@@ -37,13 +37,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def data_dir(settings: Any, tmp_path: Path) -> Path:
-    scoring.prepare_scorer.cache_clear()
-    settings.DATA_DIR = tmp_path
-    return tmp_path
-
-
-@pytest.fixture
 def campaign(data_dir: Path) -> Campaign:
     campaign = make_shop()
     shop = Shop.current()

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -138,10 +137,7 @@ def write(shop: Given) -> tuple[dict[str, Shopper], list[Coupon]]:
 
 @properties(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(shop=shops())
-def test_nobody_is_offered_anything_for_a_device_that_they_do_not_own(
-    shop: Given, settings: Any, tmp_path: Path
-) -> None:
-    settings.DATA_DIR = tmp_path
+def test_nobody_is_offered_anything_for_a_device_that_they_do_not_own(shop: Given, data_dir: Path) -> None:
     with transaction.atomic():
         shoppers, coupons = write(shop)
         check_offers(shop.scores, shoppers=shoppers, coupons=coupons, may_have=shop.may_have)

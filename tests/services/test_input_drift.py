@@ -19,7 +19,7 @@ from recommender.services.training import train
 from tests.services.learning_shop import STARTS, load_learning_shop
 from tests.services.small_shop import NOW, START, add_model_version, add_run, make_shop
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_dir")]
 
 #: As a training keeps it. Of the small shop's twenty pairs 14 were never bought, 2 once, 3 twice, and so on.
 TIMES = ["times", [-1e-45, 0.0, 2.0], [0, 14, 4, 2, 0], 0.5]
@@ -27,13 +27,8 @@ COUNTED = [[0, 12, 5, 3, 0]]
 
 
 @pytest.fixture(autouse=True)
-def data_dir(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    scoring.prepare_scorer.cache_clear()
+def few_shoppers(small_shards: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(of_model_layer, "FEWEST_SHOPPERS", 1)
-    monkeypatch.setattr(runs, "SHARD_SHOPPERS", 2)
-    monkeypatch.setattr(scoring, "BLOCK_PAIRS", 4)  # a shopper at once
-    settings.DATA_DIR = tmp_path / "data"
-    return settings.DATA_DIR
 
 
 @pytest.fixture

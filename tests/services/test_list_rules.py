@@ -32,21 +32,7 @@ from tests.services.test_budgeted_runs import (
     sorted_lists,
 )
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def data_dir(settings: Any, tmp_path: Path) -> Path:
-    scoring.prepare_scorer.cache_clear()
-    settings.DATA_DIR = tmp_path
-    return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two shoppers a shard, one a block: three shards."""
-    monkeypatch.setattr(runs, "SHARD_SHOPPERS", 2)
-    monkeypatch.setattr(scoring, "BLOCK_PAIRS", 4)
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_dir", "small_shards")]
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """Runs for incremental margin: what they are taught by, whom their lists are for, and where the past does not say."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,14 +21,13 @@ from recommender.models import (
     Shop,
     Shopper,
 )
-from recommender.services import scoring
 from recommender.services.budgeting import Budget, BudgetRefused
 from recommender.services.holdout import is_held_out
 from recommender.services.new_uses import refuse_incremental_margin
 from recommender.services.runs import compute_run, plan_run
 from tests.services.small_shop import NOW, add_model_version, add_run
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_dir")]
 
 DAY = timedelta(days=1)
 HALF = Decimal(50)
@@ -41,14 +38,6 @@ LOYAL, CURIOUS, QUIET = (
     [number for number in range(SHOPPERS) if number % 5 in part] for part in ((0, 2), (1, 3), (4,))
 )
 Group, Origin = CampaignShopper.Group, CampaignShopper.Origin
-
-
-@pytest.fixture(autouse=True)
-def data_dir(settings: Any, tmp_path: Path) -> Iterator[None]:
-    settings.DATA_DIR = tmp_path
-    scoring.prepare_scorer.cache_clear()
-    yield
-    scoring.prepare_scorer.cache_clear()
 
 
 @pytest.fixture

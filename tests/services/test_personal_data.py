@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from django.apps import apps
-from django.conf import LazySettings
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -27,15 +26,9 @@ from recommender.services.training import promote
 from recommender.services.uploads.receiving import receive_file
 from tests.services.small_shop import NOW, START, add_model_version, add_run, lists_of, make_shop
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_dir")]
 
 SHOPPER = "shopper-Änna:7"
-
-
-@pytest.fixture(autouse=True)
-def data_dir(tmp_path: Path, settings: LazySettings) -> Path:
-    settings.DATA_DIR = tmp_path
-    return tmp_path
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -144,10 +143,7 @@ def buy(shopper: Shopper, product: Product, ago: float, *, quantity: int = 1, or
 
 @properties(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(shop=shops())
-def test_nobody_is_offered_things_of_projects_that_they_have_finished(
-    shop: Given, settings: Any, tmp_path: Path
-) -> None:
-    settings.DATA_DIR = tmp_path
+def test_nobody_is_offered_things_of_projects_that_they_have_finished(shop: Given, data_dir: Path) -> None:
     with transaction.atomic():
         shoppers, coupons = write(shop)
         check_offers(shop.scores, shoppers=shoppers, coupons=coupons, may_have=shop.may_have)

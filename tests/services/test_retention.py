@@ -28,17 +28,15 @@ from recommender.services.retention import delete_old
 from recommender.services.snapshot import take_snapshot
 from tests.services.small_shop import START, add_model_version, add_run, make_shop
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_dir")]
 
 NOW = timezone.now()
 OLD, NEW = NOW - timedelta(days=100), NOW - timedelta(days=5)
 
 
 @pytest.fixture(autouse=True)
-def data_dir(tmp_path: Path, settings: LazySettings) -> Path:
-    settings.DATA_DIR = tmp_path
+def thirty_days(settings: LazySettings) -> None:
     settings.EVENT_RETENTION_DAYS = settings.RUN_RETENTION_DAYS = settings.SNAPSHOT_RETENTION_DAYS = 30
-    return tmp_path
 
 
 def add_events(count: int, moment: object) -> None:

@@ -25,7 +25,7 @@ from recommender.services.training import NothingToLearnFrom, promote, train
 from tests.services.learning_shop import STARTS, load_learning_shop
 from tests.services.small_shop import add_model_version, make_shop
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_dir")]
 
 FEW = ["decision_tree"]  # the baseline comes by itself
 SECONDS_A_TRIAL = 10
@@ -58,10 +58,8 @@ class Watch(Progress):
 
 
 @pytest.fixture(autouse=True)
-def data_dir(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selection, "RESAMPLES", 100)
-    settings.DATA_DIR = tmp_path / "data"
-    return settings.DATA_DIR
 
 
 @pytest.fixture(autouse=True)

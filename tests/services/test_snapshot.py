@@ -19,12 +19,6 @@ from recommender.services.snapshot import open_snapshot, take_snapshot
 MARCH = datetime(2024, 3, 1, tzinfo=UTC)
 
 
-@pytest.fixture(autouse=True)
-def data_dir(settings: Any, tmp_path: Path) -> Path:
-    settings.DATA_DIR = tmp_path
-    return tmp_path
-
-
 def days(count: float) -> datetime:
     return MARCH + timedelta(days=count)
 

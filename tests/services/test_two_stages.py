@@ -1,6 +1,5 @@
 """Runs of two stages: on a generated shop the lists that scoring every pair gives, but for the share that is stated."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -32,15 +31,14 @@ TOP = 4
 
 
 @pytest.fixture
-def campaign(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[models.Campaign]:
+def campaign(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> models.Campaign:
     """A generated shop, with limits as if it were large, and a model that nothing taught yet: it scores by how likely a
     purchase is."""
-    settings.DATA_DIR = tmp_path
     monkeypatch.setattr(scoring, "SAMPLE_SHOPPERS", 120)
     monkeypatch.setattr(scoring, "FEWEST_SHOPPERS", 300)
     monkeypatch.setattr(runs, "SHARD_SHOPPERS", 90)
     write_shop(tmp_path)
-    path = tmp_path / "untaught"
+    path = data_dir / "untaught"
     untaught = GradientBoosting().fit(PairFeatures().none(), np.array([], dtype=bool), np.array([], dtype=int), 0)
     models.ModelVersion.objects.create(
         algorithm=GradientBoosting.name,
@@ -54,9 +52,7 @@ def campaign(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         fit_seconds=0,
         threshold=0.5,
     )
-    scoring.prepare_scorer.cache_clear()
-    yield models.Campaign.objects.get(campaign_id=LIVE_CAMPAIGN)
-    scoring.prepare_scorer.cache_clear()
+    return models.Campaign.objects.get(campaign_id=LIVE_CAMPAIGN)
 
 
 def write_shop(folder: Path) -> None:

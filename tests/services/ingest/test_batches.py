@@ -9,19 +9,13 @@ from recommender.models import Batch
 from recommender.services.ingest import LoadReport, load_export
 from tests.services.ingest.exports import as_parquet, contents, write_export
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_dir")]
 
 BATCHES = """\
 batch_id,product_id,received_at,best_before,sold_out_at
 b1,p1,2024-03-01T06:00:00Z,2024-03-05,
 b2,p1,2024-03-01,2024-03-01,2024-03-01T18:00:00Z
 """
-
-
-@pytest.fixture(autouse=True)
-def data_dir(settings, tmp_path: Path) -> Path:
-    settings.DATA_DIR = tmp_path / "data"
-    return settings.DATA_DIR
 
 
 def load(folder: Path, batches: str) -> LoadReport:

@@ -9,7 +9,7 @@ from recommender.models import Device, DevicePart
 from recommender.services.ingest import LoadReport, load_export
 from tests.services.ingest.exports import as_parquet, contents, write_export
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_dir")]
 
 DEVICES = """\
 device_id,shopper_id,product_id,acquired_at,retired_at
@@ -21,12 +21,6 @@ product_id,device_product_id,part,life
 p1,p2,filter,150.5
 p3,p2,,
 """
-
-
-@pytest.fixture(autouse=True)
-def data_dir(settings, tmp_path: Path) -> Path:
-    settings.DATA_DIR = tmp_path / "data"
-    return settings.DATA_DIR
 
 
 def load(folder: Path, **files: str) -> LoadReport:

@@ -11,7 +11,7 @@ from recommender.services.ingest import LoadRefused, LoadReport, load_export
 from recommender.services.personal_data import erase_shopper
 from tests.services.ingest.exports import EXPORT, as_parquet, contents, write_export
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_dir")]
 
 FILLED, FAILED = "0b9a6a0e-5d1c-4c7e-9f55-2f3f6f1f8a10", "0B9A6A0E5D1C4C7E9F552F3F6F1F8A11"
 GROUPS = f"""\
@@ -25,12 +25,6 @@ group_id,shopper_id,joined_at
 {FILLED},s2,2024-03-01T09:00:00
 {FAILED},s3,2024-03-01T08:00:00
 """
-
-
-@pytest.fixture(autouse=True)
-def data_dir(settings, tmp_path: Path) -> Path:
-    settings.DATA_DIR = tmp_path / "data"
-    return settings.DATA_DIR
 
 
 def load(folder: Path, **files: str) -> LoadReport:

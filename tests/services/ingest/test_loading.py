@@ -438,13 +438,12 @@ def test_files_without_rows_and_columns_without_values_load(tmp_path: Path) -> N
     )
 
 
-def test_a_dry_run_reports_the_same_and_writes_nothing(tmp_path: Path, settings) -> None:
-    settings.DATA_DIR = tmp_path / "data"
+def test_a_dry_run_reports_the_same_and_writes_nothing(tmp_path: Path, data_dir: Path) -> None:
     folder = write_export(tmp_path / "export", events=EXPORT["events"] + "e3,nobody,view,2024-03-01,,,,\n")
     before = contents()
     rehearsed = load_export(folder=folder, dry_run=True, max_bad_share=0.5)
     assert contents() == before
-    assert not settings.DATA_DIR.exists()
+    assert not list(data_dir.iterdir())
     loaded = load_export(folder=folder, max_bad_share=0.5)
     assert rehearsed.dry_run and not loaded.dry_run
     assert (rehearsed.files, rehearsed.examples) == (loaded.files, loaded.examples)

@@ -8,7 +8,7 @@ from recommender.models import ProjectStage
 from recommender.services.ingest import LoadReport, load_export
 from tests.services.ingest.exports import as_parquet, contents, write_export
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_dir")]
 
 STAGES = """\
 project,position,stage,product_id,category
@@ -16,12 +16,6 @@ bath,1,Tiling,,Grocery / Frozen
 bath,2,,p2,
 floor,1,Ground,p2,
 """
-
-
-@pytest.fixture(autouse=True)
-def data_dir(settings, tmp_path: Path) -> Path:
-    settings.DATA_DIR = tmp_path / "data"
-    return settings.DATA_DIR
 
 
 def load(folder: Path, stages: str) -> LoadReport:

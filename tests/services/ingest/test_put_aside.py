@@ -10,17 +10,11 @@ from recommender.services.ingest import LoadRefused, LoadReport, load_export
 from recommender.services.ingest.staging import SHOWN_CHARACTERS
 from tests.services.ingest.exports import EXPORT, as_gzip, contents, write_export
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_dir")]
 
 TEXT = "text of at most 64 characters without control characters"
 MONEY = "a number from 0 up such as 12.50, with a decimal point, at most 11 digits before it and 3 after it"
 TIME = "a date or time such as 2024-03-01, 2024-03-01T18:30:00 or 2024-03-01T18:30:00+02:00"
-
-
-@pytest.fixture(autouse=True)
-def data_dir(settings, tmp_path: Path) -> Path:
-    settings.DATA_DIR = tmp_path / "data"
-    return settings.DATA_DIR
 
 
 def load(folder: Path) -> LoadReport:
@@ -270,7 +264,7 @@ def test_more_bad_rows_than_the_stated_share_stop_the_load(tmp_path: Path, data_
     assert message.startswith("order_lines.csv: 3 of 100 rows are bad, more than 2.0000% of them. Nothing was loaded.")
     assert "line 99, quantity: '-1' is wrong." in message
     assert contents() == before
-    assert not data_dir.exists()
+    assert not list(data_dir.iterdir())
     assert load_export(folder=folder, max_bad_share=0.03).files[4].put_aside == 3  # the share itself is allowed
 
 

@@ -143,9 +143,8 @@ REFUSALS: list[tuple[Callable[[Path], None], list[str]]] = [
 
 @pytest.mark.parametrize(("break_it", "parts"), REFUSALS, ids=[break_it.__name__ for break_it, _ in REFUSALS])
 def test_what_is_not_an_export_is_refused_and_nothing_changes(
-    tmp_path: Path, settings, break_it: Callable[[Path], None], parts: list[str]
+    tmp_path: Path, data_dir: Path, break_it: Callable[[Path], None], parts: list[str]
 ) -> None:
-    settings.DATA_DIR = tmp_path / "data"
     Shop.current()
     before = contents()
     folder = write_export(tmp_path / "export")
@@ -155,4 +154,4 @@ def test_what_is_not_an_export_is_refused_and_nothing_changes(
     for part in parts:
         assert part in str(refusal.value)
     assert contents() == before
-    assert not settings.DATA_DIR.exists()
+    assert not list(data_dir.iterdir())

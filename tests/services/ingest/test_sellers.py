@@ -9,7 +9,7 @@ from recommender.models import Coupon, Redemption, Seller
 from recommender.services.ingest import LoadReport, load_export
 from tests.services.ingest.exports import as_parquet, contents, write_export
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_dir")]
 
 SELLERS = """\
 seller_id,name
@@ -29,12 +29,6 @@ s1,c2,2024-03-01,2
 s1,c3,2024-03-01,3
 s3,c1,2024-03-01,
 """
-
-
-@pytest.fixture(autouse=True)
-def data_dir(settings, tmp_path: Path) -> Path:
-    settings.DATA_DIR = tmp_path / "data"
-    return settings.DATA_DIR
 
 
 def load(folder: Path, **files: str) -> LoadReport:

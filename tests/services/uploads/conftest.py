@@ -5,9 +5,6 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def data_dir(tmp_path: Path, settings: Any) -> Path:
-    """A data directory of the test's own."""
-    settings.DATA_DIR = tmp_path / "data"
+def imports(data_dir: Path, tmp_path: Path, settings: Any) -> None:
     settings.IMPORT_DIR = tmp_path / "imports"
     settings.IMPORT_DIR.mkdir()
-    return settings.DATA_DIR

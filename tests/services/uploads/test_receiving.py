@@ -48,7 +48,7 @@ def test_what_is_no_export_is_not_kept(name: str, content: bytes, problem: str, 
     with pytest.raises(UploadRefused, match=problem):
         receive_file(file=ContentFile(content), name=name, uploaded_by=None)
     assert not Upload.objects.exists()
-    assert not data_dir.exists()
+    assert not list(data_dir.iterdir())
 
 
 def test_a_disk_that_fails_keeps_nothing(data_dir: Path) -> None:
