@@ -4,7 +4,7 @@ A matrix holds one kind of purchases (:data:`~recommender.ml.purchases.FADED_TIM
 own products or of the categories (brands) that these are in.
 """
 
-from functools import lru_cache
+from collections.abc import Collection
 
 import numpy as np
 import polars as pl
@@ -12,14 +12,14 @@ from scipy import sparse
 
 from recommender.ml import columns as c
 from recommender.ml.history import History
-from recommender.ml.purchases import FADED_TIMES, purchases
+from recommender.ml.purchases import purchases
 
 #: Purchases that every product of a coupon is credited with, so that one that nobody bought still has a category.
 UNSOLD = 0.1
 
 
 class PurchaseMatrix:
-    """Shoppers × products that were bought before a moment.
+    """Shoppers × products that were bought before a moment; of shoppers some rows at a time.
 
     Attributes:
         shoppers: the numbers of the m shoppers who bought anything, sorted.
@@ -27,33 +27,33 @@ class PurchaseMatrix:
     """
 
     def __init__(self, history: History) -> None:
-        self._bought = purchases(history)
-        shoppers, per_shopper = np.unique(self._bought[c.SHOPPER].to_numpy(), return_counts=True)
-        self.shoppers = pl.Series(c.SHOPPER, shoppers)
-        bought = self._bought[c.PRODUCT].to_numpy()
-        is_bought = np.bincount(bought) > 0
-        self.products = pl.Series(c.PRODUCT, np.flatnonzero(is_bought).astype(np.uint32))
-        self._columns = (np.cumsum(is_bought) - 1)[bought]
-        # One row more than there are shoppers: the empty one of those who bought nothing.
-        self._starts = np.concatenate([[0], np.cumsum(per_shopper), [len(self._bought)]])
+        bought = purchases(history)
+        self.shoppers, self.products, self.sold = bought.shoppers, bought.products, bought.sold
+        self._columns = np.zeros(int(self.products.max() or 0) + 1, dtype=np.int32)  # type: ignore[arg-type]
+        self._columns[self.products.to_numpy()] = np.arange(len(self.products))
 
-    def of(self, kind: str) -> sparse.csr_matrix:
-        """(m + 1, n): a kind of purchases of each shopper; the last row is empty."""
-        shape = len(self.shoppers) + 1, len(self.products)
-        matrix = sparse.csr_matrix((self._bought[kind].to_numpy(), self._columns, self._starts), shape=shape, copy=True)
-        matrix.eliminate_zeros()  # most of what was bought was bought without a coupon
-        return matrix
+    def rows(self, bought: pl.DataFrame, shoppers: pl.Series, kinds: Collection[str]) -> dict[str, sparse.csr_matrix]:
+        """(shoppers, n) by kind of purchases; the row of who bought nothing is empty.
 
-    def rows_of(self, shoppers: pl.Series) -> np.ndarray:
-        """The row of each shopper, the empty one of those who bought nothing."""
-        rows = self.shoppers.search_sorted(shoppers).to_numpy().astype(np.int64)
-        return np.where(np.isin(shoppers.to_numpy(), self.shoppers.to_numpy()), rows, len(self.shoppers))
+        Args:
+            bought: the purchases of these shoppers, from :class:`~recommender.ml.purchases.Purchases`.
+        """
+        buyers = bought[c.SHOPPER].to_numpy()
+        ordered, place = np.unique(shoppers.to_numpy(), return_inverse=True)
+        starts = np.append(buyers.searchsorted(ordered), len(buyers))
+        shape = len(ordered), len(self.products)
+        columns = self._columns[bought[c.PRODUCT].to_numpy()]
+        rows = {}
+        for kind in kinds:
+            matrix = sparse.csr_matrix((bought[kind].to_numpy(), columns, starts), shape=shape, copy=True)
+            matrix.eliminate_zeros()  # most of what was bought was bought without a coupon
+            rows[kind] = matrix if (place[1:] > place[:-1]).all() else matrix[place]
+        return rows
 
-    def sold(self, kind: str = FADED_TIMES) -> np.ndarray:
-        """(n,): a kind of purchases of each product, of all shoppers together."""
-        return np.bincount(
-            self._columns, weights=self._bought[kind].to_numpy().astype(np.float64), minlength=len(self.products)
-        )
+    def places_of(self, shoppers: pl.Series) -> np.ndarray:
+        """The place of each shopper among :attr:`shoppers`, m of those who bought nothing."""
+        places = self.shoppers.search_sorted(shoppers).to_numpy().astype(np.int64)
+        return np.where(np.isin(shoppers.to_numpy(), self.shoppers.to_numpy()), places, len(self.shoppers))
 
     def membership(self, members: pl.DataFrame, sets: pl.Series, column: str) -> sparse.csr_matrix:
         """(n, sets): 1 where a product is in a set; ``sets`` is sorted, products that nobody bought are left out.
@@ -65,12 +65,6 @@ class PurchaseMatrix:
         rows = self.products.search_sorted(known[c.PRODUCT]).to_numpy()
         columns = sets.search_sorted(known[column]).to_numpy()
         return sparse.csr_matrix((np.ones(len(known)), (rows, columns)), shape=(len(self.products), len(sets)))
-
-
-@lru_cache(maxsize=2)
-def purchase_matrix(history: History) -> PurchaseMatrix:
-    """The matrix of a history, built once."""
-    return PurchaseMatrix(history)
 
 
 class GroupShares:
@@ -115,7 +109,7 @@ class GroupShares:
         """(rows, g): purchases of each group.
 
         Args:
-            bought: (rows, n), from :meth:`PurchaseMatrix.of`.
+            bought: (rows, n), from :meth:`PurchaseMatrix.rows`.
         """
         return bought @ self._of_product
 
@@ -123,7 +117,7 @@ class GroupShares:
         """(rows, k): purchases of a coupon's groups, averaged by their shares.
 
         Args:
-            bought: (rows, n), from :meth:`PurchaseMatrix.of`.
+            bought: (rows, n), from :meth:`PurchaseMatrix.rows`.
         """
         return (self.by_group(bought) @ self.shares).toarray()
 

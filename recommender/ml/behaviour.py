@@ -83,12 +83,14 @@ def behaviour_examples(history: History, seed: int) -> BehaviourExamples | None:
     """
     then = history.snapshot.before(history.moment - HORIZON)
     bought_then = purchases(then)
-    if bought_then.is_empty():
+    if bought_then.shoppers.is_empty():
         return None
     generator = np.random.default_rng(seed)
-    categories = product_categories(then, category_depth(then)).join(bought_then, on=c.PRODUCT, how="semi")
-    by_buyers = bought_then.group_by(c.PRODUCT).len().sort("len", c.PRODUCT, descending=[True, False])
-    products = by_buyers.head(MOST_PRODUCTS)[c.PRODUCT].sort()
+    categories = product_categories(then, category_depth(then)).join(
+        bought_then.products.to_frame(), on=c.PRODUCT, how="semi"
+    )
+    by_buyers = bought_then.products.gather(np.argsort(-bought_then.buyers, kind="stable"))
+    products = by_buyers.head(MOST_PRODUCTS).sort()
     first_free = categories.select(pl.col(c.CATEGORY).max().fill_null(0)).item() + 1
     members = pl.concat(
         [
@@ -98,7 +100,7 @@ def behaviour_examples(history: History, seed: int) -> BehaviourExamples | None:
             ),
         ]
     )
-    shoppers = bought_then[c.SHOPPER].unique().sort()
+    shoppers = bought_then.shoppers
     set_names = members[SET].unique().sort()
     cells = len(shoppers) * len(set_names)
     drawn = np.sort(generator.choice(cells, size=min(cells, MOST_EXAMPLES), replace=False))
@@ -106,7 +108,7 @@ def behaviour_examples(history: History, seed: int) -> BehaviourExamples | None:
         {c.SHOPPER: shoppers.gather(drawn // len(set_names)), SET: set_names.gather(drawn % len(set_names))}
     )
     since = (
-        history.order_lines.lazy()
+        history.scan("order_lines")
         .filter(pl.col(c.ORDERED_AT) >= then.moment)
         .select(c.SHOPPER, c.PRODUCT)
         .unique()
@@ -120,7 +122,7 @@ def behaviour_examples(history: History, seed: int) -> BehaviourExamples | None:
         pairs=pairs,
         inputs=describe_behaviour(
             ProductSets(then, members).describe(pairs),
-            shoppers_orders(then).select(c.SHOPPER, *_OF_THE_SHOPPER).collect(),
+            shoppers_orders(then),
             pairs,
         ),
         bought=outcome[c.LABEL].fill_null(False).to_numpy(),

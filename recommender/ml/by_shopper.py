@@ -23,6 +23,13 @@ class ByShopper:
             numbers = numbers[self._order]
         self._numbers = numbers
 
+    @property
+    def shoppers(self) -> pl.Series:
+        """Who has any row, sorted."""
+        is_first = np.ones(len(self._numbers), dtype=bool)
+        is_first[1:] = self._numbers[1:] != self._numbers[:-1]
+        return pl.Series(c.SHOPPER, self._numbers[is_first])
+
     def of(self, shoppers: pl.Series) -> pl.DataFrame:
         """The rows of these shoppers, sorted by shopper. Who has none is left out."""
         asked = np.unique(shoppers.to_numpy())

@@ -4,7 +4,7 @@ import polars as pl
 
 from recommender.ml import columns as c
 from recommender.ml.history import History
-from recommender.ml.purchases import products_bought
+from recommender.ml.purchases import purchases
 
 KIND_OF_THING = "kind_of_thing"
 
@@ -20,7 +20,7 @@ def coupon_products(history: History, coupons: pl.Series) -> pl.DataFrame:
     """
     asked = coupons.unique().to_frame(c.COUPON)
     targeted = history.scan("coupon_products").join(asked.lazy(), on=c.COUPON, how="semi")
-    everything = products_bought(history).to_frame().lazy()
+    everything = purchases(history).products.to_frame().lazy()
     whole_shop = (
         history.scan("coupons").filter(c.WHOLE_SHOP).select(c.COUPON).join(asked.lazy(), on=c.COUPON, how="semi")
     )
@@ -70,7 +70,7 @@ def category_names(history: History, depth: int) -> pl.DataFrame:
 
 def category_depth(history: History) -> int:
     """The deepest level at which at most :data:`MOST_CATEGORIES` categories were bought from; at least 1."""
-    bought = products_bought(history).to_frame()
+    bought = purchases(history).products.to_frame()
 
     def categories_at(depth: int) -> int:
         return product_categories(history, depth).join(bought, on=c.PRODUCT, how="semi")[c.CATEGORY].n_unique()

@@ -119,7 +119,7 @@ def part_wear(history: History) -> pl.DataFrame:
     parts = history.scan("device_parts").with_columns(slot.alias(_SLOT))
     of_part = [c.SHOPPER, c.DEVICE_PRODUCT, _SLOT]
     bought = (
-        history.order_lines.lazy()
+        history.scan("order_lines")
         .filter(pl.col(c.QUANTITY) > 0)
         .select(c.SHOPPER, c.PRODUCT, c.ORDERED_AT)
         .join(parts.select(c.PRODUCT, c.DEVICE_PRODUCT, _SLOT), on=c.PRODUCT)

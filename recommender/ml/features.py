@@ -5,7 +5,7 @@ it themselves. :data:`GROUPS` says which belong together, so that a score can be
 :data:`FALLING` which of them common sense gives a direction.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from math import ceil
@@ -14,11 +14,12 @@ from typing import ClassVar
 import numpy as np
 import polars as pl
 from joblib import cpu_count
+from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from recommender.ml import columns as c
 from recommender.ml import shopper_profile as profile
-from recommender.ml.affinity import GroupShares, purchase_matrix
+from recommender.ml.affinity import GroupShares, PurchaseMatrix
 from recommender.ml.behaviour import behaviour_model, behaviour_tables
 from recommender.ml.by_shopper import ByShopper
 from recommender.ml.catalogue import category_depth, coupon_products, product_categories
@@ -63,8 +64,9 @@ from recommender.ml.purchases import (
     TIMES,
     age_in_days,
     fading_weight,
+    purchases,
 )
-from recommender.ml.standing import AmongShoppers, rank_in_list, reference_rows, share_of_best
+from recommender.ml.standing import AmongShoppers, rank_in_list, reference_shoppers, share_of_best
 from recommender.ml.tastes import Associations, LatentTastes, taught_by
 from recommender.ml.threads import map_in_threads
 
@@ -98,6 +100,10 @@ PRIOR_OFFER_USES, PRIOR_OFFER_CHANCES = 0.5, 100.0
 PRIOR_COUPON_TIMES, PRIOR_TIMES = 0.5, 50.0
 #: Shoppers that are described at once, with all coupons, at most: few enough for a processor's memory.
 SHOPPERS_AT_ONCE = 512
+#: The kinds of purchases that affinities are told of.
+KINDS = (TIMES, FADED_TIMES, RECENT_TIMES, FADED_TIMES_WITH_COUPON)
+#: The number of no shopper, larger than all others.
+NOBODY = 2**32 - 1
 #: Purchases like the whole shop's that every shopper is credited with, so that one purchase is not a taste.
 PRIOR_TASTE = 1.0
 
@@ -305,18 +311,16 @@ class _DescribedPairs(DescribedHistory):
         self._sets = ProductSets(history, members.rename({c.COUPON: SET}))
         self._profiles = ByShopper(profile.shopper_profiles(history))
         self._offer_uses = ByShopper(_own_uses_of_offers(history, self._coupons))
-        self._matrix = purchase_matrix(history)
-        self._bought = {
-            kind: self._matrix.of(kind) for kind in (TIMES, FADED_TIMES, RECENT_TIMES, FADED_TIMES_WITH_COUPON)
-        }
+        self._purchases = purchases(history)
+        self._matrix = PurchaseMatrix(history)
         self._members = self._matrix.membership(members, self._coupons, c.COUPON)
         depth = category_depth(history)
         self._levels = {
             level: GroupShares(self._matrix, members, product_categories(history, depth + below), self._coupons)
             for below, level in enumerate(CATEGORY_LEVELS)
         }
-        taught = taught_by(len(self._matrix.shoppers))
-        finest, learned = self._levels[CATEGORY_LEVELS[-1]], self._bought[TIMES][taught]
+        taught = self._matrix.shoppers.gather(taught_by(len(self._matrix.shoppers)))
+        finest, learned = self._levels[CATEGORY_LEVELS[-1]], self._bought_by(taught, [TIMES])[TIMES]
         tastes = beside.submit(LatentTastes, learned, self._matrix.sold(TIMES), self._members)
         associations = beside.submit(Associations, finest.by_group(learned), finest.shares)
         self._devices = CouponsForDevices(history, self._coupons)
@@ -336,15 +340,20 @@ class _DescribedPairs(DescribedHistory):
         self._compare_shoppers()
 
     def _compare_shoppers(self) -> None:
-        rows = reference_rows(self._matrix)
-        shoppers = len(rows)
-        everybody = shoppers == len(self._matrix.shoppers)
-        if everybody:
-            rows = np.append(rows, shoppers)  # and the row of those who bought nothing
-        affinities = self._affinities(rows)
-        self._among_shoppers = {name: AmongShoppers(affinity[:shoppers]) for name, affinity in affinities.items()}
-        #: Of all rows of the purchase matrix, where they are few enough to be known already.
+        reference = reference_shoppers(self._matrix.shoppers)
+        everybody = len(reference) == len(self._matrix.shoppers)
+        # And, where it is everybody, one who bought nothing.
+        nobody = pl.Series(c.SHOPPER, [NOBODY], dtype=pl.UInt32)
+        asked = pl.concat([reference, nobody]) if everybody else reference
+        affinities = self._affinities(self._bought_by(asked))
+        compared = len(reference)
+        self._among_shoppers = {name: AmongShoppers(affinity[:compared]) for name, affinity in affinities.items()}
+        #: Of all who bought anything, and last of one who did not, where they are few enough to be known already.
         self._known_affinities = affinities if everybody else None
+
+    def _bought_by(self, shoppers: pl.Series, kinds: Collection[str] = KINDS) -> dict[str, sparse.csr_matrix]:
+        """(shoppers, n) by kind of purchases."""
+        return self._matrix.rows(self._purchases.of(shoppers), shoppers, kinds)
 
     def describe(self, pairs: pl.DataFrame) -> pl.DataFrame:
         # All coupons of each shopper, whichever are asked for: a coupon's standing depends on the others.
@@ -373,23 +382,24 @@ class _DescribedPairs(DescribedHistory):
     def _describe(self, shoppers: pl.Series, choose: Choose | None) -> ChosenPairs:
         """Every one of these shoppers with every coupon, or those that are chosen: a block of coupons for each
         shopper."""
-        rows = self._matrix.rows_of(shoppers)
-        affinities = self._affinities_of(rows)
+        purchased = self._purchases.of(shoppers)
+        bought = self._matrix.rows(purchased, shoppers, KINDS)
+        affinities = self._affinities_of(shoppers, bought)
         profiles = self._profiles.of(shoppers)
-        own, likely, in_list = self._likely_to_buy(shoppers, profiles)
+        own, likely, in_list = self._likely_to_buy(shoppers, purchased, profiles)
         columns = None if choose is None else choose(affinities | in_list | self._known_of_offers(shoppers))
-        place = np.arange(len(self._coupons))[None, :].repeat(len(rows), axis=0) if columns is None else columns
+        place = np.arange(len(self._coupons))[None, :].repeat(len(shoppers), axis=0) if columns is None else columns
         grid = pl.DataFrame(
-            {c.SHOPPER: shoppers.gather(np.repeat(np.arange(len(rows)), place.shape[1]))}
+            {c.SHOPPER: shoppers.gather(np.repeat(np.arange(len(shoppers)), place.shape[1]))}
             | {c.COUPON: self._coupons.gather(place.ravel())}
         )
-        tables = self._tables(rows, affinities, columns)
+        tables = self._tables(bought, affinities, columns)
         for name, affinity in in_list.items():
             tables |= {
                 _share_of_best(name): _taken(share_of_best(affinity), columns),
                 _rank(name): rank_in_list(affinity, columns),
             }
-        purchased = pl.max_horizontal(profile.VARIETY, pl.lit(1e-9))
+        variety = pl.max_horizontal(profile.VARIETY, pl.lit(1e-9))
         inputs = (
             grid.with_columns(pl.Series(name, _taken(table, columns).ravel()) for name, table in own.items())
             .join(profiles, on=c.SHOPPER, how="left", maintain_order="left")
@@ -405,23 +415,25 @@ class _DescribedPairs(DescribedHistory):
                 *(pl.Series(name, table.ravel()) for name, table in tables.items()),
             )
             .with_columns(
-                (pl.col(FADED_TIMES) / purchased).clip(0, 1).alias(OWN_SHARE),
-                (pl.col(CATEGORY_FADED_TIMES) / purchased).clip(0, 1).alias(CATEGORY_SHARE),
+                (pl.col(FADED_TIMES) / variety).clip(0, 1).alias(OWN_SHARE),
+                (pl.col(CATEGORY_FADED_TIMES) / variety).clip(0, 1).alias(CATEGORY_SHARE),
             )
             .select(pl.col(feature).fill_null(0.0).cast(pl.Float32) for feature in FEATURES)
         )
         return ChosenPairs(grid, inputs)
 
     def sketch(self, shoppers: pl.Series) -> Sketch:
-        _own, _likely, in_list = self._likely_to_buy(shoppers, self._profiles.of(shoppers))
-        return self._affinities_of(self._matrix.rows_of(shoppers)) | in_list | self._known_of_offers(shoppers)
+        purchased = self._purchases.of(shoppers)
+        bought = self._matrix.rows(purchased, shoppers, KINDS)
+        _own, _likely, in_list = self._likely_to_buy(shoppers, purchased, self._profiles.of(shoppers))
+        return self._affinities_of(shoppers, bought) | in_list | self._known_of_offers(shoppers)
 
     def _likely_to_buy(
-        self, shoppers: pl.Series, profiles: pl.DataFrame
+        self, shoppers: pl.Series, purchased: pl.DataFrame, profiles: pl.DataFrame
     ) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, np.ndarray]]:
         """(shoppers, coupons): what each bought of the coupon's products, by name; how likely it buys of them; and both
         as they are compared within a list."""
-        own = self._sets.tables(shoppers, self._coupons)
+        own = self._sets.tables(purchased, shoppers, self._coupons)
         likely = self._behaviour.probability(behaviour_tables(own, profiles, shoppers)).reshape(own[TIMES].shape)
         compared = {FADED_AMOUNT: own[FADED_AMOUNT], LIKELY_TO_BUY: likely}
         return own, likely, {name: _in_single_precision(values) for name, values in compared.items()}
@@ -443,19 +455,18 @@ class _DescribedPairs(DescribedHistory):
             table[places] = known[name].fill_null(0.0).to_numpy()
         return tables
 
-    def _affinities_of(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+    def _affinities_of(self, shoppers: pl.Series, bought: Mapping[str, sparse.csr_matrix]) -> dict[str, np.ndarray]:
         """As :meth:`_affinities`, looked up where they are known already."""
         if self._known_affinities is None:
-            return self._affinities(rows)
-        return {name: known[rows] for name, known in self._known_affinities.items()}
+            return self._affinities(bought)
+        places = self._matrix.places_of(shoppers)
+        return {name: known[places] for name, known in self._known_affinities.items()}
 
-    def _affinities(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+    def _affinities(self, bought: Mapping[str, sparse.csr_matrix]) -> dict[str, np.ndarray]:
         """(rows, coupons) by the name of each of :data:`STANDINGS` and :data:`TASTES`, for rows of the purchase
         matrix."""
-        faded, times = self._bought[FADED_TIMES][rows], self._bought[TIMES][rows]
-        own = {
-            kind: (self._bought[kind][rows] @ self._members).toarray() for kind in (TIMES, FADED_TIMES, RECENT_TIMES)
-        }
+        faded, times = bought[FADED_TIMES], bought[TIMES]
+        own = {kind: (bought[kind] @ self._members).toarray() for kind in (TIMES, FADED_TIMES, RECENT_TIMES)}
         of_levels = {_of(level, FADED_TIMES): groups.of_shoppers(faded) for level, groups in self._levels.items()}
         finest = self._levels[CATEGORY_LEVELS[-1]]
         tastes = {
@@ -465,11 +476,13 @@ class _DescribedPairs(DescribedHistory):
         return own | of_levels | tastes
 
     def _tables(
-        self, rows: np.ndarray, affinities: Mapping[str, np.ndarray], columns: np.ndarray | None
+        self,
+        bought: Mapping[str, sparse.csr_matrix],
+        affinities: Mapping[str, np.ndarray],
+        columns: np.ndarray | None,
     ) -> dict[str, np.ndarray]:
         """(rows, coupons), or (rows, m) of the chosen columns of each row, by feature: all that takes the purchase
         matrix, for rows of it."""
-        bought = {kind: matrix[rows] for kind, matrix in self._bought.items()}
         purchased = np.asarray(bought[FADED_TIMES].sum(axis=1))
         told = {name: _taken(affinity, columns) for name, affinity in affinities.items()}
         tables = told | {
@@ -557,10 +570,13 @@ def _brands(history: History) -> pl.DataFrame:
 
 def _coupon_features(history: History, coupons: pl.Series, members: pl.DataFrame) -> pl.DataFrame:
     """A row a coupon: how broad it is, what its products cost, what it takes off and how its offer fared before."""
+    its_products = members.select(c.PRODUCT).unique()
+    lines = pl.concat(
+        lines.join(its_products, on=c.PRODUCT, how="semi", maintain_order="left").filter(pl.col(c.QUANTITY) > 0)
+        for lines in history.order_lines_in_parts(c.PRODUCT, c.QUANTITY, c.AMOUNT, c.DISCOUNT)
+    )
     sold = (
-        history.order_lines.lazy()
-        .join(members.select(c.PRODUCT).unique().lazy(), on=c.PRODUCT, how="semi", maintain_order="left")
-        .filter(pl.col(c.QUANTITY) > 0)
+        lines.lazy()
         .group_by(c.PRODUCT, maintain_order=True)
         .agg(pl.col(c.AMOUNT, c.QUANTITY, c.DISCOUNT).sum())
         .with_columns(

@@ -106,7 +106,7 @@ def rhythms(history: History) -> pl.DataFrame:
     Columns: ``usual_days_between_purchases`` and ``share_of_usual_days_gone``. Days are counted back from the moment.
     """
     days = (
-        history.order_lines.lazy()
+        history.scan("order_lines")
         .filter(pl.col(c.QUANTITY) > 0)
         .select(c.SHOPPER, c.PRODUCT, age_in_days(c.ORDERED_AT, history).floor().alias(_DAY))
         .join(kinds_of_things(history).lazy(), on=c.PRODUCT)
@@ -136,7 +136,7 @@ def _days_good(history: History) -> pl.DataFrame:
 
 def _seasons(history: History) -> pl.DataFrame:
     """A row for each kind of thing that was sold in the year before the moment; none where history is no year old."""
-    lines = history.order_lines.lazy().filter(pl.col(c.QUANTITY) > 0)
+    lines = history.scan("order_lines").filter(pl.col(c.QUANTITY) > 0)
     year_ago = history.moment - YEAR
     first = lines.select(pl.col(c.ORDERED_AT).min()).collect().item()
     if first is None or first > year_ago:
@@ -158,7 +158,7 @@ def _paces(history: History) -> pl.DataFrame:
     """On how many of the last days each shopper bought anything, a day."""
     age = age_in_days(c.ORDERED_AT, history)
     return (
-        history.order_lines.lazy()
+        history.scan("order_lines")
         .filter(age <= PACE_DAYS)
         .group_by(c.SHOPPER)
         .agg((age.floor().n_unique() / PACE_DAYS).alias(_PACE))

@@ -3,7 +3,7 @@
 Nothing else in the model layer opens a snapshot's files, and nothing dated at or after the moment passes the view.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -129,6 +129,11 @@ DATED_BY: Mapping[str, str] = {
 CHANGED_AT: Mapping[str, str] = {"shoppers": c.JOINED_AT, "devices": c.RETIRED_AT, "batches": c.SOLD_OUT_AT}
 OF_A_CAMPAIGN = ("campaign_coupons", "campaign_shoppers")
 
+#: The order lines of a snapshot that has no more are kept in memory once they were read.
+MOST_KEPT_LINES = 10_000_000
+#: Of a larger one so many are looked at at once, where all have to be.
+LINES_AT_ONCE = 5_000_000
+
 
 class SnapshotUnreadable(Exception):
     """A snapshot's folder lacks a table, or a table is not what its schema says."""
@@ -155,12 +160,16 @@ class Snapshot:
             if table in OPTIONAL:
                 return pl.LazyFrame(schema=SCHEMAS[table])
             raise SnapshotUnreadable(f"Snapshot {self.fingerprint} has no table {table!r}; expected the file {path}.")
+        if table == "order_lines" and self._kept_lines is not None:
+            return self._kept_lines.lazy()
         return pl.scan_parquet(path)
 
     @cached_property
-    def order_lines(self) -> pl.DataFrame:
-        """All order lines, read once, for the histories of all moments: almost everything starts from them."""
-        return self.scan("order_lines").collect()
+    def _kept_lines(self) -> pl.DataFrame | None:
+        """All order lines, unless they are too many, for the histories of all moments: almost everything starts from
+        them."""
+        lines = pl.scan_parquet(self.folder / "order_lines.parquet")
+        return lines.collect() if lines.select(pl.len()).collect().item() <= MOST_KEPT_LINES else None
 
     def before(self, moment: datetime) -> "History":
         """What was known strictly before ``moment`` (aware)."""
@@ -192,7 +201,15 @@ class History:
             return frame.join(self.scan("campaigns").select(c.CAMPAIGN), on=c.CAMPAIGN, how="semi")
         return frame
 
-    @cached_property
-    def order_lines(self) -> pl.DataFrame:
-        """The order lines dated before the moment. As a snapshot keeps them by time, they are a slice of all."""
-        return self.snapshot.order_lines.filter(pl.col(c.ORDERED_AT) < self.moment)
+    def order_lines_in_parts(self, *columns: str) -> Iterator[pl.DataFrame]:
+        """The order lines dated before the moment, in time, as many at once as memory bears; no order is cut in two."""
+        lines = self.snapshot.scan("order_lines").select(list(dict.fromkeys([c.ORDER, c.ORDERED_AT, *columns])))
+        count = lines.select(pl.len()).collect().item()
+        at_once = count if count <= MOST_KEPT_LINES else LINES_AT_ONCE
+        begun: list[pl.DataFrame] = []  # the lines so far of an order that the next part goes on with
+        for start in range(0, max(1, count), max(1, at_once)):
+            part = pl.concat([*begun, lines.slice(start, at_once).collect()])
+            if start + at_once < count:
+                is_last = part[c.ORDER] == part[c.ORDER][-1]
+                part, begun = part.filter(~is_last), [part.filter(is_last)]
+            yield part.filter(pl.col(c.ORDERED_AT) < self.moment).select(columns)

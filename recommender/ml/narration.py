@@ -10,11 +10,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from recommender.ml import columns as c
-from recommender.ml.by_shopper import ByShopper
 from recommender.ml.catalogue import category_depth, category_names, coupon_products, product_categories
 from recommender.ml.contract import Reason
 from recommender.ml.history import History
-from recommender.ml.purchases import AGE, TIMES, age_in_days, purchases
+from recommender.ml.purchases import AGE, TIMES, purchases
 
 #: Fewer days of purchase have no rhythm: of two gaps neither is usual.
 FEWEST_DAYS = 4
@@ -51,9 +50,7 @@ class Narrator:
     """
 
     def __init__(self, history: History, coupons: pl.Series) -> None:
-        self._purchases = ByShopper(purchases(history).select(c.SHOPPER, c.PRODUCT, TIMES))
-        self._lines = ByShopper(history.order_lines.select(c.SHOPPER, c.PRODUCT, c.ORDERED_AT))
-        self._history = history
+        self._purchases = purchases(history)
         members = coupon_products(history, coupons)
         depth = category_depth(history)
         categories = category_names(history, depth)
@@ -91,7 +88,9 @@ class Narrator:
         things = self._things[kind]
         asked = pairs.select(c.SHOPPER, c.COUPON)[rows].with_columns(pl.Series(_ROW, rows, dtype=pl.UInt32)).lazy()
         shoppers = pairs[c.SHOPPER][rows]
-        bought = self._purchases.of(shoppers).lazy().join(things.products.lazy(), on=c.PRODUCT).collect()
+        lines = self._purchases.lines_of(shoppers).lazy()
+        times = lines.group_by(c.SHOPPER, c.PRODUCT).agg(pl.len().cast(pl.Float64).alias(TIMES))
+        bought = times.join(things.products.lazy(), on=c.PRODUCT).collect()
         named = (
             asked.join(things.coupons.lazy(), on=c.COUPON)
             .join(bought.lazy().group_by(c.SHOPPER, _THING).agg(pl.col(TIMES).sum()), on=[c.SHOPPER, _THING])
@@ -102,10 +101,7 @@ class Narrator:
             .collect()
         )
         days = (
-            self._lines.of(shoppers)
-            .lazy()
-            .select(c.SHOPPER, c.PRODUCT, age_in_days(c.ORDERED_AT, self._history).alias(AGE))
-            .join(
+            lines.join(
                 bought.lazy().join(named.lazy().select(c.SHOPPER, _THING).unique(), on=[c.SHOPPER, _THING], how="semi"),
                 on=[c.SHOPPER, c.PRODUCT],
             )

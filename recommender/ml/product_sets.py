@@ -4,7 +4,6 @@ import numpy as np
 import polars as pl
 
 from recommender.ml import columns as c
-from recommender.ml.by_shopper import ByShopper
 from recommender.ml.cells import Cells
 from recommender.ml.history import History
 from recommender.ml.purchases import (
@@ -46,28 +45,30 @@ class ProductSets:
 
     def __init__(self, history: History, members: pl.DataFrame) -> None:
         self._members = members
-        self._bought = purchases(history).join(
-            members.select(c.PRODUCT).unique(), on=c.PRODUCT, how="semi", maintain_order="left"
-        )
-        self._by_shopper = ByShopper(self._bought)
-        shoppers = max(1, purchases(history)[c.SHOPPER].n_unique())
-        lines = self._bought.select(c.SHOPPER, c.PRODUCT, DAYS_SINCE_LAST).join(members, on=c.PRODUCT)
-        buyers = Cells(lines[SET], lines[c.SHOPPER])
-        last = pl.DataFrame({DAYS_SINCE_LAST: buyers.least(lines[DAYS_SINCE_LAST])})
-        recently = last.select(fading_weight(pl.col(DAYS_SINCE_LAST), SHORT_HALF_LIFE)).to_series()
-        sets, set_of, count = np.unique(buyers.first, return_inverse=True, return_counts=True)
+        self._purchases = purchases(history)
+        shoppers = max(1, len(self._purchases.shoppers))
+        numbers = int(members[SET].max() or 0) + 1  # type: ignore[arg-type]
+        count, recent = np.zeros(numbers, dtype=np.int64), np.zeros(numbers)
+        for part in self._purchases.parts(members[c.PRODUCT].unique()):
+            lines = part.select(c.SHOPPER, c.PRODUCT, DAYS_SINCE_LAST).join(members, on=c.PRODUCT)
+            buyers = Cells(lines[SET], lines[c.SHOPPER])
+            last = pl.DataFrame({DAYS_SINCE_LAST: buyers.least(lines[DAYS_SINCE_LAST])})
+            recently = last.select(fading_weight(pl.col(DAYS_SINCE_LAST), SHORT_HALF_LIFE)).to_series()
+            count += np.bincount(buyers.first, minlength=numbers)
+            recent += np.bincount(buyers.first, weights=recently, minlength=numbers)
+        sets = np.flatnonzero(count)
         self.popularity = pl.DataFrame(
             {
-                SET: sets,
-                BUYERS: count.astype(np.float64),
-                BUYERS_SHARE: count / shoppers,
-                RECENT_BUYERS_SHARE: np.bincount(set_of, weights=recently, minlength=len(sets)) / shoppers,
+                SET: sets.astype(np.uint32),
+                BUYERS: count[sets].astype(np.float64),
+                BUYERS_SHARE: count[sets] / shoppers,
+                RECENT_BUYERS_SHARE: recent[sets] / shoppers,
             }
         )
 
-    def bought(self, shoppers: pl.Series) -> pl.DataFrame:
-        """A row for each (shopper, set) of which these shoppers bought anything, with the sums over its products."""
-        lines = self._by_shopper.of(shoppers).join(self._members, on=c.PRODUCT, maintain_order="left_right")
+    def bought(self, purchases: pl.DataFrame) -> pl.DataFrame:
+        """A row for each (shopper, set) of whose purchases there are any, with the sums over its products."""
+        lines = purchases.join(self._members, on=c.PRODUCT, maintain_order="left_right")
         cells = Cells(lines[c.SHOPPER], lines[SET])
         return pl.DataFrame(
             {
@@ -80,14 +81,15 @@ class ProductSets:
             }
         )
 
-    def tables(self, shoppers: pl.Series, sets: pl.Series) -> dict[str, np.ndarray]:
+    def tables(self, purchases: pl.DataFrame, shoppers: pl.Series, sets: pl.Series) -> dict[str, np.ndarray]:
         """As :meth:`describe` of every one of these shoppers with every set, as (shoppers, sets) by name.
 
         Args:
+            purchases: of these shoppers.
             shoppers: sorted, none twice.
             sets: sorted, none twice.
         """
-        bought, popularity = self.bought(shoppers), self.popularity
+        bought, popularity = self.bought(purchases), self.popularity
         bought, popularity = (each.filter(pl.col(SET).is_in(sets.implode())) for each in (bought, popularity))
         cells = shoppers.search_sorted(bought[c.SHOPPER]).to_numpy(), sets.search_sorted(bought[SET]).to_numpy()
         tables = {name: np.full((len(shoppers), len(sets)), value) for name, value in _NEVER_BOUGHT.items()}
@@ -102,7 +104,7 @@ class ProductSets:
     def describe(self, pairs: pl.DataFrame) -> pl.DataFrame:
         """What each (shopper, set) of ``pairs`` bought of the set, and how many others did: no nulls, order kept."""
         shoppers, sets = pairs[c.SHOPPER].to_numpy(), pairs[SET].to_numpy()
-        bought = self.bought(pairs[c.SHOPPER].unique().sort())
+        bought = self.bought(self._purchases.of(pairs[c.SHOPPER]))
         of_pairs = _places(_keys(bought[c.SHOPPER].to_numpy(), bought[SET].to_numpy()), _keys(shoppers, sets))
         of_sets = _places(self.popularity[SET].to_numpy(), sets)
         return pl.DataFrame(

@@ -195,9 +195,11 @@ def _bought_already(history: History) -> pl.DataFrame:
 def _bought(history: History) -> pl.DataFrame:
     """A row for each purchase of something that a project needs, and each of these projects."""
     return (
-        history.order_lines.filter(pl.col(c.QUANTITY) > 0)
+        history.scan("order_lines")
+        .filter(pl.col(c.QUANTITY) > 0)
         .select(c.SHOPPER, c.PRODUCT, c.ORDERED_AT)
-        .join(project_stages(history), on=c.PRODUCT)
+        .join(project_stages(history).lazy(), on=c.PRODUCT)
+        .collect()
     )
 
 

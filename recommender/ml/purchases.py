@@ -4,11 +4,14 @@
 order, the distinct products of an order, a redemption. Two half-lives tell the lasting from the recent.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
 
+import numpy as np
 import polars as pl
 
 from recommender.ml import columns as c
+from recommender.ml.by_shopper import ByShopper
 from recommender.ml.cells import Cells
 from recommender.ml.history import History
 
@@ -22,6 +25,13 @@ RECENT_TIMES = "recent_times"
 FADED_TIMES_WITH_COUPON = "faded_times_with_coupon"
 FADED_AMOUNT = "faded_amount"
 DAYS_SINCE_LAST = "days_since_last"
+
+_WITH_COUPON = "with_coupon"
+#: Of what kinds it is known how much all shoppers together bought.
+_SOLD = (TIMES, FADED_TIMES, FADED_TIMES_WITH_COUPON)
+#: Shoppers whose purchases are counted at once. What is known of all purchases of a larger shop is many times what is
+#: known of the shoppers that are described at once, and is kept as lines.
+SHOPPERS_AT_ONCE = 50_000
 
 #: The age given to what never happened. Longer ago makes no difference to anybody.
 NEVER = 730.0  # days
@@ -37,34 +47,101 @@ def fading_weight(age: pl.Expr, half_life: float = HALF_LIFE) -> pl.Expr:
     return pl.lit(2.0).pow(-age / half_life)
 
 
-@lru_cache(maxsize=4)
-def purchases(history: History) -> pl.DataFrame:
-    """A row for each (shopper, product) bought, sorted by both.
+class Purchases:
+    """What shoppers bought before a moment, counted for some shoppers at a time.
 
-    Columns: ``times`` (lines), ``faded_times`` and ``recent_times`` (faded by the long and the short half-life),
+    Purchases are asked for as a frame with a row for each (shopper, product) bought, sorted by both. Columns:
+    ``times`` (lines), ``faded_times`` and ``recent_times`` (faded by the long and the short half-life),
     ``faded_times_with_coupon``, ``faded_amount`` (money), ``days_since_last``.
+
+    Attributes:
+        shoppers: the m shoppers who bought anything, sorted.
+        products: the n products that anybody bought, sorted.
+        varieties: (m,), how many products each shopper bought.
+        buyers: (n,), how many shoppers bought each product.
     """
-    lines = history.order_lines.select(
-        c.SHOPPER, c.PRODUCT, c.AMOUNT, c.COUPON_DISCOUNT, age_in_days(c.ORDERED_AT, history).alias(AGE)
-    ).with_columns(
+
+    def __init__(self, history: History) -> None:
+        told = (c.SHOPPER, c.PRODUCT, c.AMOUNT, c.COUPON_DISCOUNT, c.ORDERED_AT)
+        age, with_coupon = age_in_days(c.ORDERED_AT, history), pl.col(c.COUPON_DISCOUNT) > 0
+        lines = pl.concat(
+            part.select(c.SHOPPER, c.PRODUCT, c.AMOUNT, age.alias(AGE), with_coupon.alias(_WITH_COUPON))
+            for part in history.order_lines_in_parts(*told)
+        )
+        numbers = int(lines[c.PRODUCT].max() or 0) + 1  # type: ignore[arg-type]
+        self._lines = ByShopper(lines)
+        self.shoppers = self._lines.shoppers
+        #: All purchases of a shop whose shoppers are few enough to be counted at once.
+        self._whole: ByShopper | None = None
+        if len(self.shoppers) <= SHOPPERS_AT_ONCE:
+            self._whole = ByShopper(_count(self._lines.of(self.shoppers)))
+        buyers, sold = np.zeros(numbers, dtype=np.int64), {kind: np.zeros(numbers) for kind in _SOLD}
+        varieties = []
+        for part in self.parts():
+            products = part[c.PRODUCT].to_numpy()
+            buyers += np.bincount(products, minlength=numbers)
+            for kind in _SOLD:
+                sold[kind] += np.bincount(products, weights=part[kind].to_numpy(), minlength=numbers)
+            varieties.append(np.unique(part[c.SHOPPER].to_numpy(), return_counts=True)[1])
+        bought = np.flatnonzero(buyers)
+        self.products = pl.Series(c.PRODUCT, bought.astype(np.uint32))
+        self.varieties, self.buyers = np.concatenate(varieties), buyers[bought]
+        self._sold = {kind: of_kind[bought] for kind, of_kind in sold.items()}
+
+    def of(self, shoppers: pl.Series) -> pl.DataFrame:
+        """The purchases of these shoppers. Who has none is left out."""
+        return self._whole.of(shoppers) if self._whole is not None else _count(self._lines.of(shoppers))
+
+    def lines_of(self, shoppers: pl.Series) -> pl.DataFrame:
+        """Every single purchase of these shoppers, sorted by shopper, of each in time: ``shopper``, ``product`` and
+        ``age`` in days."""
+        return self._lines.of(shoppers).select(c.SHOPPER, c.PRODUCT, AGE)
+
+    def parts(self, products: pl.Series | None = None) -> Iterator[pl.DataFrame]:
+        """The purchases of all shoppers, as many of these at once as memory bears.
+
+        Args:
+            products: of these alone.
+        """
+        for start in range(0, max(1, len(self.shoppers)), SHOPPERS_AT_ONCE):
+            shoppers = self.shoppers[start : start + SHOPPERS_AT_ONCE]
+            lines = self._lines.of(shoppers) if self._whole is None else self._whole.of(shoppers)
+            if products is not None:
+                lines = lines.join(products.to_frame(c.PRODUCT), on=c.PRODUCT, how="semi", maintain_order="left")
+            yield lines if self._whole is not None else _count(lines)
+
+    def sold(self, kind: str = FADED_TIMES) -> np.ndarray:
+        """(n,): purchases of each product, of all shoppers together: how often, faded, or faded and with a coupon."""
+        return self._sold[kind]
+
+
+def _count(lines: pl.DataFrame) -> pl.DataFrame:
+    """The purchases that lines come to; these are sorted by shopper."""
+    lines = lines.with_columns(
         fading_weight(pl.col(AGE)).alias(FADED_TIMES), fading_weight(pl.col(AGE), SHORT_HALF_LIFE).alias(RECENT_TIMES)
     )
-    cells = Cells(lines[c.SHOPPER], lines[c.PRODUCT])
+    shoppers = lines[c.SHOPPER].unique(maintain_order=True)
+    cells = Cells(lines[c.SHOPPER].rle_id(), lines[c.PRODUCT])
     return pl.DataFrame(
         {
-            c.SHOPPER: cells.first,
+            c.SHOPPER: shoppers.gather(cells.first),
             c.PRODUCT: cells.second,
             TIMES: cells.counts,
             FADED_TIMES: cells.sums(lines[FADED_TIMES]),
             RECENT_TIMES: cells.sums(lines[RECENT_TIMES]),
-            FADED_TIMES_WITH_COUPON: cells.sums(lines[FADED_TIMES] * (lines[c.COUPON_DISCOUNT] > 0)),
+            FADED_TIMES_WITH_COUPON: cells.sums(lines[FADED_TIMES] * lines[_WITH_COUPON]),
             FADED_AMOUNT: cells.sums(lines[FADED_TIMES] * lines[c.AMOUNT]),
             DAYS_SINCE_LAST: cells.least(lines[AGE]),
         }
     )
 
 
-@lru_cache(maxsize=4)
-def products_bought(history: History) -> pl.Series:
-    """The numbers of all products that anybody bought, sorted."""
-    return purchases(history)[c.PRODUCT].unique().sort()
+@lru_cache(maxsize=2)  # that of the moment, and that of a while ago which the behaviour model learns from
+def purchases(history: History) -> Purchases:
+    """The purchases of a history, counted once."""
+    return Purchases(history)
+
+
+def all_purchases(history: History) -> pl.DataFrame:
+    """The purchases of all shoppers in one frame, for what has to see them all at once."""
+    return pl.concat(purchases(history).parts())

@@ -1,5 +1,6 @@
 """E(u) of a shopper: purchase frequency, product variety, coupon-use rate and the like, faded by time."""
 
+import numpy as np
 import polars as pl
 
 from recommender.ml import columns as c
@@ -75,8 +76,8 @@ def shopper_profiles(history: History) -> pl.DataFrame:
     both drawn towards the prior.
     """
     weight = fading_weight(pl.col(AGE))
-    buying = shoppers_orders(history)
-    variety = purchases(history).lazy().group_by(c.SHOPPER).agg(pl.len().cast(pl.Float64).alias(DISTINCT_PRODUCTS))
+    bought = purchases(history)
+    variety = pl.DataFrame({c.SHOPPER: bought.shoppers, DISTINCT_PRODUCTS: bought.varieties.astype(np.float64)})
     redeeming = (
         history.scan("redemptions")
         .with_columns(age_in_days(c.REDEEMED_AT, history).alias(AGE))
@@ -97,7 +98,8 @@ def shopper_profiles(history: History) -> pl.DataFrame:
         .group_by(c.SHOPPER, maintain_order=True)
         .agg(weight.sum().alias(CLICKS))
     )
-    parts = pl.collect_all([buying, variety, redeeming, receiving, clicking])  # once, for each is wanted twice
+    known = pl.collect_all([redeeming, receiving, clicking])  # once, for each is wanted twice
+    parts = [shoppers_orders(history), variety, *known]
     profile = pl.concat([part.select(c.SHOPPER) for part in parts]).unique()
     for part in parts:
         profile = profile.join(part, on=c.SHOPPER, how="left")
@@ -118,19 +120,19 @@ def shopper_profiles(history: History) -> pl.DataFrame:
     )
 
 
-def shoppers_orders(history: History) -> pl.LazyFrame:
+def shoppers_orders(history: History) -> pl.DataFrame:
     """A row for each shopper who bought before the moment, with the columns of E(u) that orders tell."""
     weight = fading_weight(pl.col(AGE))
-    baskets = (
-        history.order_lines.lazy()
-        .group_by(c.ORDER, maintain_order=True)
-        .agg(
+    money = (c.AMOUNT, c.DISCOUNT, c.COUPON_DISCOUNT)
+    baskets = pl.concat(
+        lines.group_by(c.ORDER, maintain_order=True).agg(
             pl.col(c.SHOPPER).first(),
             age_in_days(c.ORDERED_AT, history).first().alias(AGE),
             pl.col(c.PRODUCT).n_unique().alias(VARIETY),
-            pl.col(c.AMOUNT, c.DISCOUNT, c.COUPON_DISCOUNT).sum(),
+            pl.col(money).sum(),
             (pl.col(c.COUPON_DISCOUNT) > 0).sum().alias("lines_with_coupon"),
         )
+        for lines in history.order_lines_in_parts(c.ORDER, c.SHOPPER, c.ORDERED_AT, c.PRODUCT, *money)
     )
     with_coupon = pl.col("lines_with_coupon") > 0
     gross = (pl.col(c.AMOUNT) + pl.col(c.DISCOUNT) + pl.col(c.COUPON_DISCOUNT)).sum()

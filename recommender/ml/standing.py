@@ -5,20 +5,18 @@ themselves weigh one coupon of a list against the others. What an affinity amoun
 """
 
 import numpy as np
-
-from recommender.ml.affinity import PurchaseMatrix
+import polars as pl
 
 #: Shoppers that others are compared with: a rank among so many is known to about a hundredth.
 REFERENCE_SHOPPERS = 5_000
 PER_MILLE = 1_000
 
 
-def reference_rows(matrix: PurchaseMatrix) -> np.ndarray:
-    """The rows of the shoppers to compare with: all who bought, or so many of them, spread evenly by number."""
-    count = len(matrix.shoppers)
-    if count <= REFERENCE_SHOPPERS:
-        return np.arange(count)
-    return np.linspace(0, count - 1, REFERENCE_SHOPPERS).round().astype(np.int64)
+def reference_shoppers(shoppers: pl.Series) -> pl.Series:
+    """The shoppers to compare with: all who bought, or so many of them, spread evenly by number."""
+    if len(shoppers) <= REFERENCE_SHOPPERS:
+        return shoppers
+    return shoppers.gather(np.linspace(0, len(shoppers) - 1, REFERENCE_SHOPPERS).round().astype(np.int64))
 
 
 def share_of_best(affinity: np.ndarray) -> np.ndarray:

@@ -7,17 +7,19 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import accumulate
+from math import ceil
 from pathlib import Path
 
 import polars as pl
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Model, Q
+from django.db.models import Count, Max, Min, Model, Q
 from polars._typing import PolarsDataType
 
 from recommender import models
@@ -29,6 +31,7 @@ from recommender.services.shared_files import delete_folder, fetch_folder, folde
 from recommender.wording import gettext as _
 
 _ASIDE_PREFIX = ".writing-"
+_STRETCH = "stretch"
 #: How polars tells of an error of the system, such as a full disk.
 _SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
 
@@ -45,29 +48,34 @@ def take_snapshot(*, progress: Progress = Progress()) -> models.Snapshot:
     with _one_at_a_time(root):
         for leftover in root.glob(f"{_ASIDE_PREFIX}*"):  # of a process that died: whoever lives holds the lock
             shutil.rmtree(leftover)
-        with _consistent_read():
-            rows = _read_rows(progress)
-            offers = _read_offers()
-        progress.report(_("Numbering shoppers, products, coupons and orders"))
-        tables = _shape_tables(rows, offers)
-        progress.report(_("Writing the snapshot"))
-        aside = root / f"{_ASIDE_PREFIX}{os.getpid()}"
-        aside.mkdir()
-        try:
-            for name, table in tables.items():
-                if _is_kept(name, table):
-                    _write_table(table, aside / f"{name}.parquet")
+        with tempfile.TemporaryDirectory(dir=root, prefix=_ASIDE_PREFIX) as name:
+            aside, unordered = Path(name) / "snapshot", Path(name) / "unordered"
+            aside.mkdir()
+            unordered.mkdir()
+            with _consistent_read():
+                rows = _read_rows(progress)
+                progress.report(_("Numbering shoppers, products, coupons and orders"))
+                numbers = _number(rows)
+                tables = _shape_tables(rows, _read_offers(), numbers)
+                progress.report(_("Reading %(table)s") % {"table": "order_lines"})
+                _read_order_lines(tables["orders"], numbers, unordered)
+            progress.report(_("Writing the snapshot"))
+            for table, frame in tables.items():
+                if _is_kept(table, frame):
+                    _write_table(frame.lazy(), aside / f"{table}.parquet")
+            lines = _order_lines(unordered)
+            _write_table(lines, aside / "order_lines.parquet")
+            row_counts = {table: frame.height for table, frame in tables.items()}
+            row_counts["order_lines"] = lines.select(pl.len()).collect().item()
             size = sum(path.stat().st_size for path in aside.iterdir())
             fingerprint = _fingerprint(aside)
             _put_in_place(aside, root / fingerprint)
             _share(fingerprint)  # before anybody can know of the snapshot
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
         snapshot, _is_new = models.Snapshot.objects.get_or_create(
             fingerprint=fingerprint,
             defaults={
                 "history_until": _last_moment(tables),
-                "row_counts": {name: table.height for name, table in tables.items()},
+                "row_counts": row_counts,
                 "size": size,
             },
         )
@@ -116,13 +124,10 @@ def write_without(*, snapshot: models.Snapshot, shopper_id: str) -> models.Snaps
         aside.mkdir()
         row_counts = {}
         for table, schema in history.SCHEMAS.items():
-            frame = opened.scan(table).collect()
-            for column, numbers in gone.items():
-                if column in schema:
-                    frame = _renumber(frame, column, numbers)
+            frame = pl.concat(_without(part, gone) for part in _in_parts(opened.scan(table)))
             row_counts[table] = frame.height
             if _is_kept(table, frame):
-                _write_table(frame.cast(pl.Schema(schema)), aside / f"{table}.parquet")
+                _write_table(frame.cast(pl.Schema(schema)).lazy(), aside / f"{table}.parquet")
         size = sum(path.stat().st_size for path in aside.iterdir())
         fingerprint = _fingerprint(aside)
         _put_in_place(aside, root / fingerprint)
@@ -132,12 +137,23 @@ def write_without(*, snapshot: models.Snapshot, shopper_id: str) -> models.Snaps
     return snapshot
 
 
-def _renumber(frame: pl.DataFrame, column: str, gone: pl.Series) -> pl.DataFrame:
-    """Leave out the rows of the numbers that are gone, and close the gaps. Sorted ``gone``; a null stays null."""
-    frame = frame.filter(pl.col(column).is_in(gone.implode()).fill_null(value=False).not_())
-    values = frame[column]
-    before = gone.search_sorted(values.fill_null(0))
-    return frame.with_columns((values.cast(pl.Int64) - before.cast(pl.Int64)).cast(pl.UInt32).alias(column))
+def _in_parts(table: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    for start in range(0, max(1, table.select(pl.len()).collect().item()), history.LINES_AT_ONCE):
+        yield table.slice(start, history.LINES_AT_ONCE).collect()
+
+
+def _without(frame: pl.DataFrame, gone: dict[str, pl.Series]) -> pl.DataFrame:
+    """Leave out the rows of the numbers that are gone, and close the gaps; a null stays null.
+
+    Args:
+        gone: sorted numbers by the column of a thing.
+    """
+    for column in gone.keys() & set(frame.columns):
+        frame = frame.filter(pl.col(column).is_in(gone[column].implode()).fill_null(value=False).not_())
+        values = frame[column]
+        before = gone[column].search_sorted(values.fill_null(0))
+        frame = frame.with_columns((values.cast(pl.Int64) - before.cast(pl.Int64)).cast(pl.UInt32).alias(column))
+    return frame
 
 
 def _take_over(snapshot: models.Snapshot, fingerprint: str, row_counts: dict[str, int], size: int) -> models.Snapshot:
@@ -194,14 +210,21 @@ def _is_kept(name: str, table: pl.DataFrame) -> bool:
     return name not in history.OPTIONAL or not table.is_empty()
 
 
-def _write_table(table: pl.DataFrame, path: Path) -> None:
+def _write_table(table: pl.LazyFrame, path: Path) -> None:
+    with _system_errors(path):
+        table.sink_parquet(path, compression="zstd", compression_level=3, row_group_size=1 << 18, maintain_order=True)
+    _sync(path)
+
+
+@contextmanager
+def _system_errors(path: Path) -> Iterator[None]:
+    """Errors of the system in writing a file as what they are."""
     try:
-        table.rechunk().write_parquet(path, compression="zstd", compression_level=3, row_group_size=1 << 18)
+        yield
     except pl.exceptions.ComputeError as error:
         if (code := _SYSTEM_ERROR.search(str(error))) is None:
             raise
         raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
-    _sync(path)
 
 
 def _fingerprint(folder: Path) -> str:
@@ -272,11 +295,6 @@ _SOURCES = {
     "orders": _Source(
         models.Order, {c.ORDER: "id", c.SHOPPER: "shopper_id"}, ["order_id", c.ORDERED_AT, c.CHANNEL, c.STORE_ID]
     ),
-    "order_lines": _Source(
-        models.OrderLine,
-        {c.ORDER: "order_id", "position": "position", c.PRODUCT: "product_id", c.COUPON: "coupon_id"},
-        [c.QUANTITY, c.AMOUNT, c.DISCOUNT, c.COUPON_DISCOUNT],
-    ),
     "coupons": _Source(
         models.Coupon,
         {c.COUPON: "id"},
@@ -317,6 +335,12 @@ _SOURCES = {
     ),
     "batches": _Source(models.Batch, {c.PRODUCT: "product_id"}, [c.RECEIVED_AT, c.BEST_BEFORE, c.SOLD_OUT_AT]),
 }
+#: By far the most rows: they are read, and put in order, so many at once as memory bears.
+_ORDER_LINES = _Source(
+    models.OrderLine,
+    {c.ORDER: "order_id", "position": "position", c.PRODUCT: "product_id", c.COUPON: "coupon_id"},
+    [c.QUANTITY, c.AMOUNT, c.DISCOUNT, c.COUPON_DISCOUNT],
+)
 
 
 @contextmanager
@@ -345,12 +369,52 @@ def _read_rows(progress: Progress) -> dict[str, pl.DataFrame]:
     rows = {}
     for name, source in _SOURCES.items():
         progress.report(_("Reading %(table)s") % {"table": name})
-        integers: dict[str, PolarsDataType] = dict.fromkeys(source.keys, pl.Int64)
-        schema = integers | {fact: history.SCHEMAS[name].get(fact, pl.String) for fact in source.facts}
-        rows_of_source = source.model._default_manager.filter(source.where)
-        queryset = rows_of_source.values_list(*source.keys.values(), *source.facts)
-        rows[name] = read_frame(queryset, schema)
+        rows[name] = _read(source, history.SCHEMAS[name])
     return rows
+
+
+def _read(source: _Source, schema: Mapping[str, PolarsDataType], **some: int) -> pl.DataFrame:
+    """The rows of a source, or some of them."""
+    integers: dict[str, PolarsDataType] = dict.fromkeys(source.keys, pl.Int64)
+    facts = {fact: schema.get(fact, pl.String) for fact in source.facts}
+    queryset = source.model._default_manager.filter(source.where, **some)
+    return read_frame(queryset.values_list(*source.keys.values(), *source.facts), integers | facts)
+
+
+def _read_order_lines(orders: pl.DataFrame, numbers: dict[str, pl.DataFrame], folder: Path) -> None:
+    """Write the order lines into files, each of a stretch of time: those of a stretch are few enough to be sorted.
+
+    Args:
+        orders: as they are in the snapshot.
+    """
+    of_orders = orders.select(c.ORDER, c.SHOPPER, c.ORDERED_AT)
+    lines = models.OrderLine.objects.aggregate(first=Min("pk"), last=Max("pk"), count=Count("pk"))
+    stretches = max(1, ceil(lines["count"] / history.LINES_AT_ONCE))
+    begins = orders[c.ORDERED_AT].gather([stretch * orders.height // stretches for stretch in range(1, stretches)])
+    for start in range(lines["first"] or 0, (lines["last"] or 0) + 1, history.LINES_AT_ONCE):
+        rows = _read(_ORDER_LINES, history.SCHEMAS["order_lines"], pk__gte=start, pk__lt=start + history.LINES_AT_ONCE)
+        part = _with_numbers(rows, numbers).join(of_orders, on=c.ORDER)
+        stretch = begins.search_sorted(part[c.ORDERED_AT], side="right").alias(_STRETCH)
+        for (number,), of_stretch in part.with_columns(stretch).partition_by(_STRETCH, as_dict=True).items():
+            path = folder / f"{number}-{start}.parquet"
+            with _system_errors(path):
+                of_stretch.drop(_STRETCH).write_parquet(path, compression="lz4")
+
+
+def _order_lines(folder: Path) -> pl.LazyFrame:
+    """The order lines as they are in the snapshot, of the files that were written of them."""
+    stretches = defaultdict(list)
+    for path in folder.iterdir():
+        stretches[int(path.name.partition("-")[0])].append(path)
+    for number, paths in stretches.items():
+        ordered = folder / f"{number}.parquet"
+        with _system_errors(ordered):
+            _in_order("order_lines", pl.read_parquet(paths)).write_parquet(ordered, compression="lz4")
+        for path in paths:
+            path.unlink()
+    if not stretches:
+        return pl.LazyFrame(schema=history.SCHEMAS["order_lines"])
+    return pl.scan_parquet([folder / f"{number}.parquet" for number in sorted(stretches)])
 
 
 def _read_offers() -> pl.DataFrame:
@@ -410,11 +474,18 @@ _ORDERED_BY = {
 }
 
 
-def _shape_tables(rows: dict[str, pl.DataFrame], offers: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    numbers = {
+def _number(rows: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """Of each thing, the number of each of our primary keys."""
+    return {
         thing: rows[table].sort(identifier).select(thing, pl.int_range(pl.len(), dtype=pl.UInt32).alias("number"))
         for thing, (table, identifier) in _IDENTIFIERS.items()
     }
+
+
+def _shape_tables(
+    rows: dict[str, pl.DataFrame], offers: pl.DataFrame, numbers: dict[str, pl.DataFrame]
+) -> dict[str, pl.DataFrame]:
+    """All tables but the order lines, as they are in the snapshot."""
     tables = {name: _with_numbers(frame, numbers) for name, frame in (rows | {"offers": offers}).items()}
     tables["categories"] = _with_numbers(
         tables["categories"], {c.PARENT: numbers[c.CATEGORY].rename({c.CATEGORY: c.PARENT})}
@@ -424,9 +495,6 @@ def _shape_tables(rows: dict[str, pl.DataFrame], offers: pl.DataFrame) -> dict[s
     )
     tables["shopper_attributes"] = _spell_out_attributes(tables["shoppers"], c.SHOPPER)
     tables["product_attributes"] = _spell_out_attributes(tables["products"], c.PRODUCT)
-    tables["order_lines"] = tables["order_lines"].join(
-        tables["orders"].select(c.ORDER, c.SHOPPER, c.ORDERED_AT), on=c.ORDER
-    )
     targets = tables["coupon_products"]
     tables["coupon_products"] = _spell_out_targets(targets, tables["products"], tables["categories"])
     tables["project_stages"] = _spell_out_stages(tables["project_stages"], tables["products"], tables["categories"])
@@ -436,13 +504,14 @@ def _shape_tables(rows: dict[str, pl.DataFrame], offers: pl.DataFrame) -> dict[s
     tables["campaign_shoppers"] = tables["campaign_shoppers"].with_columns(
         (pl.col("group") == models.CampaignShopper.Group.CONTROL).alias(c.IS_CONTROL)
     )
-    return {
-        name: tables[name]
-        .sort(list(dict.fromkeys([*_ORDERED_BY.get(name, []), *schema])), nulls_last=True)
-        .select(*schema)
-        .cast(pl.Schema(schema))
-        for name, schema in history.SCHEMAS.items()
-    }
+    return {name: _in_order(name, tables[name]) for name in history.SCHEMAS if name in tables}
+
+
+def _in_order(name: str, table: pl.DataFrame) -> pl.DataFrame:
+    """The rows of a table in the one order that they have in a snapshot, with its columns."""
+    schema = history.SCHEMAS[name]
+    ordered = table.sort(list(dict.fromkeys([*_ORDERED_BY.get(name, []), *schema])), nulls_last=True)
+    return ordered.select(*schema).cast(pl.Schema(schema))
 
 
 def _with_numbers(frame: pl.DataFrame, numbers: dict[str, pl.DataFrame]) -> pl.DataFrame:

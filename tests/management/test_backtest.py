@@ -179,7 +179,7 @@ def test_a_file_that_cannot_be_written_is_told_before_the_work_begins(
     with pytest.raises(CommandError, match=f"^--scores-out: .*{message}"):
         call_command("backtest", "--start", START, "--scores-out", str(tmp_path / out))
 
-    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "folder"]
     assert not list((tmp_path / "folder").iterdir())
 
 
@@ -200,7 +200,7 @@ def test_a_page_or_folder_that_will_not_do_is_told_before_the_work_begins(
     with pytest.raises(CommandError, match=f"^{option}: .*{message}"):
         call_command("backtest", "--start", START, option, str(tmp_path / path))
 
-    assert [path.name for path in tmp_path.iterdir()] == ["page.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "page.md"]
     assert (tmp_path / "page.md").read_text() == "no markers"
 
 

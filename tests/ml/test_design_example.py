@@ -20,7 +20,7 @@ from recommender.ml.algorithms.neighbours import ItemBasedFiltering, UserBasedFi
 from recommender.ml.algorithms.trees import DecisionTree
 from recommender.ml.features import PairFeatures
 from recommender.ml.history import History
-from recommender.ml.purchases import FADED_TIMES, age_in_days, fading_weight, purchases
+from recommender.ml.purchases import FADED_TIMES, age_in_days, all_purchases, fading_weight
 from recommender.ml.shopper_profile import shopper_profiles
 from tests.ml.shops import Shop, day, numbers_of, pairs_of
 
@@ -82,7 +82,7 @@ def test_what_the_shoppers_are_in_ages(history: History) -> None:
 def test_the_sum_over_one_product_is_another_number(history: History) -> None:
     """The design writes E with an indicator of C1, which each bought once, and sums over every product."""
     c1 = numbers_of(history.snapshot, "product")["C1"]
-    of_c1 = purchases(history).filter(product=c1)[FADED_TIMES]
+    of_c1 = all_purchases(history).filter(product=c1)[FADED_TIMES]
 
     assert of_c1.to_list() == pytest.approx([W[1], W[1]])
 

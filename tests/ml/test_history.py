@@ -6,8 +6,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from recommender.ml import history as history_module
 from recommender.ml.history import DATED_BY, OPTIONAL, SCHEMAS, Snapshot, SnapshotUnreadable
-from tests.ml.shops import DAY_0, Shop, day, numbers_of
+from tests.ml.shops import DAY_0, Shop, day, generated_shop, numbers_of
 
 MOMENT = day(10)
 INSTANT = timedelta(microseconds=1)
@@ -92,11 +93,27 @@ def test_a_table_that_few_shops_have_is_empty_without_its_file(tmp_path: Path) -
         assert Snapshot(tmp_path).scan(table).collect().equals(pl.DataFrame(schema=SCHEMAS[table]))
 
 
-def test_order_lines_are_those_of_the_view(shop: Snapshot) -> None:
-    history = shop.before(MOMENT)
+@pytest.mark.parametrize(("most_kept", "at_once"), [(10**6, 10**6), (0, 1), (0, 7), (0, 10**6)])
+def test_order_lines_in_parts_are_those_of_the_view(
+    most_kept: int, at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many are looked at at once, and whether or not all are kept in memory: no order is cut in two."""
+    monkeypatch.setattr(history_module, "MOST_KEPT_LINES", most_kept)
+    monkeypatch.setattr(history_module, "LINES_AT_ONCE", at_once)
+    history = generated_shop().write(tmp_path / "shop").before(day(40))
 
-    assert history.order_lines.equals(history.scan("order_lines").collect())
-    assert history.order_lines is history.order_lines
+    parts = list(history.order_lines_in_parts("product", "order", "ordered_at"))
+
+    found = history.scan("order_lines").select("product", "order", "ordered_at").collect()
+    assert 0 < found.height < history.snapshot.scan("order_lines").select(pl.len()).collect().item()
+    assert pl.concat(parts).equals(found)
+    assert sum(part["order"].n_unique() for part in parts) == found["order"].n_unique()
+    assert len(parts) == 1 if at_once == 10**6 else len(parts) > 3
+
+
+def test_a_shop_without_order_lines_has_one_part_of_none(tmp_path: Path) -> None:
+    (part,) = Shop().shopper("u").write(tmp_path / "shop").before(MOMENT).order_lines_in_parts("product")
+    assert part.equals(pl.DataFrame(schema={"product": pl.UInt32}))
 
 
 @pytest.mark.parametrize("table", sorted(SCHEMAS.keys() - DATED_BY.keys() - {"shoppers"}))

@@ -6,24 +6,28 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
-from recommender.ml.history import History
+from recommender.ml import purchases as module
+from recommender.ml.history import History, Snapshot
 from recommender.ml.product_sets import SET, ProductSets
 from recommender.ml.purchases import (
     AGE,
     DAYS_SINCE_LAST,
     FADED_AMOUNT,
     FADED_TIMES,
+    FADED_TIMES_WITH_COUPON,
     HALF_LIFE,
     NEVER,
     RECENT_TIMES,
     SHORT_HALF_LIFE,
     TIMES,
+    Purchases,
     age_in_days,
+    all_purchases,
     fading_weight,
-    purchases,
 )
-from tests.ml.shops import Shop, day, numbers_of
+from tests.ml.shops import LAST_START, Shop, day, generated_shop, numbers_of
 
 #: A half-life of 90 days: what was bought at day 10 weighs exactly one half, at day −80 a quarter.
 MOMENT = day(100)
@@ -48,7 +52,7 @@ def bought(history: History, shopper: str, product: str) -> dict[str, float]:
     shopper_number, product_number = (
         numbers_of(history.snapshot, thing)[name] for thing, name in (("shopper", shopper), ("product", product))
     )
-    (row,) = purchases(history).filter(shopper=shopper_number, product=product_number).to_dicts()
+    (row,) = all_purchases(history).filter(shopper=shopper_number, product=product_number).to_dicts()
     return row
 
 
@@ -85,10 +89,43 @@ def test_purchases_by_hand(history: History) -> None:
 
 
 def test_a_row_for_each_product_that_a_shopper_bought(history: History) -> None:
-    found = purchases(history)
+    found = all_purchases(history)
 
     assert len(found) == 4
     assert found.equals(found.sort("shopper", "product"))
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 1_000])
+def test_a_large_shop_is_counted_some_shoppers_at_a_time(
+    at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = generated_shop().write(tmp_path / "shop")
+    whole = Purchases(snapshot.before(LAST_START))
+    everybody = pl.concat(whole.parts())
+    monkeypatch.setattr(module, "SHOPPERS_AT_ONCE", at_once)
+    monkeypatch.setattr("recommender.ml.history.MOST_KEPT_LINES", 0)
+    monkeypatch.setattr("recommender.ml.history.LINES_AT_ONCE", 100)
+
+    parts = Purchases(Snapshot(snapshot.folder).before(LAST_START))
+
+    assert parts.shoppers.equals(whole.shoppers)
+    assert parts.products.equals(whole.products)
+    assert len(list(parts.parts())) == -(-len(parts.shoppers) // at_once)
+    assert_frame_equal(pl.concat(parts.parts()), everybody)
+    assert parts.varieties.tolist() == everybody.group_by("shopper", maintain_order=True).len()["len"].to_list()
+    assert parts.buyers.tolist() == everybody.group_by("product").len().sort("product")["len"].to_list()
+    for kind in (TIMES, FADED_TIMES, FADED_TIMES_WITH_COUPON):
+        assert parts.sold(kind) == pytest.approx(whole.sold(kind), rel=1e-12)
+        assert whole.sold(kind) == pytest.approx(
+            everybody.group_by("product").agg(pl.col(kind).sum()).sort("product")[kind]
+        )
+    some, product = parts.shoppers[1:4], parts.products[:1]
+    assert_frame_equal(parts.of(some), everybody.filter(pl.col("shopper").is_in(some.implode())))
+    of_product = pl.concat(parts.parts(product))
+    assert_frame_equal(of_product, everybody.filter(pl.col("product") == product[0]))
+    assert_frame_equal(of_product, pl.concat(whole.parts(product)))
+    assert_frame_equal(parts.lines_of(some), whole.lines_of(some))
+    assert parts.lines_of(some).height == everybody.filter(pl.col("shopper").is_in(some.implode()))[TIMES].sum()
 
 
 def test_sets_of_products_add_up(history: History) -> None:
@@ -135,6 +172,6 @@ def test_nobody_bought_anything(tmp_path: Path) -> None:
 
     (row,) = ProductSets(history, members).describe(asked).to_dicts()
 
-    assert purchases(history).is_empty()
+    assert all_purchases(history).is_empty()
     assert row.pop(DAYS_SINCE_LAST) == NEVER
     assert set(row.values()) == {0.0}

@@ -188,13 +188,14 @@ def test_expand() -> None:
 def test_moments_teach_what_followed_and_know_what_went_before(history: History) -> None:
     """Each against a slow count of its own."""
     tokens = Tokens.of(history)
-    shoppers = history.order_lines[c.SHOPPER].unique()
+    shoppers = history.scan("order_lines").collect()[c.SHOPPER].unique()
     sequences = BasketSequences(history, tokens, shoppers)
 
     moments = TeachingMoments.drawn(sequences, np.random.default_rng(0))
 
     assert moments is not None
-    lines = history.order_lines.join(tokens.of_products(history, history.order_lines[c.PRODUCT]), on=c.PRODUCT)
+    lines = history.scan("order_lines").collect()
+    lines = lines.join(tokens.of_products(history, lines[c.PRODUCT]), on=c.PRODUCT)
     lines = lines.with_columns(
         time=(pl.col(c.ORDERED_AT) - DAY_0).dt.total_microseconds() / timedelta(days=1).total_seconds() / 1e6
     )
@@ -252,7 +253,8 @@ def test_rates_add_up_to_what_is_bought(history: History, pairs: pl.DataFrame) -
     asked = pairs.filter(pl.col(c.COUPON) == whole_shop)
     inputs = ForetoldPurchases().prepare(history, asked[c.COUPON]).describe(asked)
     since = history.snapshot.before(history.moment + timedelta(days=HORIZON_DAYS))
-    bought = len(since.order_lines) - len(history.order_lines)
+    now, before = (each.scan("order_lines").collect().height for each in (since, history))
+    bought = now - before
 
     assert inputs.select(REPEAT_RATE, DISCOVERY_RATE).to_numpy().sum() == pytest.approx(bought, rel=0.3)
 

@@ -38,7 +38,7 @@ class Purchases(Inputs):
 
 class _DescribedPurchases(DescribedHistory):
     def __init__(self, history: History) -> None:
-        lines = history.order_lines.lazy().join(history.scan("coupon_products"), on=c.PRODUCT, suffix="_target")
+        lines = history.scan("order_lines").join(history.scan("coupon_products"), on=c.PRODUCT, suffix="_target")
         target = f"{c.COUPON}_target"
         self._times = lines.group_by(c.SHOPPER, target).agg(times=pl.len()).collect().rename({target: c.COUPON})
 

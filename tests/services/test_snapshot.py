@@ -12,9 +12,10 @@ import pytest
 from django.db import connection
 
 from recommender import models
+from recommender.ml import history as history_module
 from recommender.ml.history import OPTIONAL, SCHEMAS, SnapshotUnreadable
 from recommender.services import snapshot as service
-from recommender.services.snapshot import open_snapshot, take_snapshot
+from recommender.services.snapshot import open_snapshot, take_snapshot, write_without
 
 MARCH = datetime(2024, 3, 1, tzinfo=UTC)
 
@@ -341,6 +342,28 @@ def test_the_same_content_again_adds_nothing(data_dir: Path) -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_order_lines_that_are_many_at_once_are_put_in_order_a_stretch_of_time_at_a_time(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_shop()
+    lines = models.OrderLine.objects.order_by("-pk")
+    first = take_snapshot()
+    assert first.row_counts["order_lines"] == 4 > at_once
+    shopper_id = lines[0].order.shopper.shopper_id
+    without = write_without(snapshot=take_snapshot(), shopper_id=shopper_id)
+    assert without is not None
+    monkeypatch.setattr(history_module, "LINES_AT_ONCE", at_once)
+
+    again = take_snapshot()
+
+    assert (again.fingerprint, again.row_counts) == (first.fingerprint, first.row_counts)
+    erased = write_without(snapshot=again, shopper_id=shopper_id)
+    assert erased is not None
+    assert (erased.fingerprint, erased.row_counts) == (without.fingerprint, without.row_counts)
+
+
+@pytest.mark.django_db
 def test_a_change_gives_another_snapshot_and_leaves_the_first() -> None:
     make_shop()
     first = take_snapshot()
@@ -403,7 +426,7 @@ def test_a_crash_leaves_nothing_and_the_next_snapshot_clears_up(
     make_shop()
     root = data_dir / "snapshots"
 
-    def die(table: pl.DataFrame, path: Path) -> None:
+    def die(table: pl.LazyFrame, path: Path) -> None:
         if path.name == "products.parquet":
             raise OSError("No space left on device")
         path.write_bytes(b"")

@@ -49,8 +49,11 @@ class Tokens:
 
     @classmethod
     def of(cls, history: History) -> Self:
-        bought = history.order_lines.group_by(c.PRODUCT).agg(
-            pl.len().alias(_LINES), pl.col(c.SHOPPER).n_unique().alias("buyers")
+        bought = (
+            history.scan("order_lines")
+            .group_by(c.PRODUCT)
+            .agg(pl.len().alias(_LINES), pl.col(c.SHOPPER).n_unique().alias("buyers"))
+            .collect()
         )
         common = bought.filter(pl.col("buyers") >= FEWEST_BUYERS).sort(_LINES, c.PRODUCT, descending=[True, False])
         depth = category_depth(history)
@@ -107,7 +110,7 @@ class Tokens:
 
 def days_of_history(history: History) -> float:
     """Days from the shop's first order to the moment; 0 without any."""
-    first: datetime | None = history.order_lines.select(pl.col(c.ORDERED_AT).min()).item()
+    first: datetime | None = history.scan("order_lines").select(pl.col(c.ORDERED_AT).min()).collect().item()
     return 0.0 if first is None else (history.moment - first) / timedelta(days=1)
 
 
@@ -138,7 +141,7 @@ class BasketSequences:
         self.tokens = tokens
         self.now = (history.moment - _DAY_0) / timedelta(days=1)
         self.days = days_of_history(history)
-        lines = history.order_lines.lazy().join(
+        lines = history.scan("order_lines").join(
             shoppers.unique().to_frame(c.SHOPPER).lazy(), on=c.SHOPPER, how="semi", maintain_order="left"
         )
         products = lines.select(c.PRODUCT).unique().collect()[c.PRODUCT]

@@ -28,7 +28,7 @@ from recommender.ml.catalogue import coupon_products
 from recommender.ml.contract import Algorithm, DescribedHistory, Inputs, Reason
 from recommender.ml.history import History
 from recommender.ml.product_sets import BUYERS, BUYERS_SHARE, SET, ProductSets
-from recommender.ml.purchases import DAYS_SINCE_LAST, FADED_TIMES, TIMES, purchases
+from recommender.ml.purchases import DAYS_SINCE_LAST, FADED_TIMES, TIMES, all_purchases
 
 NEIGHBOURS = 50
 #: A product that fewer bought is like another by accident.
@@ -48,7 +48,7 @@ class _Ratings:
     """Shoppers × products bought, and products × coupons, with the numbers of their rows and columns."""
 
     def __init__(self, history: History, coupons: pl.Series) -> None:
-        bought = purchases(history).select(c.SHOPPER, c.PRODUCT, FADED_TIMES)
+        bought = all_purchases(history).select(c.SHOPPER, c.PRODUCT, FADED_TIMES)
         common = bought.group_by(c.PRODUCT).len().filter(pl.col("len") >= FEWEST_BUYERS)
         bought = bought.join(common, on=c.PRODUCT, how="semi", maintain_order="left")
         self.shoppers = bought[c.SHOPPER].unique().sort()

@@ -25,7 +25,6 @@ from scipy import sparse
 from torch import nn
 from torch.nn.functional import softplus
 
-from recommender.ml import columns as c
 from recommender.ml.algorithms.basket_sequences import (
     BASKET_FACTS,
     HALF_LIVES,
@@ -36,7 +35,7 @@ from recommender.ml.algorithms.basket_sequences import (
     expand,
 )
 from recommender.ml.history import History
-from recommender.ml.purchases import NEVER
+from recommender.ml.purchases import NEVER, purchases
 
 WIDTH = 32
 EPOCHS = 5
@@ -138,11 +137,11 @@ class RateNetwork:
         At most :data:`~recommender.ml.algorithms.basket_sequences.MOST_MOMENTS` moments of as many shoppers teach, so
         the cost does not grow with the shop, tokens apart. The same seed and history give the same network.
         """
-        if history.order_lines.is_empty():
+        shoppers = purchases(history).shoppers.to_numpy()
+        if not len(shoppers):
             return None
         generator = np.random.default_rng(self.seed)
         self.tokens = Tokens.of(history)
-        shoppers = history.order_lines[c.SHOPPER].unique().sort().to_numpy()
         if len(shoppers) > MOST_MOMENTS:
             shoppers = np.sort(generator.choice(shoppers, MOST_MOMENTS, replace=False))
         sequences = BasketSequences(history, self.tokens, pl.Series(shoppers))

@@ -144,7 +144,7 @@ class _ForetoldPurchases(DescribedHistory):
         """(shoppers, products): Σ_k w_k · E_k, with the products' own purchases even where the network pools them."""
         bought = (
             purchases(self._history)
-            .join(shoppers.to_frame(c.SHOPPER), on=c.SHOPPER, how="semi", maintain_order="left")
+            .of(shoppers)
             .join(self._products.to_frame(c.PRODUCT), on=c.PRODUCT, how="semi", maintain_order="left")
         )
         columns = self._products.search_sorted(bought[c.PRODUCT]).to_numpy()

@@ -45,7 +45,7 @@ def read_drawn_campaign(history: History, campaign_id: str, *, chance: float) ->
     shoppers = _spread(
         history.scan("campaign_shoppers").filter(of_campaign).select(c.SHOPPER, c.IS_CONTROL).sort(c.SHOPPER).collect()
     )
-    lines = history.order_lines.lazy().filter(pl.col(c.ORDERED_AT) >= begins, pl.col(c.ORDERED_AT) < ends)
+    lines = history.scan("order_lines").filter(pl.col(c.ORDERED_AT) >= begins, pl.col(c.ORDERED_AT) < ends)
     coupons = history.scan("coupons").join(
         history.scan("campaign_coupons").filter(of_campaign), on=c.COUPON, how="semi"
     )
