@@ -12,6 +12,9 @@ class ByShopper:
 
     Args:
         frame: has a column ``shopper``. Rows of a shopper keep their order.
+
+    Attributes:
+        shoppers: those who have any row, sorted.
     """
 
     def __init__(self, frame: pl.DataFrame) -> None:
@@ -21,20 +24,20 @@ class ByShopper:
         if (numbers[1:] < numbers[:-1]).any():
             self._order = np.argsort(numbers, kind="stable").astype(np.uint32)
             numbers = numbers[self._order]
-        self._numbers = numbers
-
-    @property
-    def shoppers(self) -> pl.Series:
-        """Who has any row, sorted."""
-        is_first = np.ones(len(self._numbers), dtype=bool)
-        is_first[1:] = self._numbers[1:] != self._numbers[:-1]
-        return pl.Series(c.SHOPPER, self._numbers[is_first])
+        is_first = np.ones(len(numbers), dtype=bool)
+        is_first[1:] = numbers[1:] != numbers[:-1]
+        firsts = np.flatnonzero(is_first)
+        self._numbers = numbers[firsts]
+        self._ends = np.append(firsts, len(numbers))  # where the rows of each begin, and where all end
+        self.shoppers = pl.Series(c.SHOPPER, self._numbers)
 
     def of(self, shoppers: pl.Series) -> pl.DataFrame:
         """The rows of these shoppers, sorted by shopper. Who has none is left out."""
         asked = np.unique(shoppers.to_numpy())
-        begins, ends = (self._numbers.searchsorted(asked, side) for side in ("left", "right"))
-        counts = ends - begins
+        places = self._numbers.searchsorted(asked)
+        known = places < len(self._numbers)
+        places = places[known][self._numbers[places[known]] == asked[known]]
+        begins, counts = self._ends[places], self._ends[places + 1] - self._ends[places]
         rows = np.repeat(begins - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
         return self._frame[rows if self._order is None else self._order[rows]]
 

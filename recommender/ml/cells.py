@@ -34,7 +34,8 @@ class Cells:
 
     def sums(self, values: pl.Series) -> np.ndarray:
         """(cells,): the sum of n values by cell."""
-        return np.bincount(self._cell_of, weights=values.to_numpy(), minlength=len(self.counts))
+        sums = np.bincount(self._cell_of, weights=values.to_numpy(), minlength=len(self.counts))
+        return sums.astype(np.float64, copy=False)  # of no rows they are integers
 
     def least(self, values: pl.Series) -> np.ndarray:
         """(cells,): the least of n values by cell."""
