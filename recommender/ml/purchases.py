@@ -72,9 +72,10 @@ class Purchases:
         self._lines = ByShopper(lines)
         self.shoppers = self._lines.shoppers
         #: All purchases of a shop whose shoppers are few enough to be counted at once.
-        self._whole: ByShopper | None = None
+        self._whole: pl.DataFrame | None = None
         if len(self.shoppers) <= SHOPPERS_AT_ONCE:
-            self._whole = ByShopper(_count(self._lines.of(self.shoppers)))
+            self._whole = _count(self._lines.of(self.shoppers))
+            self._counted = ByShopper(self._whole)
         buyers, sold = np.zeros(numbers, dtype=np.int64), {kind: np.zeros(numbers) for kind in _SOLD}
         varieties = []
         for part in self.parts():
@@ -90,7 +91,7 @@ class Purchases:
 
     def of(self, shoppers: pl.Series) -> pl.DataFrame:
         """The purchases of these shoppers. Who has none is left out."""
-        return self._whole.of(shoppers) if self._whole is not None else _count(self._lines.of(shoppers))
+        return _count(self._lines.of(shoppers)) if self._whole is None else self._counted.of(shoppers)
 
     def lines_of(self, shoppers: pl.Series) -> pl.DataFrame:
         """Every single purchase of these shoppers, sorted by shopper, of each in time: ``shopper``, ``product`` and
@@ -103,12 +104,17 @@ class Purchases:
         Args:
             products: of these alone.
         """
-        for start in range(0, max(1, len(self.shoppers)), SHOPPERS_AT_ONCE):
-            shoppers = self.shoppers[start : start + SHOPPERS_AT_ONCE]
-            lines = self._lines.of(shoppers) if self._whole is None else self._whole.of(shoppers)
-            if products is not None:
-                lines = lines.join(products.to_frame(c.PRODUCT), on=c.PRODUCT, how="semi", maintain_order="left")
-            yield lines if self._whole is not None else _count(lines)
+
+        def of_products(rows: pl.DataFrame) -> pl.DataFrame:
+            if products is None:
+                return rows
+            return rows.join(products.to_frame(c.PRODUCT), on=c.PRODUCT, how="semi", maintain_order="left")
+
+        if self._whole is not None:
+            yield of_products(self._whole)
+            return
+        for start in range(0, len(self.shoppers), SHOPPERS_AT_ONCE):
+            yield _count(of_products(self._lines.of(self.shoppers[start : start + SHOPPERS_AT_ONCE])))
 
     def sold(self, kind: str = FADED_TIMES) -> np.ndarray:
         """(n,): purchases of each product, of all shoppers together: how often, faded, or faded and with a coupon."""
