@@ -4,6 +4,7 @@ They share nothing but a network to the database and the broker, and the folder 
 for a storage that all of them reach. A host that is cut off keeps computing and knows nothing of it.
 """
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -30,13 +31,13 @@ def why_not() -> str:
         return "network namespaces need root"
     if shutil.which("ip") is None:
         return "network namespaces need the ip command of iproute2"
-    name = f"{BRIDGE}-try"
+    name = f"try{os.getpid()}"  # several processes ask at the same moment
     made = ip("netns", "add", name, check=False)
     ip("netns", "delete", name, check=False)
     if made.returncode:
         return f"this machine makes no network namespaces: {made.stderr.strip()}"
-    bridge = ip("link", "add", BRIDGE, "type", "bridge", check=False)
-    ip("link", "delete", BRIDGE, check=False)
+    bridge = ip("link", "add", name, "type", "bridge", check=False)
+    ip("link", "delete", name, check=False)
     return "" if not bridge.returncode else f"this machine makes no bridges: {bridge.stderr.strip()}"
 
 
