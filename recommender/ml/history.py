@@ -15,7 +15,7 @@ from recommender.ml import columns as c
 
 TIME = pl.Datetime("us", "UTC")
 
-#: The tables of a snapshot and the types of their columns. ``services.snapshot`` writes exactly these.
+#: The tables of a snapshot and the types of their columns. ``services.snapshot_tables`` gives exactly these.
 SCHEMAS: dict[str, dict[str, pl.DataType | type[pl.DataType]]] = {
     "shoppers": {c.SHOPPER: pl.UInt32, c.SHOPPER_ID: pl.String, c.JOINED_AT: TIME, c.OPTED_OUT: pl.Boolean},
     "shopper_attributes": {c.SHOPPER: pl.UInt32, c.ATTRIBUTE: pl.String, c.VALUE: pl.String},

@@ -175,7 +175,7 @@ class Shop:
         return self
 
     def write(self, folder: Path) -> Snapshot:
-        """A snapshot of the shop in a new folder, numbered and ordered as ``services.snapshot`` does."""
+        """A snapshot of the shop in a new folder, numbered and ordered as ``services.snapshot_tables`` does."""
         folder.mkdir(parents=True)
         numbers = {
             column: {name: number for number, name in enumerate(sorted(self.things[table]))}

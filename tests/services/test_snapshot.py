@@ -15,6 +15,7 @@ from recommender import models
 from recommender.ml import history as history_module
 from recommender.ml.history import OPTIONAL, SCHEMAS, SnapshotUnreadable
 from recommender.services import snapshot as service
+from recommender.services import snapshot_tables
 from recommender.services.snapshot import open_snapshot, take_snapshot, write_without
 
 MARCH = datetime(2024, 3, 1, tzinfo=UTC)
@@ -499,9 +500,9 @@ def test_it_sees_one_moment_and_keeps_no_writer_waiting(monkeypatch: pytest.Monk
             assert not writer.is_alive()
         return original(queryset, schema)
 
-    original = service.read_frame
+    original = snapshot_tables.read_frame
     with monkeypatch.context() as context:
-        context.setattr(service, "read_frame", read_frame_after_write)
+        context.setattr(snapshot_tables, "read_frame", read_frame_after_write)
         assert take_snapshot() == before
 
     after = take_snapshot()
