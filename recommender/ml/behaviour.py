@@ -26,7 +26,7 @@ from recommender.ml.product_sets import (
     SET,
     ProductSets,
 )
-from recommender.ml.purchases import DAYS_SINCE_LAST, FADED_TIMES, RECENT_TIMES, TIMES, purchases
+from recommender.ml.purchases import DAYS_SINCE_LAST, FADED_TIMES, RECENT_TIMES, TIMES, passing_purchases
 from recommender.ml.shopper_profile import (
     DAYS_SINCE_LAST_ORDER,
     FREQUENCY,
@@ -82,7 +82,7 @@ def behaviour_examples(history: History, seed: int) -> BehaviourExamples | None:
     Shoppers and sets are drawn from those that had been bought by then. None where nobody had.
     """
     then = history.snapshot.before(history.moment - HORIZON)
-    bought_then = purchases(then)
+    bought_then = passing_purchases(then)
     if bought_then.shoppers.is_empty():
         return None
     generator = np.random.default_rng(seed)

@@ -40,8 +40,7 @@ from recommender.ml.product_sets import (
     BUYERS_SHARE,
     OWN_PRODUCTS,
     RECENT_BUYERS_SHARE,
-    SET,
-    ProductSets,
+    sets_of_coupons,
 )
 from recommender.ml.projects import (
     BOUGHT_ALREADY,
@@ -308,7 +307,7 @@ class _DescribedPairs(DescribedHistory):
     def _prepare(self, history: History, coupons: pl.Series, beside: ThreadPoolExecutor) -> None:
         self._coupons = coupons.unique().sort()
         members = coupon_products(history, self._coupons)
-        self._sets = ProductSets(history, members.rename({c.COUPON: SET}))
+        self._sets = sets_of_coupons(history, self._coupons)
         self._profiles = ByShopper(profile.shopper_profiles(history))
         self._offer_uses = ByShopper(_own_uses_of_offers(history, self._coupons))
         self._purchases = purchases(history)

@@ -1,9 +1,12 @@
 """Purchases of sets of products, by shopper. A set is a product, a category, or all that a coupon is for."""
 
+from functools import lru_cache
+
 import numpy as np
 import polars as pl
 
 from recommender.ml import columns as c
+from recommender.ml.catalogue import coupon_products
 from recommender.ml.cells import Cells
 from recommender.ml.history import History
 from recommender.ml.purchases import (
@@ -44,13 +47,13 @@ class ProductSets:
     """
 
     def __init__(self, history: History, members: pl.DataFrame) -> None:
-        self._members = members
-        self._purchases = purchases(history)
-        shoppers = max(1, len(self._purchases.shoppers))
+        self._members, self._history = members, history
+        bought = purchases(history)
+        shoppers = max(1, len(bought.shoppers))
         numbers = int(members[SET].max() or 0) + 1  # type: ignore[arg-type]
         count, recent = np.zeros(numbers, dtype=np.int64), np.zeros(numbers)
-        for part in self._purchases.parts(members[c.PRODUCT].unique()):
-            lines = part.select(c.SHOPPER, c.PRODUCT, DAYS_SINCE_LAST).join(members, on=c.PRODUCT)
+        for part in bought.last_times():
+            lines = part.join(members, on=c.PRODUCT)
             buyers = Cells(lines[SET], lines[c.SHOPPER])
             last = pl.DataFrame({DAYS_SINCE_LAST: buyers.least(lines[DAYS_SINCE_LAST])})
             recently = last.select(fading_weight(pl.col(DAYS_SINCE_LAST), SHORT_HALF_LIFE)).to_series()
@@ -66,9 +69,9 @@ class ProductSets:
             }
         )
 
-    def bought(self, purchases: pl.DataFrame) -> pl.DataFrame:
+    def bought(self, purchased: pl.DataFrame) -> pl.DataFrame:
         """A row for each (shopper, set) of whose purchases there are any, with the sums over its products."""
-        lines = purchases.join(self._members, on=c.PRODUCT, maintain_order="left_right")
+        lines = purchased.join(self._members, on=c.PRODUCT, maintain_order="left_right")
         cells = Cells(lines[c.SHOPPER], lines[SET])
         return pl.DataFrame(
             {
@@ -81,15 +84,15 @@ class ProductSets:
             }
         )
 
-    def tables(self, purchases: pl.DataFrame, shoppers: pl.Series, sets: pl.Series) -> dict[str, np.ndarray]:
+    def tables(self, purchased: pl.DataFrame, shoppers: pl.Series, sets: pl.Series) -> dict[str, np.ndarray]:
         """As :meth:`describe` of every one of these shoppers with every set, as (shoppers, sets) by name.
 
         Args:
-            purchases: of these shoppers.
+            purchased: the purchases of these shoppers.
             shoppers: sorted, none twice.
             sets: sorted, none twice.
         """
-        bought, popularity = self.bought(purchases), self.popularity
+        bought, popularity = self.bought(purchased), self.popularity
         bought, popularity = (each.filter(pl.col(SET).is_in(sets.implode())) for each in (bought, popularity))
         cells = shoppers.search_sorted(bought[c.SHOPPER]).to_numpy(), sets.search_sorted(bought[SET]).to_numpy()
         tables = {name: np.full((len(shoppers), len(sets)), value) for name, value in _NEVER_BOUGHT.items()}
@@ -104,7 +107,7 @@ class ProductSets:
     def describe(self, pairs: pl.DataFrame) -> pl.DataFrame:
         """What each (shopper, set) of ``pairs`` bought of the set, and how many others did: no nulls, order kept."""
         shoppers, sets = pairs[c.SHOPPER].to_numpy(), pairs[SET].to_numpy()
-        bought = self.bought(self._purchases.of(pairs[c.SHOPPER]))
+        bought = self.bought(purchases(self._history).of(pairs[c.SHOPPER]))
         of_pairs = _places(_keys(bought[c.SHOPPER].to_numpy(), bought[SET].to_numpy()), _keys(shoppers, sets))
         of_sets = _places(self.popularity[SET].to_numpy(), sets)
         return pl.DataFrame(
@@ -114,6 +117,18 @@ class ProductSets:
                 for name, otherwise in _NOBODY_BOUGHT.items()
             }
         )
+
+
+def sets_of_coupons(history: History, coupons: pl.Series) -> ProductSets:
+    """What each of some coupons is for, as a set that has the coupon's number. Several inputs of the same pairs ask for
+    it, and count once."""
+    return _sets_of_coupons(history, tuple(coupons.unique().sort()))
+
+
+@lru_cache(maxsize=1)
+def _sets_of_coupons(history: History, coupons: tuple[int, ...]) -> ProductSets:
+    products = coupon_products(history, pl.Series(c.COUPON, coupons, dtype=pl.UInt32))
+    return ProductSets(history, products.rename({c.COUPON: SET}))
 
 
 def _keys(shoppers: np.ndarray, sets: np.ndarray) -> np.ndarray:

@@ -4,8 +4,9 @@
 order, the distinct products of an order, a redemption. Two half-lives tell the lasting from the recent.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
+from weakref import WeakValueDictionary
 
 import numpy as np
 import polars as pl
@@ -27,6 +28,19 @@ FADED_AMOUNT = "faded_amount"
 DAYS_SINCE_LAST = "days_since_last"
 
 _WITH_COUPON = "with_coupon"
+
+#: What is counted of a purchase, and how: of the lines of each cell, which have their ages and are faded by them.
+_COUNTED: Mapping[str, Callable[[Cells, pl.DataFrame], np.ndarray]] = {
+    TIMES: lambda cells, _lines: cells.counts,
+    FADED_TIMES: lambda cells, lines: cells.sums(lines[FADED_TIMES]),
+    RECENT_TIMES: lambda cells, lines: cells.sums(
+        lines.select(fading_weight(pl.col(AGE), SHORT_HALF_LIFE)).to_series()
+    ),
+    FADED_TIMES_WITH_COUPON: lambda cells, lines: cells.sums(lines[FADED_TIMES] * lines[_WITH_COUPON]),
+    FADED_AMOUNT: lambda cells, lines: cells.sums(lines[FADED_TIMES] * lines[c.AMOUNT]),
+    DAYS_SINCE_LAST: lambda cells, lines: cells.least(lines[AGE]),
+}
+KINDS = tuple(_COUNTED)
 #: Of what kinds it is known how much all shoppers together bought.
 _SOLD = (TIMES, FADED_TIMES, FADED_TIMES_WITH_COUPON)
 #: Shoppers whose purchases are counted at once. What is known of all purchases of a larger shop is many times what is
@@ -78,7 +92,7 @@ class Purchases:
             self._counted = ByShopper(self._whole)
         buyers, sold = np.zeros(numbers, dtype=np.int64), {kind: np.zeros(numbers) for kind in _SOLD}
         varieties = []
-        for part in self.parts():
+        for part in self.parts(_SOLD):
             products = part[c.PRODUCT].to_numpy()
             buyers += np.bincount(products, minlength=numbers)
             for kind in _SOLD:
@@ -98,54 +112,68 @@ class Purchases:
         ``age`` in days."""
         return self._lines.of(shoppers).select(c.SHOPPER, c.PRODUCT, AGE)
 
-    def parts(self, products: pl.Series | None = None) -> Iterator[pl.DataFrame]:
+    def parts(self, kinds: Collection[str] = KINDS) -> Iterator[pl.DataFrame]:
         """The purchases of all shoppers, as many of these at once as memory bears.
 
         Args:
-            products: of these alone.
+            kinds: the columns beside shopper and product.
         """
-
-        def of_products(rows: pl.DataFrame) -> pl.DataFrame:
-            if products is None:
-                return rows
-            return rows.join(products.to_frame(c.PRODUCT), on=c.PRODUCT, how="semi", maintain_order="left")
-
         if self._whole is not None:
-            yield of_products(self._whole)
+            yield self._whole.select(c.SHOPPER, c.PRODUCT, *kinds)
             return
+        for lines in self._lines_in_parts():
+            yield _count(lines, kinds)
+
+    def last_times(self) -> Iterator[pl.DataFrame]:
+        """When all shoppers bought things last, as many of these at once as memory bears: ``shopper``, ``product`` and
+        ``days_since_last``, of whose rows for the same two the least is meant."""
+        if self._whole is not None:
+            yield self._whole.select(c.SHOPPER, c.PRODUCT, DAYS_SINCE_LAST)
+            return
+        for lines in self._lines_in_parts():  # to count them costs more than to look at each
+            yield lines.select(c.SHOPPER, c.PRODUCT, pl.col(AGE).alias(DAYS_SINCE_LAST))
+
+    def _lines_in_parts(self) -> Iterator[pl.DataFrame]:
         for start in range(0, len(self.shoppers), SHOPPERS_AT_ONCE):
-            yield _count(of_products(self._lines.of(self.shoppers[start : start + SHOPPERS_AT_ONCE])))
+            yield self._lines.of(self.shoppers[start : start + SHOPPERS_AT_ONCE])
 
     def sold(self, kind: str = FADED_TIMES) -> np.ndarray:
         """(n,): purchases of each product, of all shoppers together: how often, faded, or faded and with a coupon."""
         return self._sold[kind]
 
 
-def _count(lines: pl.DataFrame) -> pl.DataFrame:
+def _count(lines: pl.DataFrame, kinds: Collection[str] = KINDS) -> pl.DataFrame:
     """The purchases that lines come to; these are sorted by shopper."""
-    lines = lines.with_columns(
-        fading_weight(pl.col(AGE)).alias(FADED_TIMES), fading_weight(pl.col(AGE), SHORT_HALF_LIFE).alias(RECENT_TIMES)
-    )
+    lines = lines.with_columns(fading_weight(pl.col(AGE)).alias(FADED_TIMES))
     shoppers = lines[c.SHOPPER].unique(maintain_order=True)
     cells = Cells(lines[c.SHOPPER].rle_id(), lines[c.PRODUCT])
     return pl.DataFrame(
-        {
-            c.SHOPPER: shoppers.gather(cells.first),
-            c.PRODUCT: cells.second,
-            TIMES: cells.counts,
-            FADED_TIMES: cells.sums(lines[FADED_TIMES]),
-            RECENT_TIMES: cells.sums(lines[RECENT_TIMES]),
-            FADED_TIMES_WITH_COUPON: cells.sums(lines[FADED_TIMES] * lines[_WITH_COUPON]),
-            FADED_AMOUNT: cells.sums(lines[FADED_TIMES] * lines[c.AMOUNT]),
-            DAYS_SINCE_LAST: cells.least(lines[AGE]),
-        }
+        {c.SHOPPER: shoppers.gather(cells.first), c.PRODUCT: cells.second}
+        | {kind: _COUNTED[kind](cells, lines) for kind in kinds}
     )
 
 
-@lru_cache(maxsize=2)  # that of the moment, and that of a while ago which the behaviour model learns from
+_passing: WeakValueDictionary[History, Purchases] = WeakValueDictionary()
+
+
 def purchases(history: History) -> Purchases:
-    """The purchases of a history, counted once."""
+    """The purchases of a history, counted once: those of the latest moment are kept."""
+    passing = _passing.get(history)
+    return _kept_purchases(history) if passing is None else passing
+
+
+@lru_cache(maxsize=1)
+def _kept_purchases(history: History) -> Purchases:
     return Purchases(history)
+
+
+def passing_purchases(history: History) -> Purchases:
+    """As :func:`purchases`, of a moment that is looked at only in passing: counted once as long as the caller holds on
+    to them."""
+    found = _passing.get(history)
+    if found is None:
+        found = _passing[history] = Purchases(history)
+    return found
 
 
 def all_purchases(history: History) -> pl.DataFrame:

@@ -21,7 +21,7 @@ from recommender.ml.evaluation.splits import default_validation_start
 from recommender.ml.examples import Casebook
 from recommender.ml.forecast import forecast_campaigns
 from recommender.ml.history import Snapshot
-from recommender.ml.memory import PeakMemory
+from recommender.ml.memory import PeakMemory, process_peak
 from recommender.ml.selection import RESAMPLES, Selection, select_champion
 from recommender.ml.walk_forward import Cost, WalkForward, score_period
 from recommender.models import BACKTEST_FIGURE
@@ -175,7 +175,7 @@ def backtest(
         slices=slices,
         ablation=ablation,
         costs=tested.costs,
-        peak_memory=memory.whole(),
+        peak_memory=process_peak(),
     )
 
 

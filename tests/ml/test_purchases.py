@@ -1,5 +1,7 @@
 """The design's E(u) = Σ w_t f(u, t), by hand."""
 
+import weakref
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
@@ -10,7 +12,7 @@ from polars.testing import assert_frame_equal
 
 from recommender.ml import purchases as module
 from recommender.ml.history import History, Snapshot
-from recommender.ml.product_sets import SET, ProductSets
+from recommender.ml.product_sets import SET, ProductSets, sets_of_coupons
 from recommender.ml.purchases import (
     AGE,
     DAYS_SINCE_LAST,
@@ -26,6 +28,8 @@ from recommender.ml.purchases import (
     age_in_days,
     all_purchases,
     fading_weight,
+    passing_purchases,
+    purchases,
 )
 from tests.ml.shops import LAST_START, Shop, day, generated_shop, numbers_of
 
@@ -119,13 +123,36 @@ def test_a_large_shop_is_counted_some_shoppers_at_a_time(
         assert whole.sold(kind) == pytest.approx(
             everybody.group_by("product").agg(pl.col(kind).sum()).sort("product")[kind]
         )
-    some, product = parts.shoppers[1:4], parts.products[:1]
+    assert_frame_equal(pl.concat(parts.parts([TIMES])), everybody.select("shopper", "product", TIMES))
+    some = parts.shoppers[1:4]
     assert_frame_equal(parts.of(some), everybody.filter(pl.col("shopper").is_in(some.implode())))
-    of_product = pl.concat(parts.parts(product))
-    assert_frame_equal(of_product, everybody.filter(pl.col("product") == product[0]))
-    assert_frame_equal(of_product, pl.concat(whole.parts(product)))
+    for either in (parts, whole):
+        last = pl.concat(either.last_times()).group_by("shopper", "product").min().sort("shopper", "product")
+        assert_frame_equal(last, everybody.select("shopper", "product", DAYS_SINCE_LAST))
     assert_frame_equal(parts.lines_of(some), whole.lines_of(some))
     assert parts.lines_of(some).height == everybody.filter(pl.col("shopper").is_in(some.implode()))[TIMES].sum()
+
+
+def test_what_is_looked_at_in_passing_displaces_nothing(history: History) -> None:
+    earlier = history.snapshot.before(history.moment - timedelta(days=100))
+    kept = purchases(history)
+
+    passing = passing_purchases(earlier)
+
+    assert passing_purchases(earlier) is passing
+    assert purchases(earlier) is passing
+    assert purchases(history) is kept
+    assert passing.buyers.sum() < kept.buyers.sum()
+    gone = weakref.ref(passing)
+    del passing
+    assert gone() is None
+
+
+def test_what_several_ask_of_the_same_coupons_is_counted_once(history: History) -> None:
+    coupons = pl.Series("coupon", [], dtype=pl.UInt32)
+
+    assert sets_of_coupons(history, coupons) is sets_of_coupons(history, coupons)
+    assert sets_of_coupons(history, coupons).popularity.is_empty()
 
 
 def test_sets_of_products_add_up(history: History) -> None:

@@ -8,7 +8,9 @@ import sys
 import tempfile
 import time
 from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +18,14 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
+from recommender.ml.memory import process_peak
+from recommender.services.benchmark_stages import CannotGoOn, Measured, MeasuredStages
+
 #: Stages in their order: what makes the shop, the night, and what it is compared with.
 STAGES = ("migrate", "generate", "load", "snapshot", "learn", "plan", "score", "finish")
 PEERS = ("copy_loaded", "predict", "copy_lists", "check")
+SIZES = ("shoppers", "lines", "coupons", "products", "workers")
 REFUSED = 3  # the exit status of a stage that does not want the database
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What a stage took: seconds by the clock and of CPU, the most memory of any of its processes in bytes, and what it
-    tells of itself. The CPU of the database's own processes is not counted."""
-
-    wall: float
-    cpu: float
-    memory: int
-    figures: dict[str, float]
 
 
 class Command(BaseCommand):
@@ -61,6 +56,19 @@ class Command(BaseCommand):
             metavar="FILE",
             help="write a table and plots as Markdown; sizes measured before, in the JSON file beside it, are kept",
         )
+        parser.add_argument(
+            "--folder",
+            type=Path,
+            metavar="DIR",
+            help="keep the shop's files and what was measured there, and go on after the last stage that was measured "
+            "(default: a temporary folder)",
+        )
+        parser.add_argument(
+            "--pause-after",
+            choices=(*STAGES, *PEERS),
+            metavar="STAGE",
+            help=f"measure up to this stage; another call with the same folder goes on: {', '.join((*STAGES, *PEERS))}",
+        )
         parser.add_argument("--stage", help=SUPPRESS)  # what the processes that this starts are to do
         parser.add_argument("--result", type=Path, help=SUPPRESS)
 
@@ -70,19 +78,28 @@ class Command(BaseCommand):
             return
         if options["report"] and options["report"].suffix != ".md":
             raise CommandError(f"{options['report']} is not the name of a page; expected one that ends in .md.")
-        with tempfile.TemporaryDirectory(prefix="couponsite-benchmark-") as name:
-            measured = self._measure(Path(name), options)
-        if options["report"]:
+        if options["pause_after"] and not options["folder"]:
+            raise CommandError("A benchmark that pauses needs a --folder to go on from.")
+        described = {key: options[key] for key in SIZES} | {
+            "database": (options["database"] or "sqlite").split(":")[0],
+            "machine": _machine(),
+        }
+        with _open_folder(options["folder"]) as folder:
+            try:
+                measured = MeasuredStages.open(folder, described)
+            except CannotGoOn as error:
+                raise CommandError(str(error)) from error
+            self._measure(measured, options)
+        if measured.stages.keys() != {*STAGES, *PEERS}:
+            self.stdout.write(f"Paused after {options['pause_after']}.")
+        elif options["report"]:
             from recommender.services.benchmark_report import write_report
 
-            described = {key: options[key] for key in ("shoppers", "lines", "coupons", "products", "workers")} | {
-                "database": (options["database"] or "sqlite").split(":")[0],
-                "machine": _machine(),
-            }
-            write_report(options["report"], described, {name: asdict(stage) for name, stage in measured.items()})
+            write_report(options["report"], described, {name: asdict(stage) for name, stage in measured.stages.items()})
             self.stdout.write(f"Written to {options['report']}.")
 
-    def _measure(self, folder: Path, options: dict[str, Any]) -> dict[str, Measured]:
+    def _measure(self, measured: MeasuredStages, options: dict[str, Any]) -> None:
+        folder = measured.folder
         environment = {
             **os.environ,
             "DATA_DIR": str(folder),
@@ -91,18 +108,20 @@ class Command(BaseCommand):
             "S3_BUCKET": "",
             "WORKER_CONCURRENCY": str(options["workers"]),
         }
-        measured: dict[str, Measured] = {}
         for stage in (*STAGES, *PEERS):
-            processes = options["workers"] if stage == "score" else 1
-            measured[stage] = self._run_stage(stage, processes, folder, environment, options)
-            self._tell(stage, measured[stage])
-        return measured
+            if stage not in measured.stages:
+                measured.begin(stage)
+                processes = options["workers"] if stage == "score" else 1
+                measured.end(stage, self._run_stage(stage, processes, folder, environment, options))
+            self._tell(stage, measured.stages[stage])
+            if stage == options["pause_after"]:
+                break
 
     def _run_stage(
         self, stage: str, processes: int, folder: Path, environment: dict[str, str], options: dict[str, Any]
     ) -> Measured:
         """Give a stage processes of its own, and measure them."""
-        sizes = [f"--{name}={options[name]}" for name in ("shoppers", "lines", "coupons", "products", "workers")]
+        sizes = [f"--{name}={options[name]}" for name in SIZES]
         command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "benchmark", *sizes, f"--stage={stage}"]
         results = [folder / f"{stage}-{number}.json" for number in range(processes)]
         running = [
@@ -111,22 +130,18 @@ class Command(BaseCommand):
             )
             for result in results
         ]
-        memory = 0
         for process in running:
-            errors = process.stderr.read() if process.stderr else ""
-            _pid, status, used = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
+            _nothing, errors = process.communicate()
             if process.returncode:
                 for other in running:
                     other.kill()
                 why = errors.strip() if process.returncode == REFUSED else f"Stage {stage} failed:\n{errors}"
                 raise CommandError(why)
-            memory = max(memory, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
         told = [json.loads(result.read_text()) for result in results]
         return Measured(
             wall=max(each["wall"] for each in told),
             cpu=sum(each["cpu"] for each in told),
-            memory=memory,
+            memory=max(each["memory"] for each in told),
             figures={name: sum(each["figures"][name] for each in told) for name in told[0]["figures"]},
         )
 
@@ -163,7 +178,17 @@ class Command(BaseCommand):
         else:
             figures = benchmark.STAGES[options["stage"]](shop)
         wall, cpu = time.perf_counter() - started[0], time.process_time() - started[1]
-        options["result"].write_text(json.dumps({"wall": wall, "cpu": cpu, "figures": figures}))
+        told = {"wall": wall, "cpu": cpu, "memory": process_peak(), "figures": figures}
+        options["result"].write_text(json.dumps(told))
+
+
+@contextmanager
+def _open_folder(kept: Path | None) -> Iterator[Path]:
+    if kept is not None:
+        yield kept.resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="couponsite-benchmark-") as name:
+        yield Path(name)
 
 
 def _positive(text: str) -> int:

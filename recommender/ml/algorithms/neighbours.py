@@ -27,7 +27,7 @@ from recommender.ml.algorithms.neighbour_search import SIMILARITIES, NeighbourSe
 from recommender.ml.catalogue import coupon_products
 from recommender.ml.contract import Algorithm, DescribedHistory, Inputs, Reason
 from recommender.ml.history import History
-from recommender.ml.product_sets import BUYERS, BUYERS_SHARE, SET, ProductSets
+from recommender.ml.product_sets import BUYERS, BUYERS_SHARE, SET, sets_of_coupons
 from recommender.ml.purchases import DAYS_SINCE_LAST, FADED_TIMES, TIMES, all_purchases
 
 NEIGHBOURS = 50
@@ -92,7 +92,7 @@ class _DescribedNeighbours(DescribedHistory):
     def __init__(self, history: History, coupons: pl.Series, verdicts: tuple[str, ...]) -> None:
         self._verdicts = verdicts
         self._ratings = _Ratings(history, coupons)
-        self._sets = ProductSets(history, coupon_products(history, coupons).rename({c.COUPON: SET}))
+        self._sets = sets_of_coupons(history, coupons)
         self._prepare()
 
     @abstractmethod

@@ -7,10 +7,9 @@ import polars as pl
 
 from recommender.ml import columns as c
 from recommender.ml.algorithms.calibration import LogisticScale
-from recommender.ml.catalogue import coupon_products
 from recommender.ml.contract import Algorithm, DescribedHistory, Inputs, Reason
 from recommender.ml.history import History
-from recommender.ml.product_sets import BUYERS, BUYERS_SHARE, RECENT_BUYERS_SHARE, SET, ProductSets
+from recommender.ml.product_sets import BUYERS, BUYERS_SHARE, RECENT_BUYERS_SHARE, SET, sets_of_coupons
 
 
 class CouponPopularity(Inputs):
@@ -25,7 +24,7 @@ class CouponPopularity(Inputs):
 
 class _DescribedPopularity(DescribedHistory):
     def __init__(self, history: History, coupons: pl.Series) -> None:
-        self._popularity = ProductSets(history, coupon_products(history, coupons).rename({c.COUPON: SET})).popularity
+        self._popularity = sets_of_coupons(history, coupons).popularity
 
     def describe(self, pairs: pl.DataFrame) -> pl.DataFrame:
         return pairs.join(self._popularity, left_on=c.COUPON, right_on=SET, how="left", maintain_order="left").select(

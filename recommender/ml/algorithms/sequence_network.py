@@ -19,7 +19,7 @@ from recommender.ml.behaviour import HORIZON
 from recommender.ml.catalogue import coupon_products
 from recommender.ml.contract import Algorithm, DescribedHistory, Inputs, Reason
 from recommender.ml.history import History, Snapshot
-from recommender.ml.product_sets import BUYERS, BUYERS_SHARE, SET, ProductSets
+from recommender.ml.product_sets import BUYERS, BUYERS_SHARE, SET, sets_of_coupons
 from recommender.ml.purchases import FADED_TIMES, RECENT_TIMES, purchases
 from recommender.ml.shopper_profile import CAMPAIGN_USE_RATE, NEW_SHOPPER, shopper_profiles
 
@@ -92,7 +92,7 @@ class _ForetoldPurchases(DescribedHistory):
         self._network = rate_network(history)
         self._coupons = coupons.unique().sort()
         targets = coupon_products(history, self._coupons)
-        self._popularity = ProductSets(history, targets.rename({c.COUPON: SET})).popularity
+        self._popularity = sets_of_coupons(history, self._coupons).popularity
         self._profiles = shopper_profiles(history).select(c.SHOPPER, CAMPAIGN_USE_RATE)
         if self._network is None:
             return
