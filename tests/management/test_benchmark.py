@@ -17,8 +17,10 @@ from recommender.models import Order, Shopper
 from recommender.presets.synthetic import SyntheticShop
 from recommender.services.benchmark import UNTIL, DatabaseInUse, refuse_used_database
 from recommender.services.benchmark_report import NIGHT, write_report
+from recommender.services.benchmark_stages import CannotGoOn, Measured, MeasuredStages
 from tests.servers import run_postgres
 
+SIZE = {"shoppers": 60, "machine": "2 cores"}
 TINY = ("--shoppers=60", "--lines=20", "--coupons=40", "--products=400", "--workers=2")
 
 
@@ -33,7 +35,12 @@ def test_a_whole_night_is_measured(database: str, tmp_path: Path) -> None:
         assert again.returncode == 1
         assert "holds shoppers: a benchmark wants an empty one of its own" in again.stderr
     else:
-        told = measure(report)
+        folder = f"--folder={tmp_path / 'shop'}"
+        first = measure(report, folder, "--pause-after=load")
+        assert first.splitlines()[-1] == "Paused after load."
+        assert not report.exists()
+        told = measure(report, folder)
+        assert told.splitlines()[:3] == first.splitlines()[:3], "what was measured is not measured again"
 
     assert [line.split()[0] for line in told.splitlines()[:-1]] == [
         *("migrate", "generate", *NIGHT, "copy_loaded", "predict", "copy_lists", "check")
@@ -66,6 +73,39 @@ def test_a_database_that_holds_anything_is_refused() -> None:
     with pytest.raises(DatabaseInUse, match="holds shoppers"):
         refuse_used_database()
     assert Shopper.objects.count() == 1
+
+
+def test_a_benchmark_goes_on_where_it_paused(tmp_path: Path) -> None:
+    loaded = Measured(wall=2.0, cpu=1.0, memory=2**30, figures={"rows": 7})
+    measured = MeasuredStages.open(tmp_path, SIZE)
+    measured.begin("load")
+    measured.end("load", loaded)
+
+    assert MeasuredStages.open(tmp_path, SIZE).stages == {"load": loaded}
+
+
+def test_what_was_cut_short_is_not_gone_on_from(tmp_path: Path) -> None:
+    MeasuredStages.open(tmp_path, SIZE).begin("load")
+
+    with pytest.raises(CannotGoOn, match="Stage load was cut short"):
+        MeasuredStages.open(tmp_path, SIZE)
+
+
+def test_a_folder_of_another_benchmark_or_of_anything_else_is_refused(tmp_path: Path) -> None:
+    MeasuredStages.open(tmp_path / "other", SIZE).begin("load")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("Dear Anna,")
+
+    with pytest.raises(CannotGoOn, match="of a benchmark with shoppers 60, not 61"):
+        MeasuredStages.open(tmp_path / "other", {**SIZE, "shoppers": 61})
+    with pytest.raises(CannotGoOn, match=r"holds files but no measured\.json"):
+        MeasuredStages.open(tmp_path / "mine", SIZE)
+    assert [file.name for file in (tmp_path / "mine").iterdir()] == ["letter.txt"]
+
+
+def test_a_pause_without_a_folder_to_go_on_from_is_refused() -> None:
+    with pytest.raises(CommandError, match="needs a --folder"):
+        call_command("benchmark", "--pause-after=load")
 
 
 @pytest.mark.parametrize("wrong", ["--shoppers=0", "--shoppers=many", "--workers=-1", "--report=night.txt"])
