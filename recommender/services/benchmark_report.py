@@ -34,7 +34,8 @@ def write_report(path: Path, described: Mapping[str, Any], stages: Mapping[str, 
         path: of the page, ``.md``.
         described: the size (``shoppers``, ``lines``, ``coupons``, ``products``), ``workers``, ``database`` and
             ``machine``.
-        stages: by name, ``wall`` and ``cpu`` (seconds), ``memory`` (bytes) and ``figures``.
+        stages: by name, ``wall`` and ``cpu`` (seconds), ``memory`` (bytes) and ``figures``; all of the night, and what
+            was measured so far of what it is compared with.
     """
     kept = path.with_suffix(".json")
     sizes = [each for each in _read(kept) if each["shoppers"] != described["shoppers"]]
@@ -85,35 +86,45 @@ def _describe(size: Size) -> list[str]:
 
 
 def _against_limits(size: Size) -> list[str]:
+    """Rows of what was measured so far beside the night."""
     stages = size["stages"]
-    copied, listed = (stages[name]["figures"] for name in ("copy_loaded", "copy_lists"))
-    loaded, listed = stages["load"]["wall"], listed["seconds"]
-    predicted = stages["predict"]["figures"]
     rows = ["| beside | figure | limit |", "| --- | ---: | ---: |"]
-    if with_keys := copied.get("seconds with keys"):
+    if "copy_loaded" in stages:
+        rows += _load_by_copy(stages["load"]["wall"], stages["copy_loaded"]["figures"])
+    if {"predict", "copy_lists"} <= stages.keys():
+        rows.append(_scoring_by_bare_model(stages))
+    if "check" in stages:
+        checked = stages["check"]["figures"]
         rows.append(
-            f"| load, by a bare COPY of its rows into tables with the same keys, indexes and references "
-            f"({with_keys:,.1f} s) | {loaded / with_keys:.1f} × | {MOST_LOAD:.0f} × |"
+            f"| of the lists that scoring every pair gives, on {checked['shoppers']:,.0f} other shoppers "
+            f"| {checked['share kept']:.2%} | {LEAST_KEPT:.0%} |"
         )
-    rows.append(
+    return [*rows, f"| most memory of a process, GiB | {_memory(size) / GIB:.2f} | {MOST_MEMORY / GIB:.2f} |"]
+
+
+def _load_by_copy(loaded: float, copied: Mapping[str, float]) -> list[str]:
+    bare = (
         f"| load, by a COPY of its rows into tables without keys ({copied['seconds']:,.1f} s) "
         f"| {loaded / copied['seconds']:.1f} × | |"
     )
-    if predicted:
-        bare = predicted["seconds"] + listed
-        rows.append(
-            f"| scoring, by predict of 200 trees of LightGBM ({predicted['seconds']:,.1f} s) and a bare COPY of the "
-            f"lists ({listed:,.1f} s) | {stages['score']['wall'] / bare:.1f} × | {MOST_SCORING:.0f} × |"
-        )
-    else:
-        rows.append("| scoring, by LightGBM, which is not installed (`pip install lightgbm`) | not measured | |")
-    checked = stages["check"]["figures"]
+    if not (with_keys := copied.get("seconds with keys")):
+        return [bare]
     return [
-        *rows,
-        f"| of the lists that scoring every pair gives, on {checked['shoppers']:,.0f} other shoppers "
-        f"| {checked['share kept']:.2%} | {LEAST_KEPT:.0%} |",
-        f"| most memory of a process, GiB | {_memory(size) / GIB:.2f} | {MOST_MEMORY / GIB:.2f} |",
+        f"| load, by a bare COPY of its rows into tables with the same keys, indexes and references "
+        f"({with_keys:,.1f} s) | {loaded / with_keys:.1f} × | {MOST_LOAD:.0f} × |",
+        bare,
     ]
+
+
+def _scoring_by_bare_model(stages: Mapping[str, Any]) -> str:
+    predicted, listed = stages["predict"]["figures"], stages["copy_lists"]["figures"]["seconds"]
+    if not predicted:
+        return "| scoring, by LightGBM, which is not installed (`pip install lightgbm`) | not measured | |"
+    times = stages["score"]["wall"] / (predicted["seconds"] + listed)
+    return (
+        f"| scoring, by predict of 200 trees of LightGBM ({predicted['seconds']:,.1f} s) and a bare COPY of the "
+        f"lists ({listed:,.1f} s) | {times:.1f} × | {MOST_SCORING:.0f} × |"
+    )
 
 
 def _growth(sizes: list[Size]) -> str:

@@ -43,7 +43,7 @@ def test_a_whole_night_is_measured(database: str, tmp_path: Path) -> None:
         assert told.splitlines()[:3] == first.splitlines()[:3], "what was measured is not measured again"
 
     assert [line.split()[0] for line in told.splitlines()[:-1]] == [
-        *("migrate", "generate", *NIGHT, "copy_loaded", "predict", "copy_lists", "check")
+        *("migrate", "generate", *NIGHT, "predict", "copy_lists", "check", "copy_loaded")
     ]
     [size] = json.loads(report.with_suffix(".json").read_text())
     assert size["stages"]["plan"]["figures"] == {"shoppers": 60, "pairs": 2400, "coupons kept": 40, "share kept": 1}
@@ -202,3 +202,15 @@ def test_a_report_keeps_the_sizes_measured_before(tmp_path: Path) -> None:
     assert "a bare COPY of the lists (200.0 s) | 2.5 × | 3 × |" in page
     assert "on 5,000 other shoppers | 99.31% | 99% |" in page
     assert "<svg" in report.with_suffix(".svg").read_text()
+
+
+def test_a_night_is_told_before_all_that_it_is_compared_with_is_measured(tmp_path: Path) -> None:
+    report = tmp_path / "benchmark.md"
+    size, stages = figures_of(100_000, 1000.0)
+
+    write_report(report, size, {name: stage for name, stage in stages.items() if name in (*NIGHT, "check")})
+
+    page = report.read_text()
+    assert "| **the night** | 6,000.0 |" in page
+    assert "on 5,000 other shoppers | 99.31% | 99% |" in page
+    assert "COPY" not in page.split("## 100,000 shoppers")[1]

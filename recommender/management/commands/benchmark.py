@@ -23,7 +23,7 @@ from recommender.services.benchmark_stages import CannotGoOn, Measured, Measured
 
 #: Stages in their order: what makes the shop, the night, and what it is compared with.
 STAGES = ("migrate", "generate", "load", "snapshot", "learn", "plan", "score", "finish")
-PEERS = ("copy_loaded", "predict", "copy_lists", "check")
+PEERS = ("predict", "copy_lists", "check", "copy_loaded")
 SIZES = ("shoppers", "lines", "coupons", "products", "workers")
 REFUSED = 3  # the exit status of a stage that does not want the database
 
@@ -90,13 +90,14 @@ class Command(BaseCommand):
             except CannotGoOn as error:
                 raise CommandError(str(error)) from error
             self._measure(measured, options)
-        if measured.stages.keys() != {*STAGES, *PEERS}:
-            self.stdout.write(f"Paused after {options['pause_after']}.")
-        elif options["report"]:
+        if options["report"] and measured.stages.keys() >= {*STAGES}:
             from recommender.services.benchmark_report import write_report
 
-            write_report(options["report"], described, {name: asdict(stage) for name, stage in measured.stages.items()})
+            stages = {name: asdict(stage) for name, stage in measured.stages.items()}
+            write_report(options["report"], described, stages)
             self.stdout.write(f"Written to {options['report']}.")
+        if measured.stages.keys() != {*STAGES, *PEERS}:
+            self.stdout.write(f"Paused after {options['pause_after']}.")
 
     def _measure(self, measured: MeasuredStages, options: dict[str, Any]) -> None:
         folder = measured.folder
