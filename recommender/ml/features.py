@@ -386,13 +386,15 @@ class _DescribedPairs(DescribedHistory):
         affinities = self._affinities_of(shoppers, bought)
         profiles = self._profiles.of(shoppers)
         own, likely, in_list = self._likely_to_buy(shoppers, purchased, profiles)
-        columns = None if choose is None else choose(affinities | in_list | self._known_of_offers(shoppers))
+        standing = self._standing(bought, affinities)
+        known = affinities | in_list | standing
+        columns = None if choose is None else choose(known | self._known_of_offers(shoppers))
         place = np.arange(len(self._coupons))[None, :].repeat(len(shoppers), axis=0) if columns is None else columns
         grid = pl.DataFrame(
             {c.SHOPPER: shoppers.gather(np.repeat(np.arange(len(shoppers)), place.shape[1]))}
             | {c.COUPON: self._coupons.gather(place.ravel())}
         )
-        tables = self._tables(bought, affinities, columns)
+        tables = self._tables(bought, affinities, standing, columns)
         for name, affinity in in_list.items():
             tables |= {
                 _share_of_best(name): _taken(share_of_best(affinity), columns),
@@ -424,8 +426,9 @@ class _DescribedPairs(DescribedHistory):
     def sketch(self, shoppers: pl.Series) -> Sketch:
         purchased = self._purchases.of(shoppers)
         bought = self._matrix.rows(purchased, shoppers, KINDS)
+        affinities = self._affinities_of(shoppers, bought)
         _own, _likely, in_list = self._likely_to_buy(shoppers, purchased, self._profiles.of(shoppers))
-        return self._affinities_of(shoppers, bought) | in_list | self._known_of_offers(shoppers)
+        return affinities | in_list | self._standing(bought, affinities) | self._known_of_offers(shoppers)
 
     def _likely_to_buy(
         self, shoppers: pl.Series, purchased: pl.DataFrame, profiles: pl.DataFrame
@@ -474,36 +477,44 @@ class _DescribedPairs(DescribedHistory):
         }
         return own | of_levels | tastes
 
+    def _standing(
+        self, bought: Mapping[str, sparse.csr_matrix], affinities: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """(rows, coupons) by feature: how rows of the purchase matrix stand beside other shoppers, and what they bought
+        of the coupons' brands."""
+        purchased = np.asarray(bought[FADED_TIMES].sum(axis=1))
+        lifts = {OWN_LIFT: _lift(affinities[FADED_TIMES], purchased, self._sales_share)}
+        for level, groups in self._levels.items():
+            shop_share = groups.averaged(self._level_shares[level])
+            lifts[_of(level, LIFT)] = _lift(affinities[_of(level, FADED_TIMES)], purchased, shop_share)
+        above = {
+            _above(name): self._among_shoppers[name].per_mille_above(affinity) for name, affinity in affinities.items()
+        }
+        return lifts | above | {BRAND_FADED_TIMES: self._brands.of_shoppers(bought[FADED_TIMES])}
+
     def _tables(
         self,
         bought: Mapping[str, sparse.csr_matrix],
         affinities: Mapping[str, np.ndarray],
+        standing: Mapping[str, np.ndarray],
         columns: np.ndarray | None,
     ) -> dict[str, np.ndarray]:
         """(rows, coupons), or (rows, m) of the chosen columns of each row, by feature: all that takes the purchase
         matrix, for rows of it."""
-        purchased = np.asarray(bought[FADED_TIMES].sum(axis=1))
-        told = {name: _taken(affinity, columns) for name, affinity in affinities.items()}
+        told = {name: _taken(table, columns) for name, table in {**affinities, **standing}.items()}
         tables = told | {
             FADED_TIMES_WITH_COUPON: _taken((bought[FADED_TIMES_WITH_COUPON] @ self._members).toarray(), columns),
-            OWN_LIFT: _lift(told[FADED_TIMES], purchased, _by_column(self._sales_share, columns)),
             CATEGORY_TIMES: _taken(self._levels["category"].of_shoppers(bought[TIMES]), columns),
             BRAND_TIMES: _taken(self._brands.of_shoppers(bought[TIMES]), columns),
-            BRAND_FADED_TIMES: _taken(self._brands.of_shoppers(bought[FADED_TIMES]), columns),
         }
         for level, groups in self._levels.items():
-            of_level = told[_of(level, FADED_TIMES)]
             for kind in (RECENT_TIMES, FADED_TIMES_WITH_COUPON):
                 tables[_of(level, kind)] = _taken(groups.of_shoppers(bought[kind]), columns)
-            shop_share = _by_column(groups.averaged(self._level_shares[level]), columns)
-            tables[_of(level, LIFT)] = _lift(of_level, purchased, shop_share)
-            tables[_of(level, OWN_PART)] = _ratio(told[FADED_TIMES], of_level)
+            tables[_of(level, OWN_PART)] = _ratio(told[FADED_TIMES], told[_of(level, FADED_TIMES)])
         for name, affinity in affinities.items():
-            above = self._among_shoppers[name].per_mille_above(affinity)
             tables |= {
                 _rank(name): rank_in_list(affinity, columns),
-                _above(name): _taken(above, columns),
-                _rank_above(name): rank_in_list(-above, columns),
+                _rank_above(name): rank_in_list(-standing[_above(name)], columns),
             }
             if name in STANDINGS:
                 tables[_share_of_best(name)] = _taken(share_of_best(affinity), columns)
@@ -531,11 +542,6 @@ def _taken(table: np.ndarray, columns: np.ndarray | None) -> np.ndarray:
     return table if columns is None else np.take_along_axis(table, columns, axis=1)
 
 
-def _by_column(values: np.ndarray, columns: np.ndarray | None) -> np.ndarray:
-    """(k,) values of all columns, or (rows, m) of those that are chosen."""
-    return values if columns is None else values[columns]
-
-
 def _coupon_rate(with_coupon: np.ndarray, sold: np.ndarray) -> np.ndarray:
     return (np.asarray(with_coupon) + PRIOR_COUPON_TIMES) / (np.asarray(sold) + PRIOR_TIMES)
 
@@ -546,7 +552,7 @@ def _lift(affinity: np.ndarray, purchased: np.ndarray, shop_share: np.ndarray) -
     Args:
         affinity: (rows, k), purchases of what each coupon is for.
         purchased: (rows, 1), all purchases of each shopper.
-        shop_share: (k,) or (rows, k), the share of the whole shop's purchases.
+        shop_share: (k,), the share of the whole shop's purchases.
     """
     share = (affinity + PRIOR_TASTE * shop_share) / (purchased + PRIOR_TASTE)
     return np.divide(share, shop_share, out=np.ones_like(affinity), where=shop_share > 0)

@@ -110,5 +110,6 @@ def test_chosen_pairs_are_described_as_all_pairs_are(
     assert chosen.pairs.height == 5 * len(shoppers)
     assert chosen.inputs.equals(described.describe(every)[asked])
     whole = described.describe(every)
+    assert {"own_share_against_the_shop", "times_shoppers_above", "brand_faded_times"} <= set(seen)
     for name in set(seen) & set(whole.columns):
         assert pl.Series(seen[name].ravel()).cast(pl.Float32).to_list() == whole[name].to_list(), name
