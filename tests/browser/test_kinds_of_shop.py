@@ -52,7 +52,7 @@ from recommender.services.segments import find_shoppers
 from recommender.services.training import promote, train
 from tests.browser.test_experiment import choose
 from tests.browser.test_pages import overflow
-from tests.browser.test_story import action, confirm, do, wait_for_job
+from tests.browser.test_story import action, confirm, do, follow, wait_for_job
 
 pytestmark = [pytest.mark.real, pytest.mark.django_db(transaction=True)]
 
@@ -94,7 +94,7 @@ def choose_kind(sign_in: SignIn, site: LiveServer, title: str, files: str) -> No
     administrator = sign_in("ada", "administrator")
     administrator.goto(page)
     administrator.get_by_label("Kind of shop").select_option(title)
-    administrator.get_by_role("button", name="Save", exact=True).click()
+    follow(administrator.get_by_role("button", name="Save", exact=True))
     expect(administrator.get_by_text("was changed successfully")).to_be_visible()
     administrator.goto(page)
     expect(administrator.get_by_label("Kind of shop").locator("option:checked")).to_have_text(title)
@@ -115,11 +115,11 @@ def looked_at(page: Page, label: str) -> Locator:
 
 def open_list(page: Page, name: str, searched: str) -> list[list[str]]:
     """Go to a list by the sidebar, search it, and read what stands in its rows."""
-    page.get_by_role("link", name=re.compile(rf"(^|\s){name}$")).first.click()
+    follow(page.get_by_role("link", name=re.compile(rf"(^|\s){name}$")).first)
     expect(page.get_by_role("heading", level=1)).to_contain_text(name)
     page.locator("#searchbar").fill(searched)
-    page.locator("#searchbar").press("Enter")
-    page.wait_for_load_state()
+    with page.expect_navigation():
+        page.locator("#searchbar").press("Enter")
     return cells(page.locator("#result_list tbody tr"))
 
 
@@ -137,7 +137,7 @@ def card(page: Page, heading: str) -> Locator:
 def compute(editor: Page, site: LiveServer, campaign: Campaign) -> Run:
     """Start a computation on the page of the campaign, and watch it until it is done."""
     editor.goto(address(site, "campaign_change", campaign.pk))
-    action(editor, "Recommend").first.click()
+    follow(action(editor, "Recommend").first)
     editor.fill("input[name=top]", str(TOP))
     confirm(editor, "Recommend")
     wait_for_job(editor)
@@ -177,7 +177,7 @@ def look_into(page: Page, site: LiveServer, run: Run, shopper_id: str, reason: d
     """Open a shopper of a run: the list is the run's, and the first coupon is there for the reason."""
     page.goto(address(site, "run_change", run.pk))
     page.fill("#find-shopper", shopper_id)
-    page.get_by_role("button", name="Look", exact=True).click()
+    follow(page.get_by_role("button", name="Look", exact=True))
     expect(page.get_by_role("heading", name=f"Shopper {shopper_id}").first).to_be_visible()
     rows = page.get_by_role("region", name="What the shopper is offered").locator("tbody tr")
     assert coupons_in(rows) == listed_by(run)[shopper_id]
@@ -209,7 +209,7 @@ def publish(sign_in: SignIn, site: LiveServer, run: Run) -> None:
     publisher = sign_in("paul", "publisher")
     publisher.goto(page)
     expect(action(publisher, "Approve")).to_have_count(0)
-    action(publisher, "Publish").first.click()
+    follow(action(publisher, "Publish").first)
     if publisher.locator("input[name=accepted]").count():
         publisher.check("input[name=accepted]")
     confirm(publisher, "Publish")
@@ -409,11 +409,11 @@ def test_fresh_food(sign_in: SignIn, worker: subprocess.Popen, live_server: Live
     for batch in in_stock:
         (row,) = open_list(editor, "Batches", batch.batch_id)
         assert row[2:] == [*(date_format(at, "DATETIME_FORMAT") for at in (batch.received_at, batch.best_before)), "-"]
-        editor.get_by_role("link", name=batch.batch_id, exact=True).click()
+        follow(editor.get_by_role("link", name=batch.batch_id, exact=True))
         sold = max(batch.received_at, now - HOUR) + timedelta(minutes=1)
         editor.fill("[name=sold_out_at_0]", f"{sold:%Y-%m-%d}")
         editor.fill("[name=sold_out_at_1]", f"{sold:%H:%M:%S}")
-        editor.get_by_role("button", name="Save", exact=True).click()
+        follow(editor.get_by_role("button", name="Save", exact=True))
         expect(editor.get_by_text("was changed successfully")).to_be_visible()
     kept_now = kept_by_stock(timezone.now())
     assert markdown.coupon_id in kept_now - kept
@@ -537,7 +537,7 @@ def test_platform(sign_in: SignIn, worker: subprocess.Popen, live_server: LiveSe
     editor.goto(address(live_server, "campaign_change", campaign.pk))
     expect(editor.locator("[name=seller_floor_percent]")).to_have_value(re.compile(r"^0\.50?$"))
     editor.fill("[name=seller_floor_percent]", "1")
-    editor.get_by_role("button", name="Save", exact=True).click()
+    follow(editor.get_by_role("button", name="Save", exact=True))
     expect(editor.get_by_text("was changed successfully")).to_be_visible()
     run = compute(editor, live_server, campaign)
     sellers = Seller.objects.count()
@@ -595,7 +595,7 @@ def test_group_buying(sign_in: SignIn, worker: subprocess.Popen, live_server: Li
     group = GroupBuy.objects.get(group_id=begun["group_id"])
 
     # She sees the open groups, those that close first first, and how likely each fills.
-    editor.get_by_role("link", name=re.compile("Open groups$")).first.click()
+    follow(editor.get_by_role("link", name=re.compile("Open groups$")).first)
     now = timezone.now()
     is_open = GroupBuy.objects.filter(state=GroupBuy.State.OPEN, closes_at__gt=now).order_by("closes_at", "pk")
     shown = cells(card(editor, "Open groups").locator("tbody tr"))
@@ -607,8 +607,8 @@ def test_group_buying(sign_in: SignIn, worker: subprocess.Popen, live_server: Li
     assert re.fullmatch(r"\d+ %", chance), "learned from past groups, not the share of those"
 
     # On the page of the group, whom to invite: the likeliest first, with the reasons that the API gives.
-    editor.get_by_role("link", name=str(group), exact=True).click()
-    action(editor, "Whom to invite").first.click()
+    follow(editor.get_by_role("link", name=str(group), exact=True))
+    follow(action(editor, "Whom to invite").first)
     expect(card(editor, str(group)).get_by_text("1 / 3")).to_be_visible()
     expect(card(editor, str(group)).get_by_text(chance, exact=True)).to_be_visible()
     answer = till.ask(f"groups/{group.group_id}/invitees?limit=20")
@@ -704,7 +704,7 @@ def test_sale_events(sign_in: SignIn, worker: subprocess.Popen, live_server: Liv
     editor.get_by_label("Budget comes").select_option("the same every hour")
     editor.fill("[name=most_coupons]", "1")
     editor.fill("[name=most_others]", "0")
-    editor.get_by_role("button", name="Save", exact=True).click()
+    follow(editor.get_by_role("button", name="Save", exact=True))
     expect(editor.get_by_text("was added successfully")).to_be_visible()
     event = SaleEvent.objects.get()
     assert (event.warm_up_at, event.starts_at, event.ends_at) == (warm_up, starts, starts + 3 * HOUR)
@@ -714,7 +714,7 @@ def test_sale_events(sign_in: SignIn, worker: subprocess.Popen, live_server: Liv
     page = address(live_server, "saleevent_change", event.pk)
     editor.goto(address(live_server, "campaign_change", campaign.pk))
     choose(editor, "sale_event", "11.11")
-    editor.get_by_role("button", name="Save", exact=True).click()
+    follow(editor.get_by_role("button", name="Save", exact=True))
     expect(editor.get_by_text("was changed successfully")).to_be_visible()
     editor.goto(page)
     expect(looked_at(editor, "Campaigns")).to_have_text(str(campaign))
@@ -723,7 +723,7 @@ def test_sale_events(sign_in: SignIn, worker: subprocess.Popen, live_server: Liv
     last = Order.objects.latest("ordered_at").ordered_at
     old = Order.objects.filter(ordered_at__lte=last - timedelta(days=30)).values("shopper")
     tiered = Shopper.objects.filter(orders__ordered_at__gte=last - timedelta(days=365), pk__in=old).distinct().count()
-    editor.get_by_role("link", name=re.compile("Segments$")).first.click()
+    follow(editor.get_by_role("link", name=re.compile("Segments$")).first)
     do(editor, "Reckon tiers")
     expect(editor.get_by_text(f"The tiers were reckoned from {tiered} shoppers.")).to_be_visible()
     names = {segment.tier: segment.name for segment in Segment.objects.all()}
@@ -764,7 +764,7 @@ def test_sale_events(sign_in: SignIn, worker: subprocess.Popen, live_server: Liv
 
     # The morning after she reads what came of it.
     editor.goto(page)
-    action(editor, "Report").first.click()
+    follow(action(editor, "Report").first)
     currency = Shop.current().currency
     expect(card(editor, "11.11")).to_be_visible()
     tiles = [tile.inner_text().split("\n") for tile in editor.locator(".desk-tile").all()]

@@ -26,15 +26,20 @@ def action(page: Page, name: str) -> Locator:
     return page.get_by_role("link", name=re.compile(rf"(^|\s){name}$"))
 
 
+def follow(control: Locator) -> None:
+    """Press what leads to another page, and wait for that page: a click alone does not always."""
+    with control.page.expect_navigation():
+        control.click()
+
+
 def do(page: Page, name: str) -> None:
     """Press an action of a page and answer the page that asks."""
-    action(page, name).first.click()
+    follow(action(page, name).first)
     confirm(page, name)
 
 
 def confirm(page: Page, button: str) -> None:
-    page.locator("main form, form").get_by_role("button", name=button, exact=True).last.click()
-    page.wait_for_load_state()
+    follow(page.locator("main form, form").get_by_role("button", name=button, exact=True).last)
 
 
 def wait_for_job(page: Page) -> None:
@@ -66,7 +71,7 @@ def test_from_an_upload_to_a_published_run_and_back(
     editor = sign_in("erin", "editor")
 
     # The export is uploaded and checked, and loaded once she has seen what it holds.
-    editor.get_by_role("link", name="Bring data in").first.click()
+    follow(editor.get_by_role("link", name="Bring data in").first)
     editor.goto(f"{live_server.url}/admin/recommender/upload/add/")
     editor.set_input_files("input[type=file]", archive)
     confirm(editor, "Upload and check")
@@ -80,7 +85,7 @@ def test_from_an_upload_to_a_published_run_and_back(
     # Recommendations are computed for the campaign that runs: the first time a model is trained.
     campaign = Campaign.objects.get(campaign_id=LIVE)
     editor.goto(f"{live_server.url}/admin/recommender/campaign/{campaign.pk}/change/")
-    action(editor, "Recommend").first.click()
+    follow(action(editor, "Recommend").first)
     editor.fill("input[name=top]", "5")
     confirm(editor, "Recommend")
     wait_for_job(editor)
@@ -99,10 +104,10 @@ def test_from_an_upload_to_a_published_run_and_back(
     expected = run.expected_redemptions
     shopper_id = run.recommendations.filter(rank=1).select_related("shopper").first().shopper.shopper_id
     approver.fill("#find-shopper", shopper_id)
-    approver.get_by_role("button", name="Look", exact=True).click()
+    follow(approver.get_by_role("button", name="Look", exact=True))
     expect(approver.get_by_role("columnheader", name="Why this coupon")).to_be_visible()
     approver.goto(page)
-    approver.get_by_role("link", name="Take out", exact=True).first.click()
+    follow(approver.get_by_role("link", name="Take out", exact=True).first)
     approver.fill("[name=reason]", "Out of stock this week")
     confirm(approver, "Correct")
     taken_out = run.corrections.get().coupon
@@ -119,7 +124,7 @@ def test_from_an_upload_to_a_published_run_and_back(
     assert lists(key, shopper_id) == []
     publisher = sign_in("paul", "publisher")
     publisher.goto(page)
-    action(publisher, "Publish").first.click()
+    follow(action(publisher, "Publish").first)
     expect(publisher.get_by_text(re.compile("Shoppers who get a list|Lists that are new|new"))).not_to_have_count(0)
     if publisher.locator("input[name=accepted]").count():
         publisher.check("input[name=accepted]")
@@ -133,7 +138,7 @@ def test_from_an_upload_to_a_published_run_and_back(
     assert lists(key, shopper_id) == offered != []
     assert taken_out.coupon_id not in offered
     publisher.goto(page)
-    action(publisher, "Roll back").first.click()
+    follow(action(publisher, "Roll back").first)
     confirm(publisher, "Roll back")
     assert lists(key, shopper_id) == []
     run.refresh_from_db()
