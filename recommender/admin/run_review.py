@@ -214,7 +214,7 @@ def basis_in_words(basis: str, count: int) -> str:
     if basis == RunCoupon.Basis.UNKNOWN:
         return ""
     label = RunCoupon.Basis(basis).label
-    if basis == RunCoupon.Basis.TERMS:
+    if basis in (RunCoupon.Basis.TERMS, RunCoupon.Basis.PRICES):
         return str(label)
     return _("%(basis)s: %(count)s") % {"basis": label, "count": count_of(count)}
 

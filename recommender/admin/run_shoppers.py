@@ -235,7 +235,8 @@ _WORDS: dict[str, Callable[["NotOffered"], str]] = {
     "taken_out": _taken_out,
     "not_chosen_from": lambda other: _("The run did not choose from it: it was added later, or did not hold then."),
     "cost_unknown": lambda other: _(
-        "Left out of the budget: it is not known what a use costs, neither by its terms nor by past redemptions."
+        "Left out of the budget: it is not known what a use costs, neither by its terms nor by past redemptions nor by "
+        "prices."
     ),
     "value_unknown": lambda other: _("Left out of the budget: it is not known what a use brings of the objective."),
     "place_drawn": lambda other: _("The list has a single place, on which something may be tried."),

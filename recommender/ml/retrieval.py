@@ -4,6 +4,9 @@ To describe and score a pair costs far more than to sketch it, and a shopper's l
 A cheap score of all pairs, linear in the sketch, puts the coupons of each shopper in order, and only the first of them
 are described and scored. It is learned from shoppers of the same run, all of whose pairs are scored; how many coupons
 have to be kept is read off others of them. Nothing of it is taken from one run to the next.
+
+Where lists depend on something that is not known before all are made, such as the price that a budget comes to have,
+there is such an order for each of some cases, and a coupon is as near as in the order in which it is nearest.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,25 +31,28 @@ NEAREST = 1e-9
 PENALTY = 1e-4
 #: What every coupon is credited with, in weights of a coupon on a list, so that a rare one has no effect of its own.
 PRIOR_WEIGHT = 1.0
+#: The effect of a coupon that is on nobody's list, such as one that costs more than it brings.
+HOPELESS = -1e6
 #: Effects of coupons and weights of columns are fitted in turn.
 ROUNDS = 4
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """A cheap order of the coupons, and how many of its first keep what matters.
+    """Cheap orders of the coupons, and how many of their first keep what matters.
 
     Attributes:
         tables: the names of the parts of a sketch that it looks at.
         weights: three for each of them: of the logarithm of one more, of its not being 0, and of its share of the
             largest of the shopper's.
-        coupon_effects: (k,), of each coupon by itself, in their order.
+        coupon_effects: (k,), of each coupon by itself, in the coupons' order.
         kept_coupons: m, how many of each shopper's are described and scored.
         kept_share: of the coupons on the lists that scoring every pair gives, those that are among these, on shoppers
             that nothing was learned from.
         kept_share_low: the lower end of its 95 % interval.
         kept_share_high: the upper end.
         measured_on: so many shoppers.
+        further_orders: weights and coupon effects of each order beside the first.
     """
 
     tables: Sequence[str]
@@ -57,6 +63,7 @@ class Retrieval:
     kept_share_low: float
     kept_share_high: float
     measured_on: int
+    further_orders: Sequence[Sequence[Sequence[float]]] = ()
 
     def choose(self, sketch: Sketch) -> np.ndarray:
         """(shoppers, m): the columns of the coupons that are worth describing, ascending in each row."""
@@ -64,37 +71,44 @@ class Retrieval:
 
     def order(self, sketch: Sketch) -> np.ndarray:
         """(shoppers, k): the columns of the coupons, the likeliest to be on the list first."""
-        cheap = np.tile(np.array(self.coupon_effects), (len(next(iter(sketch.values()))), 1))
+        fitted = [(self.weights, self.coupon_effects), *self.further_orders]
+        shoppers = len(next(iter(sketch.values())))
+        cheap = [np.tile(np.array(effects), (shoppers, 1)) for _weights, effects in fitted]
         # One product after the other: a product of matrices rounds its rows differently by how many there are.
-        for weight, column in zip(self.weights, _columns(sketch, self.tables), strict=True):
-            cheap += weight * column
-        return np.argsort(-cheap, axis=1, kind="stable")
+        for number, column in enumerate(_columns(sketch, self.tables)):
+            for of_order, (weights, _effects) in zip(cheap, fitted, strict=True):
+                np.add(of_order, weights[number] * column, out=of_order)
+        orders = [np.argsort(-of_order, axis=1, kind="stable") for of_order in cheap]
+        return orders[0] if len(orders) == 1 else _merge(orders)
 
     def as_json(self) -> dict[str, Any]:
         """Every attribute as a JSON value: floats keep all their digits."""
         return asdict(self)
 
 
-def learn_retrieval(sketch: Sketch, scores: np.ndarray, listed: np.ndarray) -> Retrieval | None:
-    """Learn the cheap order from every other shopper, and read off the others how many coupons have to be kept.
+def learn_retrieval(sketch: Sketch, scores: Sequence[np.ndarray], listed: Sequence[np.ndarray]) -> Retrieval | None:
+    """Learn the cheap orders from every other shopper, and read off the others how many coupons have to be kept.
 
     Args:
         sketch: of n shoppers, at least four.
-        scores: (n, k), the probabilities that scoring every pair gives.
-        listed: (n, k), whether a coupon is on the shopper's list by these scores; at least one is.
+        scores: (n, k) for each order, the probabilities that scoring every pair gives, or what follows from them,
+            between 0 and 1.
+        listed: (n, k) for each order, whether a coupon is on the shopper's list by these scores; of each shopper one
+            is by some order, and one of those whom is learned from by each.
 
     Returns:
         None where so many coupons would have to be kept that describing every pair is as good.
     """
-    taught = np.arange(len(scores)) % 2 == 0
+    taught = np.arange(len(scores[0])) % 2 == 0
     tables = sorted(sketch)
-    weights, effects = _fit(
-        list(_columns({name: table[taught] for name, table in sketch.items()}, tables)),
-        logit(np.clip(scores[taught], NEAREST, 1 - NEAREST)),
-        listed[taught],
+    columns = list(_columns({name: table[taught] for name, table in sketch.items()}, tables))
+    first, *further = (
+        _fit(columns, logit(np.clip(of_order[taught], NEAREST, 1 - NEAREST)), on_list[taught])
+        for of_order, on_list in zip(scores, listed, strict=True)
     )
-    asked = listed[~taught]
-    every = Retrieval(tables, weights.tolist(), effects.tolist(), scores.shape[1], 1.0, 1.0, 1.0, len(asked))
+    asked = np.any(listed, axis=0)[~taught]
+    coupons = asked.shape[1]
+    every = Retrieval(tables, first[0], first[1], coupons, 1.0, 1.0, 1.0, len(asked), further)
     order = every.order({name: table[~taught] for name, table in sketch.items()})
     # (shoppers, k): of each shopper's list, the share that is among so many kept, from 1 up.
     kept = np.cumsum(np.take_along_axis(asked, order, axis=1), axis=1) / asked.sum(axis=1, keepdims=True)
@@ -102,7 +116,7 @@ def learn_retrieval(sketch: Sketch, scores: np.ndarray, listed: np.ndarray) -> R
     margins = norm.ppf((1 + CONFIDENCE) / 2) * kept.std(axis=0, ddof=1) / np.sqrt(len(kept))
     enough = (shares >= KEPT_SHARE) & (shares - margins >= LEAST_KEPT_SHARE)
     fewest = int(np.argmax(enough))  # of all coupons nothing is lost, so there is one
-    if fewest + 1 > MOST_KEPT * scores.shape[1]:
+    if fewest + 1 > MOST_KEPT * coupons:
         return None
     share, margin = float(shares[fewest]), float(margins[fewest])
     return replace(
@@ -123,16 +137,30 @@ def _columns(sketch: Sketch, tables: Sequence[str]) -> Iterator[np.ndarray]:
         yield share_of_best(table)
 
 
-def _fit(columns: Sequence[np.ndarray], log_odds: np.ndarray, listed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _merge(orders: Sequence[np.ndarray]) -> np.ndarray:
+    """(shoppers, k): the columns by the place in the order in which each comes first, of equals as they stand."""
+    places = np.tile(np.arange(orders[0].shape[1]), (len(orders[0]), 1))
+    nearest, place = np.full_like(places, places.shape[1]), np.empty_like(places)
+    for order in orders:
+        np.put_along_axis(place, order, places, axis=1)
+        np.minimum(nearest, place, out=nearest)
+    return np.argsort(nearest, axis=1, kind="stable")
+
+
+def _fit(columns: Sequence[np.ndarray], log_odds: np.ndarray, listed: np.ndarray) -> list[list[float]]:
     """Weights of the columns and effects of the coupons that tell a shopper's coupons apart as the log-odds do.
 
     Least squares with a small penalty, on differences from the shopper's own mean. In what order the hopeless coupons
     are does not matter: one that lies below the last of its shopper's list by as much as coupons differ on the mean
-    weighs half, and so on.
+    weighs half, and so on, and one without any chance weighs nothing.
     """
+    some = listed.any(axis=1)  # at a high price some shoppers are offered nothing
+    if not some.all():
+        columns, log_odds, listed = [column[some] for column in columns], log_odds[some], listed[some]
     last = np.where(listed, log_odds, np.inf).min(axis=1, keepdims=True)
-    spread = max(float(log_odds.std(axis=1).mean()), NEAREST)
-    importance = 2.0 ** (np.minimum(0.0, log_odds - last) / spread)
+    possible = listed | (log_odds > logit(NEAREST))
+    spread = max(float(log_odds.std(axis=1, where=possible).mean()), NEAREST)
+    importance = possible * 2.0 ** (np.minimum(0.0, log_odds - last) / spread)
 
     def within(values: np.ndarray) -> np.ndarray:
         return values - (importance * values).sum(axis=1, keepdims=True) / importance.sum(axis=1, keepdims=True)
@@ -148,4 +176,5 @@ def _fit(columns: Sequence[np.ndarray], log_odds: np.ndarray, listed: np.ndarray
         weights = np.linalg.solve(products, np.array([(rest * column).sum() for column in told]))
         unexplained = own - sum(weight * column for weight, column in zip(weights, told, strict=True))
         effects = (importance * unexplained).sum(axis=0) / (importance.sum(axis=0) + PRIOR_WEIGHT)
-    return weights, effects
+    effects[~possible.any(axis=0)] = HOPELESS
+    return [weights.tolist(), effects.tolist()]

@@ -27,6 +27,7 @@ class RunCoupon(models.Model):
         OFFER = "offer", _("past redemptions of the same offer")
         PRODUCTS = "products", _("past redemptions of coupons for the same products")
         SHOP = "shop", _("past redemptions of the whole shop")
+        PRICES = "prices", _("the prices of its products")
         UNKNOWN = "", _("unknown")
 
     run = models.ForeignKey(

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -31,6 +32,7 @@ from recommender.models import (
 )
 from recommender.presets.synthetic import LIVE_CAMPAIGN, SyntheticShop
 from recommender.services import runs, scoring
+from recommender.services.budgeting import AS_IT_IS, Budget
 from recommender.services.ingest import load_export
 from recommender.services.snapshot import take_snapshot
 from recommender.services.training import train
@@ -40,6 +42,8 @@ ALGORITHM = "gradient_boosting"
 TREES = 200  # of the bare model
 BARE_SHOPPERS = 1_000  # whose pairs the bare model predicts, again and again
 LEAST_SECONDS = 2.0  # that it predicts for
+#: What may be given in discounts: half of what the likeliest ten coupons of each shopper would cost, or so.
+BUDGET_PER_SHOPPER = Decimal("0.05")
 CHECKED_SHOPPERS = 5_000  # whose lists are compared with those of scoring every pair
 #: What a load writes most of.
 LOADED = (Shopper, Order, OrderLine, CampaignShopper, Redemption)
@@ -100,20 +104,42 @@ def learn(shop: SyntheticShop) -> Figures:
 
 
 def plan(shop: SyntheticShop) -> Figures:
-    """Plan the run of the live campaign and learn its first stage."""
+    """Plan the run of the live campaign within a budget."""
+    run = _plan(shop, Budget(amount=shop.shoppers * BUDGET_PER_SHOPPER))
+    return {"shoppers": run.shopper_count, "pairs": run.shopper_count * len(run.coupon_ids), **_kept(run)}
+
+
+def _plan(shop: SyntheticShop, budget: Budget) -> Run:
     campaign = Campaign.objects.get(campaign_id=LIVE_CAMPAIGN)
-    run = runs.plan_run(campaign=campaign, as_of=shop.until, algorithm=ALGORITHM)
+    return runs.plan_run(campaign=campaign, as_of=shop.until, algorithm=ALGORITHM, budget=budget)
+
+
+def _kept(run: Run) -> Figures:
+    """How many coupons the first stage of a run keeps for each shopper; all where it has none."""
     stage = run.retrieval["first_stage"] if run.retrieval else None
-    return {
-        "shoppers": run.shopper_count,
-        "pairs": run.shopper_count * len(run.coupon_ids),
-        "coupons kept": stage["kept_coupons"] if stage else len(run.coupon_ids),
-        "share kept": stage["kept_share"] if stage else 1.0,
-    }
+    return {"coupons kept": stage["kept_coupons"] if stage else len(run.coupon_ids)}
 
 
 def score(shop: SyntheticShop) -> Figures:
-    """Score shards of the run until none is free. Any number of processes may do so at once."""
+    """Score shards of the run until none is free, and write what might stand on lists. Any number of processes may do
+    so at once."""
+    return _take_shards()
+
+
+def allocate(shop: SyntheticShop) -> Figures:
+    """Decide who gets what within the budget."""
+    run = runs.finish_run(run=Run.objects.get())
+    if run.allocated_at is None or not run.allocation_bound:
+        raise ValueError(f"Run {run.pk} is not allocated.")
+    return {"share of the best possible": (run.allocation_value or 0) / run.allocation_bound}
+
+
+def write_lists(shop: SyntheticShop) -> Figures:
+    """Explain and write what was allocated, likewise shard by shard."""
+    return _take_shards()
+
+
+def _take_shards() -> Figures:
     run = Run.objects.get()
     shards = 0
     while runs.score_next_shard(run=run):
@@ -128,9 +154,11 @@ def finish(shop: SyntheticShop) -> Figures:
 
 
 def check(shop: SyntheticShop) -> Figures:
-    """Compare lists of the run with those that scoring every pair gives."""
-    share, shoppers = scoring.measure_kept_share(run=Run.objects.get(), shoppers=CHECKED_SHOPPERS)
-    return {"share kept": share, "shoppers": shoppers}
+    """Plan the run without a budget too, of which the likeliest coupons are listed, and compare what its first stage
+    keeps with the lists that scoring every pair gives."""
+    run = _plan(shop, AS_IT_IS)
+    share, shoppers = scoring.measure_kept_share(run=run, shoppers=CHECKED_SHOPPERS)
+    return {"share kept": share, "shoppers": shoppers, **_kept(run)}
 
 
 def copy_loaded(shop: SyntheticShop) -> Figures:
@@ -178,6 +206,8 @@ STAGES: Mapping[str, Callable[[SyntheticShop], Figures]] = {
     "learn": learn,
     "plan": plan,
     "score": score,
+    "allocate": allocate,
+    "write": write_lists,
     "finish": finish,
     "check": check,
     "copy_loaded": copy_loaded,

@@ -161,8 +161,8 @@ def decide_terms(
     """What a run keeps to. None where nothing limits it, its campaign has no rule of lists, and it is to bring
     redemptions: each list then has the likeliest coupons.
 
-    What a use costs is what the coupon's own terms say, or past uses. A coupon of which neither says is left out where
-    its cost counts, and so is one of which it is not known what a use brings.
+    What a use costs is what the coupon's own terms say, or past uses, or prices. A coupon of which none says is left
+    out where its cost counts, and so is one of which it is not known what a use brings.
 
     Args:
         shoppers, top: how many lists there are, and how many coupons one may have.
@@ -352,8 +352,8 @@ def _say_nothing_known(left_out: Mapping[str, str], objective: Run.Objective) ->
         named = _("%(coupons)s and others") % {"coupons": named}
     if COST_UNKNOWN in left_out.values():
         return _(
-            "Of no coupon it is known what a use costs, neither by its terms nor by past redemptions, so nothing can "
-            "be offered within a budget: %(coupons)s. Say what they take off, or compute without a budget."
+            "Of no coupon it is known what a use costs, neither by its terms nor by past redemptions nor by prices, so "
+            "nothing can be offered within a budget: %(coupons)s. Say what they take off, or compute without a budget."
         ) % {"coupons": named}
     return _(
         "Of no coupon it is known what a use brings in %(objective)s: %(coupons)s. Choose another objective, or bring "

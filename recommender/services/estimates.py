@@ -21,6 +21,7 @@ from django.utils import timezone
 from recommender.models import Coupon, ModelVersion, Run, RunCoupon
 from recommender.services.clashes import count_clashes
 from recommender.services.past_spend import PastUses
+from recommender.services.prices import mean_prices
 
 if TYPE_CHECKING:
     from recommender.ml.forecast import Forecaster
@@ -116,7 +117,14 @@ def estimate_uses(*, coupons: Sequence[Coupon], before: datetime) -> list[RunCou
         before: nothing dated at or after this moment is used.
     """
     past = PastUses(coupons=coupons, before=before)
-    return [_estimate_use(RunCoupon(coupon=coupon), coupon, past) for coupon in coupons]
+    prices = mean_prices(coupons=[coupon.pk for coupon in coupons if _is_told_by_prices(coupon, past)])
+    return [_estimate_use(RunCoupon(coupon=coupon), coupon, past, prices.get(coupon.pk)) for coupon in coupons]
+
+
+def _is_told_by_prices(coupon: Coupon, past: PastUses) -> bool:
+    """Whether what a use takes off is a share of something of which the shop's past does not say how much it is."""
+    is_share = coupon.discount_type == Coupon.DiscountType.PERCENT and coupon.discount_value is not None
+    return is_share and past.spend(coupon) is None and past.discount(coupon) is None
 
 
 def _write_coupons(run: Run) -> None:
@@ -130,7 +138,7 @@ def _write_coupons(run: Run) -> None:
     RunCoupon.objects.bulk_create(rows)
 
 
-def _estimate_use(row: RunCoupon, coupon: Coupon, past: PastUses) -> RunCoupon:
+def _estimate_use(row: RunCoupon, coupon: Coupon, past: PastUses, price: Decimal | None) -> RunCoupon:
     spend, before_coupon = past.spend(coupon), None
     if spend is not None:
         row.spend_basis, row.spend_count, before_coupon = spend.basis, spend.uses, spend.before_coupon
@@ -141,9 +149,12 @@ def _estimate_use(row: RunCoupon, coupon: Coupon, past: PastUses) -> RunCoupon:
         row.revenue_per_use = None if before_coupon is None else _round(before_coupon - discount)
     else:
         past_discount = past.discount(coupon)
+        of_one = None if price is None else _discount_by_terms(coupon, max(price, coupon.min_spend or price))
         if past_discount is not None:
             row.discount_basis, row.discount_count = past_discount.basis, past_discount.uses
             row.discount_per_use = _round(past_discount.discount)
+        elif of_one is not None:  # a use buys one piece at least, or for as much as is asked for
+            row.discount_basis, row.discount_per_use = RunCoupon.Basis.PRICES, _round(of_one)
         row.revenue_per_use = None if spend is None else _round(spend.paid)
     if discount is not None and spend is not None and spend.cost is not None:
         # A seller who funds the coupon makes good what it takes off, or a part of it.

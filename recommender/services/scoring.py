@@ -6,6 +6,7 @@ A run's plan and its shards are in :mod:`recommender.services.runs`.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,14 @@ from recommender.ml.projects import ProjectsOfCoupons
 from recommender.ml.retrieval import MOST_KEPT, Retrieval, learn_retrieval
 from recommender.models import Run, RunShard
 from recommender.progress import Progress
-from recommender.services.allocation import NUMBER, find_candidates, read_lists
+from recommender.services.allocation import (
+    NUMBER,
+    expect_prices,
+    find_candidates,
+    list_at_price,
+    read_lists,
+    worth_at_price,
+)
 from recommender.services.budgeting import BudgetTerms
 from recommender.services.exploration import exploration_of
 from recommender.services.input_drift import learned_inputs_of
@@ -204,50 +212,85 @@ class Scorer:
         told = pl.Series("reasons", reasons, dtype=pl.String)
         return lists.select(c.SHOPPER_ID, c.COUPON_ID, c.RANK, c.SCORE, "propensity", told)
 
-    def choose_pairs(self, shoppers: pl.DataFrame, top: int) -> dict[str, Any]:
-        """What :attr:`Run.retrieval` keeps: learned from some shoppers, all of whose pairs are scored for it."""
+    def choose_pairs(self, shoppers: pl.DataFrame, run: Run) -> dict[str, Any]:
+        """What :attr:`Run.retrieval` keeps: learned from some shoppers of the run, all of whose pairs are scored.
+
+        Of a run within a budget it is not yet known what it will be worth. What is learned to be kept is what stands on
+        lists at the price that the budget has among these shoppers, and at others around it.
+        """
         sketches: list[Sketch] = []
-        scores, listed = [], []
+        scores: list[np.ndarray] = []
+        best: list[pl.DataFrame] = []
         counts: list[list[int]] = []
         for part in shoppers.iter_slices(self.block_shoppers):
             sketch = self.history.sketch(part[c.SHOPPER])
             if sketch is None:
                 return {}
             scored, inputs = self._score_all(part)
-            on_list = np.zeros(scored.height, dtype=bool)
-            on_list[self._choose_best(scored, top)["pair"]] = True
+            pairs_before = sum(of_part.size for of_part in scores)
+            best.append(self._choose_best(scored, run.top).with_columns(pl.col("pair") + pairs_before))
             sketches.append(sketch)
             scores.append(scored[c.SCORE].to_numpy().reshape(part.height, -1))
-            listed.append(on_list.reshape(part.height, -1))
             counts = add_block_counts(counts, count_inputs(inputs, self.learned))
         together = {name: np.concatenate([sketch[name] for sketch in sketches]) for name in sketches[0]}
-        all_scores, all_listed = np.concatenate(scores), np.concatenate(listed)
+        all_scores, all_best = np.concatenate(scores), pl.concat(best)
+        prices = None
+        if self.terms is not None:
+            prices = expect_prices(all_best, self.terms, run, shoppers=shoppers.height)
+        listed = self._mark_listed(all_best, run.top, prices, all_scores.shape)
+        if prices is not None:  # at a high one hardly anybody is offered anything
+            enough = [marks.any(axis=1).sum() >= FEWEST_WITH_CANDIDATES for marks in listed]
+            prices, listed = list(compress(prices, enough)), list(compress(listed, enough))
         # Within a budget some shoppers have no candidate: whoever brings nothing.
-        some = all_listed.any(axis=1)
+        some = np.any(listed, axis=(0, 2)) if listed else np.zeros(len(all_scores), dtype=bool)
         if some.sum() < FEWEST_WITH_CANDIDATES:
             return {}
         tables = {name: table[some] for name, table in together.items()}
-        retrieval = learn_retrieval(tables, all_scores[some], all_listed[some])
+        retrieval = learn_retrieval(
+            tables, [all_scores[some] * worth for worth in self._worth(prices)], [marks[some] for marks in listed]
+        )
         if retrieval is None:
             return {}
         sums = zip(self.coupons[c.COUPON_ID], all_scores.sum(axis=0).tolist(), strict=True)
         return {
             "first_stage": retrieval.as_json(),
+            "prices": prices,
             "score_sums": {coupon_id: (len(all_scores), total) for coupon_id, total in sums},
             "input_counts": counts,
         }
 
-    def kept_listed(self, shoppers: pl.DataFrame, top: int) -> tuple[int, int]:
+    def kept_listed(self, shoppers: pl.DataFrame, top: int, prices: Sequence[float] | None) -> tuple[int, int]:
         """Of what stands on some shoppers' lists when every pair is scored, how much the first stage keeps, and all."""
         scored, _inputs = self._score_all(shoppers)
-        on_list = np.zeros(scored.height, dtype=bool)
-        on_list[self._choose_best(scored, top)["pair"]] = True
-        listed = on_list.reshape(shoppers.height, -1)
+        shape = (shoppers.height, self.coupons.height)
+        listed = np.any(self._mark_listed(self._choose_best(scored, top), top, prices, shape), axis=0)
         sketch = None if self.retrieval is None else self.history.sketch(shoppers[c.SHOPPER])
         if self.retrieval is None or sketch is None:
             return int(listed.sum()), int(listed.sum())
         kept = np.take_along_axis(listed, self.retrieval.choose(sketch), axis=1)
         return int(kept.sum()), int(listed.sum())
+
+    def _mark_listed(
+        self, best: pl.DataFrame, top: int, prices: Sequence[float] | None, shape: tuple[int, ...]
+    ) -> list[np.ndarray]:
+        """(shoppers, coupons) at each price: which pairs the first stage has to keep, of those that may stand on lists.
+        Where lists follow from no price, once."""
+        if self.terms is None or prices is None:
+            lists = [best]
+        else:
+            lists = [list_at_price(best, self.terms, top, price) for price in prices]
+        listed = [np.zeros(shape, dtype=bool) for _list in lists]
+        for marks, on_list in zip(listed, lists, strict=True):
+            marks.flat[on_list["pair"].to_numpy()] = True
+        return listed
+
+    def _worth(self, prices: Sequence[float] | None) -> list[np.ndarray]:
+        """(coupons,) at each price: by what a coupon's chances are multiplied for its place on lists."""
+        if self.terms is None or prices is None:
+            return [np.ones(self.coupons.height)]
+        numbers = {coupon_id: number for number, coupon_id in enumerate(self.terms.coupon_ids)}
+        in_order = [numbers[coupon_id] for coupon_id in self.coupons[c.COUPON_ID]]
+        return [worth_at_price(self.terms, price)[in_order] for price in prices]
 
     def _score_all(self, shoppers: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Every pair of some shoppers, with its score, and its inputs."""
@@ -335,7 +378,7 @@ def _find_retrieval(run: Run, scorer: Scorer) -> Retrieval | None:
     if run.retrieval is None:
         begun = run.shards.filter(state=RunShard.State.SCORED).exists()  # by a version that scored every pair
         sample = None if begun else _sample_shoppers(run, scorer)
-        chosen = {} if sample is None else scorer.choose_pairs(sample, run.top)
+        chosen = {} if sample is None else scorer.choose_pairs(sample, run)
         Run.objects.filter(pk=run.pk, retrieval__isnull=True).update(retrieval=chosen)
         run.refresh_from_db(fields=["retrieval"])
     return Retrieval(**run.retrieval["first_stage"]) if run.retrieval else None
@@ -358,9 +401,10 @@ def measure_kept_share(*, run: Run, shoppers: int) -> tuple[float, int]:
     learned_from = set(_spread(shopper_ids, SAMPLE_SHOPPERS)) if run.retrieval else set()
     others = [each for each in shopper_ids if each not in learned_from]
     sample = _find_shoppers(run, scorer, _spread(others, shoppers))
+    prices = (run.retrieval or {}).get("prices")
     kept = total = 0
     for part in sample.iter_slices(max(1, BLOCK_PAIRS // scorer.coupons.height)):
-        of_part = scorer.kept_listed(part.select(c.SHOPPER, c.SHOPPER_ID), run.top)
+        of_part = scorer.kept_listed(part.select(c.SHOPPER, c.SHOPPER_ID), run.top, prices)
         kept, total = kept + of_part[0], total + of_part[1]
     return kept / total, sample.height
 

@@ -293,7 +293,8 @@ def test_what_the_budget_left_out_says_so(admin_client: Client, run: Run) -> Non
     assert [other["why"] for other in page.context["others"]] == [
         "The budget: within it and the limits of coupons, other offers bring more for what they cost.",
         "A use of it brings nothing of the objective.",
-        "Left out of the budget: it is not known what a use costs, neither by its terms nor by past redemptions.",
+        "Left out of the budget: it is not known what a use costs, neither by its terms nor by past redemptions nor by "
+        "prices.",
     ]
 
 

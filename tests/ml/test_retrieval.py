@@ -15,8 +15,11 @@ from recommender.ml.retrieval import Retrieval, learn_retrieval
 SHOPPERS, COUPONS, TOP = 400, 60, 5
 
 
-def sketch_and_scores(noise: float) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """Scores that follow two tables of three and the coupon, with so much that the sketch knows nothing of."""
+def sketch_and_scores(
+    noise: float, *worth: np.ndarray
+) -> tuple[dict[str, np.ndarray], list[np.ndarray], list[np.ndarray]]:
+    """Scores that follow two tables of three and the coupon, with so much that the sketch knows nothing of; and what is
+    on lists by them, or by each of them times what the coupons are worth."""
     random = np.random.default_rng(0)
     shape = SHOPPERS, COUPONS
     sketch = {name: random.poisson(0.3, shape).astype(float) for name in ("own", "category", "nothing")}
@@ -27,9 +30,13 @@ def sketch_and_scores(noise: float) -> tuple[dict[str, np.ndarray], np.ndarray, 
         + random.normal(0, 1, (SHOPPERS, 1))
         + random.normal(0, noise, shape)
     )
-    scores = 1 / (1 + np.exp(4 - log_odds))
-    listed = np.zeros(shape, dtype=bool)
-    np.put_along_axis(listed, np.argsort(-scores, axis=1)[:, :TOP], True, axis=1)
+    chances = 1 / (1 + np.exp(4 - log_odds))
+    scores = [chances * each for each in worth or (np.ones(COUPONS),)]
+    listed = []
+    for of_order in scores:
+        marks = np.zeros(shape, dtype=bool)
+        np.put_along_axis(marks, np.argsort(-of_order, axis=1)[:, :TOP], True, axis=1)
+        listed.append(marks & (of_order > 0))
     return sketch, scores, listed
 
 
@@ -42,8 +49,8 @@ def test_scores_that_the_sketch_explains_need_few_coupons() -> None:
 
 
 def test_it_keeps_no_more_than_the_aim_asks_for() -> None:
-    sketch, scores, listed = sketch_and_scores(noise=0.3)
-    learned = learn_retrieval(sketch, scores, listed)
+    sketch, scores, [listed] = sketch_and_scores(noise=0.3)
+    learned = learn_retrieval(sketch, scores, [listed])
     assert learned is not None
     measured = slice(1, None, 2)
     order = learned.order({name: table[measured] for name, table in sketch.items()})
@@ -60,8 +67,35 @@ def test_scores_that_the_sketch_knows_nothing_of_are_left_to_scoring_every_pair(
     assert learn_retrieval(*sketch_and_scores(noise=30)) is None
 
 
+def test_several_orders_are_kept_at_once() -> None:
+    odd = np.arange(COUPONS) % 2 == 1
+    sketch, scores, listed = sketch_and_scores(0.001, np.ones(COUPONS), odd.astype(float), np.where(odd, 0.0, 0.5))
+    each_for_itself = [learn_retrieval(sketch, [one], [marks]) for one, marks in zip(scores, listed, strict=True)]
+    learned = learn_retrieval(sketch, scores, listed)
+    assert learned is not None
+
+    assert all(one is not None and one.kept_coupons <= TOP + 1 for one in each_for_itself)
+    wanted = np.any(listed, axis=0)
+    assert wanted.sum(axis=1).max() == 2 * TOP
+    assert 2 * TOP <= learned.kept_coupons <= 2 * TOP + 2, "those of the second and the third, and they hold the first"
+    kept = np.take_along_axis(wanted, learned.choose(sketch), axis=1)
+    assert kept.sum() / wanted.sum() > 0.99
+    assert len(learned.further_orders) == 2
+
+
+def test_an_order_by_which_some_shoppers_have_nothing() -> None:
+    sketch, scores, listed = sketch_and_scores(0.001, np.ones(COUPONS), np.ones(COUPONS))
+    listed[1][: SHOPPERS // 2] = False
+
+    learned = learn_retrieval(sketch, scores, listed)
+
+    assert learned is not None
+    assert learned.kept_coupons <= TOP + 1
+    assert np.isfinite(learned.further_orders[0][1]).all()
+
+
 def test_what_is_chosen_depends_on_no_other_shopper() -> None:
-    sketch, scores, listed = sketch_and_scores(noise=0.3)
+    sketch, scores, listed = sketch_and_scores(0.3, np.ones(COUPONS), np.arange(COUPONS) / COUPONS)
     learned = learn_retrieval(sketch, scores, listed)
     assert learned is not None
     together = learned.choose(sketch)
@@ -76,7 +110,7 @@ def test_what_is_chosen_depends_on_no_other_shopper() -> None:
 
 
 def test_it_is_the_same_after_it_was_stored() -> None:
-    sketch, scores, listed = sketch_and_scores(noise=0.3)
+    sketch, scores, listed = sketch_and_scores(0.3, np.ones(COUPONS), np.arange(COUPONS) / COUPONS)
     learned = learn_retrieval(sketch, scores, listed)
     assert learned is not None
 

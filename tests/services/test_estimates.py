@@ -161,6 +161,32 @@ def test_an_amount_off_is_known_without_any_past(run: Run) -> None:
     assert estimates(run, "c2")[:4] == (None, None, None, "")
 
 
+def test_a_share_of_what_the_past_does_not_tell_is_one_of_the_prices(run: Run) -> None:
+    terms = {"discount_type": "percent", "discount_value": 10}
+    Coupon.objects.filter(coupon_id="c1").update(**terms)
+    Product.objects.filter(product_id="p1").update(price=Decimal("12.50"))
+    assert estimates(run) == (1.25, None, None, Basis.PRICES, 0, "", 0)
+    Coupon.objects.filter(coupon_id="c1").update(min_spend=40)
+    assert estimates(run)[0] == 4, "of the least that is to be spent"
+    Coupon.objects.filter(coupon_id="c1").update(max_discount=3)
+    assert estimates(run)[0] == 3
+
+    redeem("c3", "9", "2")
+    assert estimates(run)[:4] == (1.1, 9.9, None, Basis.TERMS), "what is spent with coupons is known now"
+
+
+def test_a_past_discount_counts_before_prices(run: Run) -> None:
+    Coupon.objects.filter(coupon_id="c1").update(discount_type="percent", discount_value=10)
+    Product.objects.update(price=50)
+    Redemption.objects.create(
+        shopper=Shopper.objects.get(shopper_id="s1"),
+        coupon=Coupon.objects.get(coupon_id="c2"),
+        redeemed_at=START,
+        discount_amount=2,
+    )
+    assert estimates(run)[:5] == (2, None, None, Basis.SHOP, 1)
+
+
 @pytest.mark.parametrize("discount_type", ["free_shipping", "buy_x_get_y", ""])
 def test_margin_is_unknown_where_the_terms_do_not_tell_the_discount(run: Run, discount_type: str) -> None:
     redeem("c1", "8", "2", times=past_spend.ENOUGH)

@@ -225,6 +225,66 @@ def test_a_run_within_a_budget_learns_what_may_be_allocated(
     assert rows_of(compute_run(run=plan_run(**within, budget=budget))) == expected
 
 
+def test_within_a_budget_dear_and_cheap_coupons_are_kept(
+    campaign: models.Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a use costs tells coupons apart, so lists depend on the price that the budget comes to have."""
+    monkeypatch.setattr(allocation, "FEWEST_CANDIDATES", 12)
+    monkeypatch.setattr(retrieval, "KEPT_SHARE", 0.95)
+    monkeypatch.setattr(retrieval, "LEAST_KEPT_SHARE", 0.9)
+    coupons = list(models.Coupon.objects.order_by("pk"))
+    for number, coupon in enumerate(coupons):
+        coupon.discount_type, coupon.discount_value = "amount", Decimal("0.2") * (1 + number % 10)
+    models.Coupon.objects.bulk_update(coupons, ["discount_type", "discount_value"])
+
+    def allocated(amount: Decimal) -> Run:
+        Run.objects.all().delete()
+        scoring.prepare_scorer.cache_clear()
+        budget = Budget(amount=amount)
+        return compute_run(
+            run=plan_run(campaign=campaign, as_of=UNTIL, algorithm="gradient_boosting", top=TOP, budget=budget)
+        )
+
+    plenty = Decimal(1000)
+    found = {plenty: allocated(plenty)}
+    most = Decimal(found[plenty].spend_curve["cost"][-1])  # type: ignore[index]
+    found |= {amount: allocated(amount) for amount in (round(most / 2, 3), round(most / 10, 3))}
+    monkeypatch.setattr(scoring, "FEWEST_SHOPPERS", 10**9)
+    for amount, run in found.items():
+        assert run.retrieval, amount
+        stage, prices = run.retrieval["first_stage"], run.retrieval["prices"]
+        assert stage["kept_coupons"] <= retrieval.MOST_KEPT * SHOP.coupons
+        assert len(stage["further_orders"]) == len(prices) - 1
+        assert prices[0] == 0
+        assert prices == sorted(prices)
+        assert (prices[-1] < 0.01) is (amount == plenty), "more money than brings anything has no price"
+        every_pair = allocated(amount)
+        assert every_pair.retrieval == {}
+        assert run.allocation_value is not None
+        assert every_pair.allocation_value is not None
+        assert run.allocation_value > 0.98 * every_pair.allocation_value, amount
+
+
+@pytest.mark.parametrize("limit", [{"total_limit": 5}, {"budget": 3}])
+def test_where_coupons_have_limits_of_their_own_all_candidates_are_kept(
+    limit: dict[str, int], campaign: models.Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(allocation, "FEWEST_CANDIDATES", 4)
+    monkeypatch.setattr(allocation, "CANDIDATES_A_PLACE", 1)
+    monkeypatch.setattr(retrieval, "KEPT_SHARE", 0.9)
+    monkeypatch.setattr(retrieval, "LEAST_KEPT_SHARE", 0.85)
+    models.Coupon.objects.update(discount_type="amount", discount_value=1)
+    models.Coupon.objects.filter(coupon_id="C0000001").update(**limit)
+
+    run = plan_run(
+        campaign=campaign, as_of=UNTIL, algorithm="gradient_boosting", top=TOP, budget=Budget(amount=Decimal(1))
+    )
+
+    assert run.retrieval
+    assert run.retrieval["prices"] is None
+    assert list(run.retrieval["first_stage"]["further_orders"]) == []
+
+
 def test_where_hardly_anybody_can_be_offered_anything_every_pair_is_scored(
     campaign: models.Campaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
