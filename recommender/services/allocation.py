@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 from django.db import connection, transaction
 from django.db.models import Q
 
@@ -54,6 +55,8 @@ ALIVE_SECONDS = 20
 
 NUMBER, VALUE, COST, USES, SEGMENTS = "number", "value", "cost", "uses", "segments"
 _COLUMNS = {"shopper_key": pl.Int64, NUMBER: pl.Int64, VALUE: pl.Int64, COST: pl.Int64, USES: pl.Int64}
+#: Columns of candidates that begin so are inputs of the algorithm.
+INPUT = "input "
 _BITS = {c.SHOPPER_ID: pl.String, SEGMENTS: pl.UInt64}
 
 
@@ -217,19 +220,33 @@ def _mark_first(pairs: pl.DataFrame, order: str, most: int, *, by_group: bool) -
     return pairs.with_columns(is_first.alias(f"first by {order}")).drop("leads", strict=False)
 
 
+def with_inputs(candidates: pl.DataFrame, inputs: pl.DataFrame) -> pl.DataFrame:
+    """The candidates with what the algorithm saw of each, from which those on lists are explained: to describe pairs
+    again costs as much as to score them."""
+    return candidates.hstack(inputs.rename(lambda name: INPUT + name))
+
+
+def inputs_of(rows: pl.DataFrame) -> pl.DataFrame | None:
+    """What the algorithm saw of each row; None where that was not kept."""
+    kept = [name for name in rows.columns if name.startswith(INPUT)]
+    return rows.select(kept).rename(lambda name: name.removeprefix(INPUT)) if kept else None
+
+
 def write_candidates(*, shard: RunShard, blocks: Sequence[pl.DataFrame]) -> None:
     """Write the candidates of a shard's shoppers. Whoever does it again writes the same."""
-    columns = {**_COLUMNS, c.SCORE: pl.Float64}
+    columns: dict[str, Any] = {**_COLUMNS, c.SCORE: pl.Float64}
     if shard.segment_bits is not None:
         bits = pl.DataFrame({c.SHOPPER_ID: shard.shopper_ids, SEGMENTS: shard.segment_bits}, schema=_BITS)
         blocks = [block.join(bits, on=c.SHOPPER_ID, how="left", maintain_order="left") for block in blocks]
         columns[SEGMENTS] = pl.UInt64
+    columns |= {name: dtype for block in blocks[:1] for name, dtype in block.schema.items() if name.startswith(INPUT)}
     together = pl.concat([pl.DataFrame(schema=columns), *(block.select(*columns) for block in blocks)])
     _write(together, _candidates_of(shard.run.key, shard.number))
 
 
 def read_lists(*, shard: RunShard) -> pl.DataFrame:
-    """What was allocated to a shard's shoppers: ``shopper_key``, ``number`` of the coupon and ``score``.
+    """What was allocated to a shard's shoppers: ``shopper_key``, ``number`` of the coupon and ``score``, and the pairs'
+    inputs where these are still there.
 
     Raises:
         FileNotFoundError: the file is gone.
@@ -237,7 +254,13 @@ def read_lists(*, shard: RunShard) -> pl.DataFrame:
     claim = shard.run.allocation_claim
     if claim is None:
         raise ValueError(f"Run {shard.run_id} is not allocated.")
-    return pl.read_parquet(find_file(_lists_of(shard.run.key, claim, shard.number)))
+    lists = pl.read_parquet(find_file(_lists_of(shard.run.key, claim, shard.number)))
+    candidates = find_file(_candidates_of(shard.run.key, shard.number))
+    if not candidates.exists():
+        return lists
+    pair = ["shopper_key", NUMBER]
+    inputs = pl.scan_parquet(candidates).select(*pair, cs.starts_with(INPUT)).collect()
+    return lists.join(inputs, on=pair, how="left", maintain_order="left")
 
 
 def allocate_run(*, run: Run, progress: Progress = Progress()) -> bool:

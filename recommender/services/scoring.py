@@ -29,8 +29,10 @@ from recommender.services.allocation import (
     NUMBER,
     expect_prices,
     find_candidates,
+    inputs_of,
     list_at_price,
     read_lists,
+    with_inputs,
     worth_at_price,
 )
 from recommender.services.budgeting import BudgetTerms
@@ -116,7 +118,7 @@ class Scorer:
             inputs = chosen.inputs
         best = self._choose_best(scored, top)
         return Block(
-            rows=self._write(best, inputs, top) if self.terms is None else best,
+            rows=self._write(best, inputs, top) if self.terms is None else with_inputs(best, inputs[best["pair"]]),
             told=self._tell(scored, inputs) if self.retrieval is None else None,
         )
 
@@ -175,10 +177,14 @@ class Scorer:
         """The rows of lists that were allocated: ranked, and explained.
 
         Args:
-            allocated: columns ``shopper``, ``shopper_id``, ``coupon``, ``coupon_id`` and ``score``.
+            allocated: columns ``shopper``, ``shopper_id``, ``coupon``, ``coupon_id`` and ``score``, and the pairs'
+                inputs if they were kept when these were scored.
         """
         lists = _rank(allocated.with_columns(_chance().alias("chance"), propensity=_NO_PROPENSITY))
-        return self._explain(lists, self.history.describe(lists.select(c.SHOPPER, c.COUPON)))
+        inputs = inputs_of(lists)
+        if inputs is None:
+            inputs = self.history.describe(lists.select(c.SHOPPER, c.COUPON))
+        return self._explain(lists, inputs)
 
     def _choose_best(self, scored: pl.DataFrame, top: int) -> pl.DataFrame:
         """Of each shopper what stands on the list, ranked, or what may stand on it once candidates are allocated.

@@ -20,6 +20,7 @@ from recommender.services import allocation, runs, scoring
 from recommender.services.budgeting import Budget
 from recommender.services.ingest import load_export
 from recommender.services.runs import compute_run, plan_run, score_next_shard
+from recommender.services.shared_files import find_file, folder_of_run
 from recommender.services.snapshot import take_snapshot
 from recommender.services.training import train
 
@@ -263,6 +264,39 @@ def test_within_a_budget_dear_and_cheap_coupons_are_kept(
         assert run.allocation_value is not None
         assert every_pair.allocation_value is not None
         assert run.allocation_value > 0.98 * every_pair.allocation_value, amount
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_lists_are_explained_by_what_was_seen_when_they_were_scored(
+    kept: bool, campaign: models.Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models.Coupon.objects.update(discount_type="amount", discount_value=1)
+    within = {"campaign": campaign, "as_of": UNTIL, "algorithm": "gradient_boosting", "top": TOP}
+    budget = Budget(amount=Decimal(1))
+    expected = rows_of(compute_run(run=plan_run(**within, budget=budget)))
+    assert expected
+    Run.objects.all().delete()
+    scoring.prepare_scorer.cache_clear()
+    run = plan_run(**within, budget=budget)
+    while score_next_shard(run=run):
+        pass
+    run = runs.finish_run(run=run)
+    assert run.allocated_at is not None
+    scorer = scoring.prepare_scorer(run.key)
+    if kept:
+        monkeypatch.setattr(type(scorer.history), "describe", lambda *_pairs: pytest.fail("It was seen already."))
+    else:
+        for file in folder_of(run).glob("*.parquet"):
+            file.unlink()
+
+    while score_next_shard(run=run):
+        pass
+
+    assert rows_of(runs.finish_run(run=run)) == expected
+
+
+def folder_of(run: Run) -> Path:
+    return find_file(folder_of_run(run.key))
 
 
 @pytest.mark.parametrize("limit", [{"total_limit": 5}, {"budget": 3}])
