@@ -10,7 +10,7 @@ there is such an order for each of some cases, and a coupon is as near as in the
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,7 @@ class Retrieval:
     kept_share_low: float
     kept_share_high: float
     measured_on: int
-    further_orders: Sequence[Sequence[Sequence[float]]] = ()
+    further_orders: Sequence[Sequence[Sequence[float]]] = field(default_factory=list)
 
     def choose(self, sketch: Sketch) -> np.ndarray:
         """(shoppers, m): the columns of the coupons that are worth describing, ascending in each row."""
@@ -82,8 +82,10 @@ class Retrieval:
         return orders[0] if len(orders) == 1 else _merge(orders)
 
     def as_json(self) -> dict[str, Any]:
-        """Every attribute as a JSON value: floats keep all their digits."""
-        return asdict(self)
+        """Every attribute as a JSON value: floats keep all their digits. Further orders only where there are some: a
+        worker of the version before knows of none, and refuses a run that it would choose for otherwise."""
+        told = asdict(self)
+        return told if self.further_orders else {name: told[name] for name in told if name != "further_orders"}
 
 
 def learn_retrieval(sketch: Sketch, scores: Sequence[np.ndarray], listed: Sequence[np.ndarray]) -> Retrieval | None:

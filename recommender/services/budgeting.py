@@ -99,6 +99,10 @@ class BudgetTerms:
         """How many places each seller is promised."""
         return places_promised(self.seller_floor_percent or 0, self.places)
 
+    def in_whole_units(self, required_return: Decimal) -> float:
+        """A return in the units of the objective and the currency, in whole units of both."""
+        return float(required_return) * self.value_unit / self.cost_unit
+
     @property
     def costs_are_known(self) -> bool:
         return None not in self.cost_per_use

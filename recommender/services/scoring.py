@@ -25,17 +25,9 @@ from recommender.ml.projects import ProjectsOfCoupons
 from recommender.ml.retrieval import MOST_KEPT, Retrieval, learn_retrieval
 from recommender.models import Run, RunShard
 from recommender.progress import Progress
-from recommender.services.allocation import (
-    NUMBER,
-    expect_prices,
-    find_candidates,
-    inputs_of,
-    list_at_price,
-    read_lists,
-    with_inputs,
-    worth_at_price,
-)
+from recommender.services.allocation import NUMBER, find_candidates, inputs_of, read_lists, with_inputs
 from recommender.services.budgeting import BudgetTerms
+from recommender.services.expected_prices import expect_prices, list_at_price, worth_at_price
 from recommender.services.exploration import exploration_of
 from recommender.services.input_drift import learned_inputs_of
 from recommender.services.new_uses import read_new_shares

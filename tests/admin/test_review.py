@@ -14,7 +14,19 @@ from django.utils import timezone
 from recommender import models, tasks
 from recommender.admin import run_corrections
 from recommender.admin.base import change_url
-from recommender.models import Job, Publication, Recommendation, Run, RunComment, RunCorrection, Shopper, Summary, User
+from recommender.admin.run_review import basis_in_words
+from recommender.models import (
+    Job,
+    Publication,
+    Recommendation,
+    Run,
+    RunComment,
+    RunCorrection,
+    RunCoupon,
+    Shopper,
+    Summary,
+    User,
+)
 from recommender.services import corrections, summaries
 from recommender.services.corrections import correct_run
 from recommender.services.estimates import estimate_run
@@ -558,3 +570,16 @@ def test_a_correction_that_is_sent_again_from_another_tab_is_made_once(run: Run,
     assert list(run.recommendations.order_by("pk").values()) == before
     correct(admin_client, run, **data, shopper="s1")
     assert run.corrections.count() == 2, "of one shopper it is another"
+
+
+@pytest.mark.parametrize(
+    ("basis", "words"),
+    [
+        (RunCoupon.Basis.UNKNOWN, ""),
+        (RunCoupon.Basis.TERMS, "the coupon's own terms"),
+        (RunCoupon.Basis.PRICES, "the prices of its products"),
+        (RunCoupon.Basis.OFFER, "past redemptions of the same offer: 1,200"),
+    ],
+)
+def test_what_an_amount_rests_on_counts_redemptions_only(basis: str, words: str) -> None:
+    assert basis_in_words(basis, 1200) == words

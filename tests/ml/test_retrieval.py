@@ -120,6 +120,14 @@ def test_it_is_the_same_after_it_was_stored() -> None:
     np.testing.assert_array_equal(stored.choose(sketch), learned.choose(sketch))
 
 
+def test_one_order_is_stored_as_the_version_before_reads_it() -> None:
+    learned = learn_retrieval(*sketch_and_scores(noise=0.3))
+    assert learned is not None
+    told = learned.as_json()
+    assert "further_orders" not in told
+    assert Retrieval(**json.loads(json.dumps(told))) == learned
+
+
 @pytest.mark.parametrize("at_once", [7, 512])
 def test_chosen_pairs_are_described_as_all_pairs_are(
     at_once: int, history: History, monkeypatch: pytest.MonkeyPatch
