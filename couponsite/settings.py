@@ -256,8 +256,6 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = True
 # A process takes a message when it is free: what it held in store would wait for hours while others are idle.
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CONCURRENCY = ENVIRONMENT.worker_concurrency
-# What learning left in a process's memory goes back to the host once that is much. In KiB, looked at between two tasks.
-CELERY_WORKER_MAX_MEMORY_PER_CHILD = 2 * 2**20
 # The longest that learning may take. Tasks that are over sooner have limits of their own, in recommender.tasks. At the
 # soft limit the work ends with an error; at the hard one its process is killed, for libraries that do not listen.
 CELERY_TASK_SOFT_TIME_LIMIT = 12 * 3600

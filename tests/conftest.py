@@ -88,7 +88,7 @@ def data_dir(settings: LazySettings, tmp_path: Path) -> Path:
     """A data directory of the test's own with nothing in it, and no model of another test's in memory."""
     from recommender.services import scoring
 
-    scoring.prepare_scorer.cache_clear()
+    scoring.forget_scorer()
     settings.DATA_DIR = tmp_path / "data"
     settings.DATA_DIR.mkdir()
     return settings.DATA_DIR

@@ -5,12 +5,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 import yaml
 from django.conf import settings
 
+from recommender.management.commands.up import MOST_LEFT_BY_LEARNING, commands
 from tests.test_settings import VARIABLES
 
 DEPLOY = settings.BASE_DIR / "deploy"
@@ -22,6 +24,26 @@ OTHERS_VARIABLES = {"POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB", "WEB_CO
 @pytest.fixture(scope="module")
 def compose() -> dict:
     return yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+
+
+def check_workers(starts: Iterable[Sequence[str]]) -> None:
+    """That somebody serves each queue, that there is one scheduler, and that a process which learned gives back what it
+    held, but none that has prepared a run and would have to do it again."""
+    starts = list(starts)
+    served = {start[start.index("--queues") + 1]: start for start in starts if "--queues" in start}
+    assert set(served) == {queue.name for queue in settings.CELERY_TASK_QUEUES}
+    assert sum("beat" in start for start in starts) == 1
+    limits = {
+        queue: start[start.index("--max-memory-per-child") + 1]
+        for queue, start in served.items()
+        if "--max-memory-per-child" in start
+    }
+    assert limits == {"training": str(MOST_LEFT_BY_LEARNING)}
+    assert "CELERY_WORKER_MAX_MEMORY_PER_CHILD" not in dir(settings)
+
+
+def test_the_site_of_one_command_has_every_worker() -> None:
+    check_workers(commands(("127.0.0.1", 8000)).values())
 
 
 def test_the_dockerfile_is_without_fault() -> None:
@@ -68,15 +90,7 @@ class TestCompose:
         assert (settings.BASE_DIR / services["web"]["build"]["dockerfile"]).is_file()
 
     def test_every_queue_has_a_worker_and_there_is_one_beat(self, compose: dict) -> None:
-        commands = [service.get("command", []) for service in compose["services"].values()]
-        served = {
-            queue
-            for command in commands
-            if "--queues" in command
-            for queue in command[command.index("--queues") + 1].split(",")
-        }
-        assert served == {queue.name for queue in settings.CELERY_TASK_QUEUES}
-        assert sum("beat" in command for command in commands) == 1
+        check_workers([service.get("command", []) for service in compose["services"].values()])
 
 
 def test_the_example_of_the_environment_names_known_variables_and_holds_no_secret() -> None:
@@ -108,11 +122,7 @@ class TestSystemd:
             for line in unit.read_text().splitlines()
             if line.startswith("ExecStart=")
         ]
-        served = {
-            queue for start in starts if "--queues" in start for queue in start[start.index("--queues") + 1].split(",")
-        }
-        assert served == {queue.name for queue in settings.CELERY_TASK_QUEUES}
-        assert sum("beat" in start for start in starts) == 1
+        check_workers(starts)
         assert sum("couponsite.wsgi" in start for start in starts) == 1
 
     @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)

@@ -131,7 +131,9 @@ def _count(values: np.ndarray, edges: Sequence[float]) -> list[int]:
 
 
 def add_counts(one: Sequence[Sequence[int]], other: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Counts of the same bins taken together."""
+    """Counts of the same bins taken together. An empty sequence counts nothing yet."""
+    if not one:
+        return [list(counts) for counts in other]
     return [[first + second for first, second in zip(*both, strict=True)] for both in zip(one, other, strict=True)]
 
 

@@ -21,6 +21,7 @@ from recommender import models
 from recommender.bulk import insert_frame
 from recommender.clock import database_now
 from recommender.ml import columns as c
+from recommender.ml.input_drift import add_counts
 from recommender.models import Recommendation, Run, RunShard
 from recommender.progress import Cancelled, Progress
 from recommender.services import scoring
@@ -39,6 +40,7 @@ from recommender.services.contact import ContactLimit, leave_out_contacted
 from recommender.services.correction_jobs import refuse_while_corrected
 from recommender.services.estimates import estimate_run
 from recommender.services.exploration import decide_exploration
+from recommender.services.first_stage import is_worth_two_stages
 from recommender.services.floors import mark_members
 from recommender.services.input_drift import choose_reference, record_inputs
 from recommender.services.new_uses import choose_teachers, refuse_incremental_margin
@@ -186,7 +188,7 @@ def plan_run(
                 "coupon_ids": coupon_ids,
                 "shopper_count": len(shopper_ids),
                 "learned_inputs": choose_reference(version=version, campaign=campaign),
-                "retrieval": None if scoring.is_worth_two_stages(len(shopper_ids), len(coupon_ids), listed) else {},
+                "retrieval": None if is_worth_two_stages(len(shopper_ids), len(coupon_ids), listed) else {},
                 "exploration": exploration,
                 "contact_limit": contact_limit,
                 **(_describe_budget(objective, budget, terms) if terms is not None else {}),
@@ -406,6 +408,7 @@ def score_next_shard(*, run: Run, progress: Progress = Progress()) -> bool:
     """
     free = run.shards.free_at(database_now())
     if not free.exists():
+        scoring.forget_scorer()  # gigabytes, in a large shop
         return False
     scoring.prepare_scorer(run.key)
     worn_out = free.filter(attempts__gte=RunShard.MOST_ATTEMPTS)
@@ -474,7 +477,7 @@ def _score_pairs(shard: RunShard, ours: QuerySet[RunShard], progress: Progress) 
         blocks.append(block.rows)
         if block.told is not None:
             score_sums.append(block.told.score_sums)
-            input_counts = scoring.add_block_counts(input_counts, block.told.input_counts)
+            input_counts = add_counts(input_counts, block.told.input_counts)
         if not ours.update(claimed_at=database_now()):
             return
     scored = {"score_sums": _add_up(score_sums), "input_counts": input_counts}

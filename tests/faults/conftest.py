@@ -67,14 +67,14 @@ def site(
     data = tmp_path / "data"
     shutil.copytree(prepared, data)
     settings.DATA_DIR = data
-    scoring.prepare_scorer.cache_clear()
+    scoring.forget_scorer()
     with (
         django_db_blocker.unblock(),
         connected(postgres.url(name), broker_url=broker_server.url),
         Site.open(postgres=postgres, broker=broker_server, database=name, data=data, logs=tmp_path) as made,
     ):
         yield made
-    scoring.prepare_scorer.cache_clear()
+    scoring.forget_scorer()
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +89,7 @@ def reference(
     postgres.start()
     postgres.execute("CREATE DATABASE reference TEMPLATE prepared")
     with django_db_blocker.unblock(), override_settings(DATA_DIR=data), connected(postgres.url("reference")):
-        scoring.prepare_scorer.cache_clear()
+        scoring.forget_scorer()
         made = digest(runs.compute_run(run=Run.objects.latest("pk")))
-    scoring.prepare_scorer.cache_clear()
+    scoring.forget_scorer()
     return made

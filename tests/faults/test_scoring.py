@@ -46,7 +46,7 @@ def test_any_order_comes_to_the_same(site: Site, reference: str, seed: int) -> N
 
 def test_workers_killed_at_random_moments(site: Site, reference: str) -> None:
     """Both workers take turns to die, wherever they are: starting, preparing, scoring, writing."""
-    (kills, seconds), chance = (20, "0.6") if WHOLE else (4, "0.3"), random.Random(7)
+    (kills, seconds), chance = (20, "1.2") if WHOLE else (4, "0.3"), random.Random(7)
     workers = [site.start_worker(f"worker{number}", FAULT_BLOCK_SECONDS=seconds) for number in range(2)]
     job = site.start_run()
     site.wait_for(lambda: site.scored() > 0, sweeping=True)
@@ -127,7 +127,7 @@ def within_a_budget(site: Site) -> str:
     reference = digest(made)
     made.recommendations.all().delete()
     made.delete()
-    scoring.prepare_scorer.cache_clear()
+    scoring.forget_scorer()
     plan(**campaign_run)
     return reference
 

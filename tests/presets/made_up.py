@@ -22,7 +22,7 @@ def load(export: Path) -> Campaign:
     assert not report.examples, report.examples
     assert not report.ignored_files
     assert not any(file.left_out_columns for file in report.files)
-    scoring.prepare_scorer.cache_clear()
+    scoring.forget_scorer()
     return Campaign.objects.get(campaign_id=LIVE_CAMPAIGN)
 
 

@@ -13,7 +13,7 @@ from recommender.ml.devices import CouponsForDevices
 from recommender.ml.exploration import Exploration
 from recommender.ml.projects import ProjectsOfCoupons
 from recommender.models import CATEGORY_SEPARATOR, Category, Coupon, CouponTarget, Product, Run, RunCoupon, Shopper
-from recommender.services.scoring import Scorer
+from recommender.services.scorer import Scorer
 from recommender.services.serving import offers_of, offers_of_many
 from recommender.services.snapshot import open_snapshot, take_snapshot
 from tests.api.shop_rows import make_campaign, publish
@@ -82,7 +82,7 @@ def make_lists(scores: np.ndarray, *, tried: float | None = None) -> dict[str, l
     )
     scorer = Scorer(
         algorithm=stand_in,
-        history=stand_in,
+        described=lambda: stand_in,
         narrator=stand_in,
         shoppers=shoppers,
         coupons=coupons,

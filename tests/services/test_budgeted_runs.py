@@ -13,7 +13,7 @@ from django.db.models.functions import Cast
 from recommender import models
 from recommender.models import Recommendation, Run, RunShard
 from recommender.progress import Cancelled, Progress
-from recommender.services import allocation, runs, scoring
+from recommender.services import allocation, runs, scorer, scoring
 from recommender.services.budgeting import Budget, BudgetRefused
 from recommender.services.retention import delete_forgotten_candidates
 from recommender.services.runs import compute_run, finish_run, plan_run, score_shard
@@ -276,7 +276,7 @@ def test_another_budget_is_another_run(campaign: models.Campaign) -> None:
 def reference(campaign: models.Campaign) -> list[Any]:
     outcome = digest(compute_run(run=plan(campaign, "1.25")))
     Run.objects.all().delete()
-    scoring.prepare_scorer.cache_clear()
+    scoring.forget_scorer()
     return outcome
 
 
@@ -309,7 +309,7 @@ def test_the_size_of_shards_does_not_matter(
     campaign: models.Campaign, reference: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "SHARD_SHOPPERS", 5)
-    monkeypatch.setattr(scoring, "BLOCK_PAIRS", 1000)
+    monkeypatch.setattr(scorer, "BLOCK_PAIRS", 1000)
     assert digest(compute_run(run=plan(campaign, "1.25"))) == reference
 
 
@@ -397,7 +397,7 @@ def test_what_a_worker_of_the_version_before_wrote_gives_way(campaign: models.Ca
     score_shard(shard_id=run.shards.get(number=0).pk)
     assert Recommendation.objects.count() == 4
     Run.objects.update(allocation_terms=terms)
-    scoring.prepare_scorer.cache_clear()
+    scoring.forget_scorer()
 
     assert digest(compute_run(run=run)) == reference
 

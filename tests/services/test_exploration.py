@@ -171,7 +171,7 @@ def test_the_same_run_draws_the_same(campaign: Campaign) -> None:
     Recommendation.objects.all().delete()
     run.shards.update(state="pending")
     Run.objects.update(state="computing")
-    scoring.prepare_scorer.cache_clear()
+    scoring.forget_scorer()
     run.refresh_from_db()
     assert listed(compute_run(run=run)) == before
 

@@ -12,7 +12,7 @@ from recommender.ml import input_drift as of_model_layer
 from recommender.ml.features import FEATURES
 from recommender.models import LearnedInputs, Run, RunInput, RunShard
 from recommender.progress import Cancelled, Progress
-from recommender.services import runs, scoring
+from recommender.services import runs, scorer, scoring
 from recommender.services.input_drift import choose_reference, measure_inputs, record_inputs
 from recommender.services.runs import compute_run, finish_run, plan_run, score_shard
 from recommender.services.training import train
@@ -72,7 +72,7 @@ def test_a_run_that_was_broken_off_and_resumed_counts_the_same(campaign: models.
     with pytest.raises(Cancelled):
         compute_run(run=run, progress=Impatient())
     assert compared(run) == []
-    scoring.prepare_scorer.cache_clear()
+    scoring.forget_scorer()
     assert compared(compute_run(run=run))[0][-1] == COUNTED[0]
 
 
@@ -181,7 +181,7 @@ def test_a_planted_shift_is_found_in_its_input_and_a_run_of_what_was_learned_sho
 ) -> None:
     """The last campaign computed anew as of its start, by what was learned from it and the others."""
     monkeypatch.setattr(runs, "SHARD_SHOPPERS", 20)
-    monkeypatch.setattr(scoring, "BLOCK_PAIRS", 250_000)
+    monkeypatch.setattr(scorer, "BLOCK_PAIRS", 250_000)
     load_learning_shop(tmp_path / "export")
     report = train(algorithms=["decision_tree"])
     for version in report.versions:
@@ -193,25 +193,25 @@ def test_a_planted_shift_is_found_in_its_input_and_a_run_of_what_was_learned_sho
     campaign = models.Campaign.objects.get(campaign_id="last")
 
     def compute() -> Run:
-        scoring.prepare_scorer.cache_clear()
+        scoring.forget_scorer()
         return compute_run(run=plan_run(campaign=campaign, as_of=STARTS["last"], algorithm="decision_tree"))
 
     same = compute()
     assert same.inputs.count() == len(FEATURES)
     assert not same.inputs.moved().exists(), "it is one of the campaigns that was learned from"
 
-    recommend = scoring.Scorer.recommend
+    recommend = scorer.Scorer.recommend
 
     def with_more_spend(self: Any, shoppers: pl.DataFrame, top: int) -> Any:
-        history = self.history
+        history = self.described()
 
         class Shifted:
             def describe(self, pairs: pl.DataFrame) -> pl.DataFrame:
                 return history.describe(pairs).with_columns(pl.col("spend") * 10)
 
-        return recommend(replace(self, history=Shifted()), shoppers, top)
+        return recommend(replace(self, described=Shifted), shoppers, top)
 
     Run.objects.all().delete()
-    monkeypatch.setattr(scoring.Scorer, "recommend", with_more_spend)
+    monkeypatch.setattr(scorer.Scorer, "recommend", with_more_spend)
     shifted = compute()
     assert [each.name for each in shifted.inputs.moved()] == ["spend"]

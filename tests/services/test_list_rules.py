@@ -510,7 +510,7 @@ def test_neither_a_kill_nor_the_size_of_shards_matters(
     busy_campaign.save()
     reference = digest(compute_run(run=plan(busy_campaign, "3.2")))
     Run.objects.all().delete()
-    scoring.prepare_scorer.cache_clear()
+    scoring.forget_scorer()
     monkeypatch.setattr(runs, "SHARD_SHOPPERS", 5)
     run = plan(busy_campaign, "3.2")
     with monkeypatch.context() as context:

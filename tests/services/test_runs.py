@@ -1,6 +1,8 @@
 """Runs: whom they are for, what is on the lists, and that a shard is written once and whole."""
 
+import gc
 import random
+import weakref
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Barrier, Thread
@@ -27,6 +29,7 @@ from recommender.services.runs import (
     finish_run,
     plan_run,
     reject_run,
+    score_next_shard,
     score_shard,
 )
 from tests.services.small_shop import NOW, START, add_model_version, add_run, lists_of, make_shop
@@ -244,11 +247,37 @@ def test_nothing_from_the_moment_on_is_used(campaign: models.Campaign) -> None:
     assert {score for coupons in after.values() for _, score in coupons} == {0.0}
 
 
+def test_what_was_prepared_is_let_go_of_when_nothing_is_left_and_before_another_run(
+    campaign: models.Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = plan(campaign), plan(campaign, top=1)
+    prepared = weakref.ref(scoring.prepare_scorer(first.key))
+    prepare = scoring._prepare_scorer
+
+    def prepare_alone(key: str) -> Any:
+        gc.collect()
+        assert prepared() is None
+        return prepare(key)
+
+    assert prepared() is not None
+    monkeypatch.setattr(scoring, "_prepare_scorer", prepare_alone)
+    prepared = weakref.ref(scoring.prepare_scorer(second.key))
+    assert score_next_shard(run=second)
+    assert prepared() is scoring.prepare_scorer(second.key), "it is prepared once"
+
+    while score_next_shard(run=second):
+        pass
+
+    gc.collect()
+    assert prepared() is None
+    assert compute_run(run=first).state == "drafted"
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_order_of_shards_does_not_matter(campaign: models.Campaign, seed: int) -> None:
     reference = lists_of(compute_run(run=plan(campaign)))
     Run.objects.all().delete()
-    scoring.prepare_scorer.cache_clear()
+    scoring.forget_scorer()
     run = plan(campaign)
     shard_ids = list(run.shards.values_list("pk", flat=True))
     random.Random(seed).shuffle(shard_ids)

@@ -16,7 +16,7 @@ from recommender.ml.algorithms.gradient_boosting import GradientBoosting
 from recommender.ml.features import PairFeatures
 from recommender.models import Run
 from recommender.presets.synthetic import LIVE_CAMPAIGN, SyntheticShop
-from recommender.services import allocation, runs, scoring
+from recommender.services import allocation, first_stage, runs, scorer, scoring
 from recommender.services.budgeting import Budget
 from recommender.services.ingest import load_export
 from recommender.services.runs import compute_run, plan_run, score_next_shard
@@ -35,8 +35,8 @@ TOP = 4
 def campaign(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> models.Campaign:
     """A generated shop, with limits as if it were large, and a model that nothing taught yet: it scores by how likely a
     purchase is."""
-    monkeypatch.setattr(scoring, "SAMPLE_SHOPPERS", 120)
-    monkeypatch.setattr(scoring, "FEWEST_SHOPPERS", 300)
+    monkeypatch.setattr(first_stage, "SAMPLE_SHOPPERS", 120)
+    monkeypatch.setattr(first_stage, "FEWEST_SHOPPERS", 300)
     monkeypatch.setattr(runs, "SHARD_SHOPPERS", 90)
     write_shop(tmp_path)
     path = data_dir / "untaught"
@@ -74,7 +74,7 @@ def plan(campaign: models.Campaign, top: int = TOP) -> Run:
 
 def compute_anew(campaign: models.Campaign) -> Run:
     Run.objects.all().delete()
-    scoring.prepare_scorer.cache_clear()
+    scoring.forget_scorer()
     return compute_run(run=plan(campaign))
 
 
@@ -95,7 +95,7 @@ def test_lists_are_those_of_scoring_every_pair_but_for_the_stated_share(
     found = rows_of(two_stages)
     kept_mean = dict(two_stages.run_coupons.values_list("coupon__coupon_id", "mean_score"))
     inputs = {each.name: each.counts for each in two_stages.inputs.all()}
-    monkeypatch.setattr(scoring, "FEWEST_SHOPPERS", 10**9)
+    monkeypatch.setattr(first_stage, "FEWEST_SHOPPERS", 10**9)
 
     every_pair = compute_anew(campaign)
 
@@ -128,7 +128,7 @@ def test_lists_depend_on_neither_blocks_nor_shards_nor_processes(
     expected = rows_of(one)
 
     for block_pairs, shard_shoppers, at_once in ((400, 90, 512), (250_000, 37, 512), (5_000, 400, 11)):
-        monkeypatch.setattr(scoring, "BLOCK_PAIRS", block_pairs)
+        monkeypatch.setattr(scorer, "BLOCK_PAIRS", block_pairs)
         monkeypatch.setattr(runs, "SHARD_SHOPPERS", shard_shoppers)
         monkeypatch.setattr("recommender.ml.features.SHOPPERS_AT_ONCE", at_once)
         again = compute_anew(campaign)
@@ -140,10 +140,10 @@ def test_the_first_stage_is_learned_once(campaign: models.Campaign, monkeypatch:
     run = plan(campaign)
     planned = run.retrieval
     assert planned
-    monkeypatch.setattr(scoring, "learn_retrieval", lambda *arguments: pytest.fail("It was learned already."))
+    monkeypatch.setattr(first_stage, "learn_retrieval", lambda *arguments: pytest.fail("It was learned already."))
 
     while True:  # each shard by a process of its own
-        scoring.prepare_scorer.cache_clear()
+        scoring.forget_scorer()
         if not score_next_shard(run=run):
             break
 
@@ -155,12 +155,12 @@ def test_the_first_stage_is_learned_once(campaign: models.Campaign, monkeypatch:
 def test_a_run_that_an_earlier_version_began_is_finished_as_it_was_begun(
     campaign: models.Campaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoring, "FEWEST_SHOPPERS", 10**9)
+    monkeypatch.setattr(first_stage, "FEWEST_SHOPPERS", 10**9)
     run = plan(campaign)
     score_next_shard(run=run)
     Run.objects.update(retrieval=None)
-    monkeypatch.setattr(scoring, "FEWEST_SHOPPERS", 300)
-    scoring.prepare_scorer.cache_clear()
+    monkeypatch.setattr(first_stage, "FEWEST_SHOPPERS", 300)
+    scoring.forget_scorer()
 
     run = compute_run(run=Run.objects.get())
 
@@ -183,7 +183,7 @@ def test_nobody_who_opted_out_is_scored_to_learn_from(campaign: models.Campaign)
     run = plan(campaign)
     Run.objects.update(retrieval=None)
     models.Shopper.objects.filter(shopper_id="S0000000").update(opted_out=True)
-    scoring.prepare_scorer.cache_clear()
+    scoring.forget_scorer()
 
     run = compute_run(run=Run.objects.get())
 
@@ -226,7 +226,7 @@ def test_a_run_within_a_budget_learns_what_may_be_allocated(
     assert run.expected_redemptions == pytest.approx(run.allocation_value, abs=1e-3)
     expected = rows_of(run)
     Run.objects.all().delete()
-    scoring.prepare_scorer.cache_clear()
+    scoring.forget_scorer()
     monkeypatch.setattr(runs, "SHARD_SHOPPERS", 37)
     assert rows_of(compute_run(run=plan_run(**within, budget=budget))) == expected
 
@@ -245,7 +245,7 @@ def test_within_a_budget_dear_and_cheap_coupons_are_kept(
 
     def allocated(amount: Decimal) -> Run:
         Run.objects.all().delete()
-        scoring.prepare_scorer.cache_clear()
+        scoring.forget_scorer()
         budget = Budget(amount=amount)
         return compute_run(
             run=plan_run(campaign=campaign, as_of=UNTIL, algorithm="gradient_boosting", top=TOP, budget=budget)
@@ -255,7 +255,7 @@ def test_within_a_budget_dear_and_cheap_coupons_are_kept(
     found = {plenty: allocated(plenty)}
     most = Decimal(found[plenty].spend_curve["cost"][-1])  # type: ignore[index]
     found |= {amount: allocated(amount) for amount in (round(most / 2, 3), round(most / 10, 3))}
-    monkeypatch.setattr(scoring, "FEWEST_SHOPPERS", 10**9)
+    monkeypatch.setattr(first_stage, "FEWEST_SHOPPERS", 10**9)
     for amount, run in found.items():
         assert run.retrieval, amount
         stage, prices = run.retrieval["first_stage"], run.retrieval["prices"]
@@ -281,15 +281,15 @@ def test_lists_are_explained_by_what_was_seen_when_they_were_scored(
     expected = rows_of(compute_run(run=plan_run(**within, budget=budget)))
     assert expected
     Run.objects.all().delete()
-    scoring.prepare_scorer.cache_clear()
+    scoring.forget_scorer()
     run = plan_run(**within, budget=budget)
     while score_next_shard(run=run):
         pass
     run = runs.finish_run(run=run)
     assert run.allocated_at is not None
-    scorer = scoring.prepare_scorer(run.key)
     if kept:
-        monkeypatch.setattr(type(scorer.history), "describe", lambda *_pairs: pytest.fail("It was seen already."))
+        inputs = type(scoring.load_algorithm(run.model_version).inputs)
+        monkeypatch.setattr(inputs, "prepare", lambda *_history: pytest.fail("Nothing is to be described."))
     else:
         for file in folder_of(run).glob("*.parquet"):
             file.unlink()
@@ -324,7 +324,7 @@ def test_where_hardly_anybody_can_be_offered_anything_every_pair_is_scored(
     campaign: models.Campaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few_candidates(monkeypatch)
-    monkeypatch.setattr(scoring, "FEWEST_WITH_CANDIDATES", 121)
+    monkeypatch.setattr(first_stage, "FEWEST_WITH_CANDIDATES", 121)
     budget = Budget(amount=Decimal(1))
     run = plan_run(campaign=campaign, as_of=UNTIL, algorithm="gradient_boosting", top=TOP, budget=budget)
     assert run.retrieval == {}

@@ -24,6 +24,10 @@ from couponsite.broker import broker_command, log_of, make_private_folder
 from couponsite.environment import embedded_broker_socket
 from couponsite.processes import die_with_parent
 
+#: What a process of the trainer may come to hold before another takes its place, between two jobs: learning leaves much
+#: behind. A scorer has no such limit. It holds what it prepared for the shards of a run, which in a large shop is more,
+#: and takes longer to prepare than the shards that it scores before it is looked at again. In KiB.
+MOST_LEFT_BY_LEARNING = 2 * 2**20
 ENDED_BY_SIGNAL = (130, 143)  # honcho's return code after Ctrl-C and SIGTERM, which is how the site is meant to end
 
 
@@ -85,7 +89,10 @@ def commands(bind: tuple[str, int]) -> dict[str, list[str]]:
             ),
             *("--config", "python:couponsite.web_server"),
         ],
-        "trainer": [*worker, "--queues", "training", "--hostname", "training@%h"],
+        "trainer": [
+            *(*worker, "--queues", "training", "--hostname", "training@%h"),
+            *("--max-memory-per-child", str(MOST_LEFT_BY_LEARNING)),
+        ],
         "scorer": [*worker, "--queues", "scoring", "--hostname", "scoring@%h"],
         "clerk": [*worker, "--queues", "upkeep", "--hostname", "upkeep@%h", "--concurrency", "1"],
         "beat": [*celery, "beat", "--loglevel", "WARNING"],
