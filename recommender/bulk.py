@@ -55,6 +55,12 @@ def insert_frame(model: type[models.Model], frame: pl.DataFrame) -> int:
     return frame.height
 
 
+def count_anew(model: type[models.Model]) -> None:
+    """Have PostgreSQL look at what lies in a table into which many rows were written. It does so by itself, up to a
+    minute later; until then it plans as if they were not there, and a query of a moment may take an hour."""
+    _analyze(model._meta.db_table)
+
+
 def insert_selected(model: type[models.Model], attributes: Sequence[str], queryset: QuerySet) -> int:
     """Insert what a ``values_list()`` selects, without bringing it here, and return the number of rows.
 
@@ -117,11 +123,16 @@ def _staged(table: str, columns: list[str], frame: pl.DataFrame) -> Iterator[str
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE TEMPORARY TABLE {_quoted(name)} AS SELECT {names} FROM {_quoted(table)} WHERE 1 = 0")  # noqa: S608
         _insert(name, columns, frame)
-        if connection.vendor == "postgresql":  # it plans badly for a table of which it knows nothing
-            cursor.execute(f"ANALYZE {_quoted(name)}")
+        _analyze(name)
         yield _quoted(name)
         # Not in a `finally`: after an error the transaction is rolled back, and the table goes with it.
         cursor.execute(f"DROP TABLE {_quoted(name)}")
+
+
+def _analyze(table: str) -> None:
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"ANALYZE {_quoted(table)}")
 
 
 def _insert(table: str, columns: list[str], frame: pl.DataFrame) -> None:

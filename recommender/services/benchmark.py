@@ -35,6 +35,7 @@ from recommender.services import runs, scoring
 from recommender.services.budgeting import AS_IT_IS, Budget
 from recommender.services.ingest import load_export
 from recommender.services.snapshot import take_snapshot
+from recommender.services.summaries import RunChecks
 from recommender.services.training import train
 
 UNTIL = datetime(2026, 3, 1, tzinfo=UTC)
@@ -148,8 +149,9 @@ def _take_shards() -> Figures:
 
 
 def finish(shop: SyntheticShop) -> Figures:
-    """Estimate what the run would bring and cost, and hand it to review."""
+    """Estimate what the run would bring and cost, hand it to review, and check it for whoever opens its page."""
     run = runs.finish_run(run=Run.objects.get())
+    RunChecks(run).sum_up_if_large()
     return {"recommendations": run.recommendation_count}
 
 

@@ -19,7 +19,7 @@ NIGHT = {
     "score": "choose, describe, score",
     "allocate": "decide who gets what within the budget",
     "write": "explain, write lists",
-    "finish": "estimate uses and cost",
+    "finish": "estimate uses and cost, check",
 }
 GIB = 2**30
 #: Limits: a load by a bare COPY, scoring and writing by the bare model and a bare COPY, the share kept, growth, memory.

@@ -18,7 +18,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from recommender import models
-from recommender.bulk import insert_frame
+from recommender.bulk import count_anew, insert_frame
 from recommender.clock import database_now
 from recommender.ml import columns as c
 from recommender.ml.input_drift import add_counts
@@ -588,6 +588,7 @@ def _hand_to_review(run: Run) -> bool:
         computing = Run.objects.select_for_update().filter(pk=run.pk, state=Run.State.COMPUTING).first()
         if computing is None or _pending_shards(run).exists():  # it was allocated a moment ago
             return False
+        count_anew(Recommendation)
         record_inputs(run=estimate_run(run=computing))
         _write_mean_scores(computing)
         Run.objects.filter(pk=run.pk).update(state=Run.State.DRAFTED)

@@ -273,6 +273,16 @@ def test_what_was_prepared_is_let_go_of_when_nothing_is_left_and_before_another_
     assert compute_run(run=first).state == "drafted"
 
 
+def test_the_database_knows_of_the_lists_when_they_are_checked(campaign: models.Campaign) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("only PostgreSQL plans by how many rows it last counted")
+    run = compute_run(run=plan(campaign))
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reltuples FROM pg_class WHERE relname = %s", [Recommendation._meta.db_table])
+        assert cursor.fetchone() == (run.recommendations.count(),)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_order_of_shards_does_not_matter(campaign: models.Campaign, seed: int) -> None:
     reference = lists_of(compute_run(run=plan(campaign)))
