@@ -167,6 +167,11 @@ def _kept_purchases(history: History) -> Purchases:
     return Purchases(history)
 
 
+def forget_purchases() -> None:
+    """Let go of those that are kept: in a large shop they are most of what is known of a moment."""
+    _kept_purchases.cache_clear()
+
+
 def passing_purchases(history: History) -> Purchases:
     """As :func:`purchases`, of a moment that is looked at only in passing: counted once as long as the caller holds on
     to them."""

@@ -17,6 +17,7 @@ from recommender.ml.contract import Algorithm
 from recommender.ml.devices import CouponsForDevices
 from recommender.ml.narration import Narrator
 from recommender.ml.projects import ProjectsOfCoupons
+from recommender.ml.purchases import forget_purchases
 from recommender.ml.retrieval import Retrieval
 from recommender.models import Run, RunShard
 from recommender.progress import Progress
@@ -49,8 +50,10 @@ def prepare_scorer(key: str) -> Scorer:
 
 
 def forget_scorer() -> None:
-    """Let go of what was prepared. The next run does it first: two of a large shop would not fit into memory."""
+    """Let go of what was prepared, and of the purchases that it was made of. The next run does it first: two of a large
+    shop would not fit into memory."""
     _prepared.clear()
+    forget_purchases()
 
 
 def _prepare_scorer(key: str) -> Scorer:

@@ -264,12 +264,13 @@ def test_what_was_prepared_is_let_go_of_when_nothing_is_left_and_before_another_
     prepared = weakref.ref(scoring.prepare_scorer(second.key))
     assert score_next_shard(run=second)
     assert prepared() is scoring.prepare_scorer(second.key), "it is prepared once"
+    bought = weakref.ref(scoring.prepare_scorer(second.key).narrator._purchases)
 
     while score_next_shard(run=second):
         pass
 
     gc.collect()
-    assert prepared() is None
+    assert (prepared(), bought()) == (None, None)
     assert compute_run(run=first).state == "drafted"
 
 
