@@ -131,8 +131,8 @@ def _staged(table: str, columns: list[str], frame: pl.DataFrame) -> Iterator[str
 
 def _analyze(table: str) -> None:
     if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute(f"ANALYZE {_quoted(table)}")
+        with connection.cursor() as cursor:  # who looks already, or rebuilds an index for an hour, is not waited for
+            cursor.execute(f"ANALYZE (SKIP_LOCKED) {_quoted(table)}")
 
 
 def _insert(table: str, columns: list[str], frame: pl.DataFrame) -> None:

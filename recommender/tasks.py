@@ -96,6 +96,9 @@ def score_shards(job_id: int) -> None:
     job = Job.objects.filter(pk=job_id, state=Job.State.RUNNING).first()
     run = job.runs.filter(state=Run.State.COMPUTING).first() if job is not None else None
     if job is None or run is None:
+        from recommender.services import scoring
+
+        scoring.forget_finished()
         return
     log_from_now_on_with(run_id=run.pk)
 

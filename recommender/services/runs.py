@@ -21,6 +21,7 @@ from recommender import models
 from recommender.bulk import count_anew, insert_frame
 from recommender.clock import database_now
 from recommender.ml import columns as c
+from recommender.ml.history import SnapshotUnreadable
 from recommender.ml.input_drift import add_counts
 from recommender.models import Recommendation, Run, RunShard
 from recommender.progress import Cancelled, Progress
@@ -408,7 +409,7 @@ def score_next_shard(*, run: Run, progress: Progress = Progress()) -> bool:
     """
     free = run.shards.free_at(database_now())
     if not free.exists():
-        scoring.forget_scorer()  # gigabytes, in a large shop
+        scoring.forget_scorer(run.key)  # gigabytes, in a large shop
         return False
     scoring.prepare_scorer(run.key)
     worn_out = free.filter(attempts__gte=RunShard.MOST_ATTEMPTS)
@@ -419,7 +420,10 @@ def score_next_shard(*, run: Run, progress: Progress = Progress()) -> bool:
         return False
     try:
         _score_claimed(shard, progress)
-    except (Cancelled, DatabaseError):
+    except Cancelled:
+        scoring.forget_scorer(run.key)
+        raise
+    except (DatabaseError, SnapshotUnreadable):
         raise  # the shard is not to blame
     except Exception:
         logger.exception("Shard %s could not be scored at attempt %s.", shard, shard.attempts)
@@ -514,7 +518,7 @@ def _insert(blocks: Sequence[pl.DataFrame]) -> None:
 def _release_shard(shard: RunShard, error: BaseException) -> None:
     """Let others have a shard. Its attempts count only what may be its own fault."""
     ours = RunShard.objects.filter(pk=shard.pk, claim=shard.claim)
-    if not isinstance(error, Exception) or isinstance(error, Cancelled | DatabaseError):
+    if not isinstance(error, Exception) or isinstance(error, Cancelled | DatabaseError | SnapshotUnreadable):
         ours.update(claim=None, claimed_at=None, attempts=F("attempts") - 1)
         return
     state = RunShard.State.FAILED if shard.attempts >= RunShard.MOST_ATTEMPTS else RunShard.State.PENDING
@@ -575,8 +579,10 @@ def finish_run(*, run: Run, progress: Progress = Progress()) -> Run:
         run.refresh_from_db()
         if run.is_allocated and run.allocated_at is None and run.state == Run.State.COMPUTING:
             allocate_run(run=run, progress=progress)
-        elif _hand_to_review(run) and run.is_allocated:
-            delete_candidates(key=run.key)
+        elif run.state == Run.State.COMPUTING:
+            count_anew(Recommendation)
+            if _hand_to_review(run) and run.is_allocated:
+                delete_candidates(key=run.key)
     run.refresh_from_db()
     return run
 
@@ -588,7 +594,6 @@ def _hand_to_review(run: Run) -> bool:
         computing = Run.objects.select_for_update().filter(pk=run.pk, state=Run.State.COMPUTING).first()
         if computing is None or _pending_shards(run).exists():  # it was allocated a moment ago
             return False
-        count_anew(Recommendation)
         record_inputs(run=estimate_run(run=computing))
         _write_mean_scores(computing)
         Run.objects.filter(pk=run.pk).update(state=Run.State.DRAFTED)

@@ -49,11 +49,18 @@ def prepare_scorer(key: str) -> Scorer:
     return scorer
 
 
-def forget_scorer() -> None:
-    """Let go of what was prepared, and of the purchases that it was made of. The next run does it first: two of a large
-    shop would not fit into memory."""
-    _prepared.clear()
-    forget_purchases()
+def forget_scorer(key: str | None = None) -> None:
+    """Let go of what was prepared for a run, or for whichever, and of the purchases that it was made of. The next run
+    does it first: two of a large shop would not fit into memory."""
+    if key is None or key in _prepared:
+        _prepared.clear()
+        forget_purchases()
+
+
+def forget_finished() -> None:
+    """Let go of what was prepared for a run that is not computed any more."""
+    if not Run.objects.filter(key__in=list(_prepared), state=Run.State.COMPUTING).exists():
+        forget_scorer()
 
 
 def _prepare_scorer(key: str) -> Scorer:

@@ -11,6 +11,7 @@ from django.db.models import F, FloatField, Sum
 from django.db.models.functions import Cast
 
 from recommender import models
+from recommender.ml.history import SnapshotUnreadable
 from recommender.models import Recommendation, Run, RunShard
 from recommender.progress import Cancelled, Progress
 from recommender.services import allocation, runs, scorer, scoring
@@ -336,6 +337,28 @@ def test_a_kill_anywhere_changes_nothing(
     assert digest(compute_run(run=run)) == reference
     delete_forgotten_candidates()
     assert not any((data_dir / "runs").iterdir())
+
+
+def test_no_shard_is_blamed_for_a_snapshot_that_cannot_be_read_when_lists_are_written(
+    campaign: models.Campaign, reference: list[Any], monkeypatch: pytest.MonkeyPatch, data_dir: Path
+) -> None:
+    run = plan(campaign, "1.25")
+    while runs.score_next_shard(run=run):
+        pass
+    assert finish_run(run=run).allocated_at is not None
+    for candidates in (data_dir / "runs" / run.key).glob("*.parquet"):
+        candidates.unlink()
+
+    def fail(*history: Any) -> None:
+        raise SnapshotUnreadable("no orders")
+
+    with monkeypatch.context() as context:
+        context.setattr(type(scoring.load_algorithm(run.model_version).inputs), "prepare", fail)
+        with pytest.raises(SnapshotUnreadable):
+            runs.score_next_shard(run=run)
+    scoring.forget_scorer()
+    assert set(run.shards.values_list("state", "attempts", "claim")) == {("pending", 0, None)}
+    assert digest(compute_run(run=run)) == reference
 
 
 def test_one_allocates_at_a_time_and_a_dead_ones_claim_expires(campaign: models.Campaign, reference: list[Any]) -> None:

@@ -274,6 +274,35 @@ def test_what_was_prepared_is_let_go_of_when_nothing_is_left_and_before_another_
     assert compute_run(run=first).state == "drafted"
 
 
+def test_what_was_prepared_is_kept_while_another_run_waits_and_gone_once_its_own_is_over(
+    campaign: models.Campaign,
+) -> None:
+    waiting, run = plan(campaign), plan(campaign, top=1)
+    waiting.shards.update(claim=models.Job.new_claim(), claimed_at=timezone.now())
+    prepared = weakref.ref(scoring.prepare_scorer(run.key))
+
+    assert not score_next_shard(run=waiting)
+    scoring.forget_finished()
+    gc.collect()
+    assert prepared() is scoring.prepare_scorer(run.key)
+
+    with pytest.raises(Cancelled):
+        score_next_shard(run=run, progress=CancelledAtOnce())
+    gc.collect()
+    assert prepared() is None
+
+    prepared = weakref.ref(scoring.prepare_scorer(run.key))
+    Run.objects.filter(pk=run.pk).update(state=Run.State.REJECTED)
+    scoring.forget_finished()
+    gc.collect()
+    assert prepared() is None
+
+
+class CancelledAtOnce(Progress):
+    def report(self, message: str, done: int = 0, total: int | None = None) -> None:
+        raise Cancelled
+
+
 def test_the_database_knows_of_the_lists_when_they_are_checked(campaign: models.Campaign) -> None:
     if connection.vendor != "postgresql":
         pytest.skip("only PostgreSQL plans by how many rows it last counted")

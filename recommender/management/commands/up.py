@@ -26,7 +26,7 @@ from couponsite.processes import die_with_parent
 
 #: What a process of the trainer may come to hold before another takes its place, between two jobs: learning leaves much
 #: behind. A scorer has no such limit. It holds what it prepared for the shards of a run, which in a large shop is more,
-#: and takes longer to prepare than the shards that it scores before it is looked at again. In KiB.
+#: and takes nearly as long to prepare as the shards that it scores before it is looked at again. In KiB.
 MOST_LEFT_BY_LEARNING = 2 * 2**20
 ENDED_BY_SIGNAL = (130, 143)  # honcho's return code after Ctrl-C and SIGTERM, which is how the site is meant to end
 
