@@ -58,8 +58,9 @@ def forget_scorer(key: str | None = None) -> None:
 
 
 def forget_finished() -> None:
-    """Let go of what was prepared for a run that is not computed any more."""
-    if not Run.objects.filter(key__in=list(_prepared), state=Run.State.COMPUTING).exists():
+    """Let go of what was prepared for a run that is not computed any more, or whose job was cancelled."""
+    computing = Run.objects.filter(key__in=list(_prepared), state=Run.State.COMPUTING)
+    if not computing.exclude(job__state=models.Job.State.CANCELLED).exists():
         forget_scorer()
 
 

@@ -15,7 +15,7 @@ from django.db import connection
 from django.db.models import Avg, Count
 from django.utils import timezone
 
-from recommender import models
+from recommender import models, tasks
 from recommender.ml.forecast import Forecaster, Outcome
 from recommender.models import Recommendation, Run, RunShard
 from recommender.progress import Cancelled, Progress
@@ -291,11 +291,16 @@ def test_what_was_prepared_is_kept_while_another_run_waits_and_gone_once_its_own
     gc.collect()
     assert prepared() is None
 
-    prepared = weakref.ref(scoring.prepare_scorer(run.key))
-    Run.objects.filter(pk=run.pk).update(state=Run.State.REJECTED)
-    scoring.forget_finished()
-    gc.collect()
-    assert prepared() is None
+    job = models.Job.objects.create(
+        kind=models.Job.Kind.RECOMMEND, key="over", state=models.Job.State.CANCELLED, finished_at=timezone.now()
+    )
+    for over in ({"job": job}, {"state": Run.State.REJECTED}):
+        prepared = weakref.ref(scoring.prepare_scorer(run.key))
+        Run.objects.filter(pk=run.pk).update(**over)
+        tasks.score_shards(job.pk)
+        gc.collect()
+        assert prepared() is None
+        Run.objects.filter(pk=run.pk).update(job=None)
 
 
 class CancelledAtOnce(Progress):
